@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum lct_code replace(char **field, const char *value, struct lct_err *err)
+{
+    char *copy = strdup(value);
+
+    if (copy == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    free(*field);
+    *field = copy;
+    return LCT_OK;
+}
+
+static enum lct_code set_tcti(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    if (*value == '\0')
+        return LCT_FAIL(err, LCT_ERR_CONFIG,
+                        "tcti is empty; it takes a name and its configuration, as in "
+                        "device:/dev/tpmrm0");
+    return replace(&config->tcti, value, err);
+}
+
+static enum lct_code set_store(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    if (*value != '/')
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "store is \"%s\"; it takes an absolute path", value);
+    return replace(&config->store, value, err);
+}
+
+static enum lct_code set_provision(struct lct_config *config, const char *value,
+                                   struct lct_err *err)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "provision is \"%s\"; it takes yes or no", value);
+    config->no_provision = strcmp(value, "no") == 0;
+    return LCT_OK;
+}
+
+static const struct lct_config_key keys[] = {
+    {"tcti", "LCT_TCTI", "the way in to the TPM, as in device:/dev/tpmrm0", set_tcti},
+    {"store", "LCT_STORE", "the directory of identities", set_store},
+    {"provision", NULL, "yes or no: make a storage root key where the TPM has none", set_provision},
+};
+
+const struct lct_config_key *lct_config_keys(size_t *num_keys)
+{
+    *num_keys = sizeof keys / sizeof keys[0];
+    return keys;
+}
+
+enum lct_code lct_config_set(struct lct_config *config, const char *name, const char *value,
+                             struct lct_err *err)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return keys[i].set(config, value, err);
+    return LCT_FAIL(err, LCT_ERR_CONFIG, "unknown key \"%s\" in the configuration of lct", name);
+}
+
+enum lct_code lct_config_environment(struct lct_config *config, struct lct_err *err)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *value = keys[i].variable != NULL ? secure_getenv(keys[i].variable) : NULL;
+        if (value == NULL)
+            continue;
+        enum lct_code code = keys[i].set(config, value, err);
+        if (code != LCT_OK)
+            return lct_err_prefix(err, keys[i].variable);
+    }
+    return LCT_OK;
+}
+
+void lct_config_clear(struct lct_config *config)
+{
+    free(config->tcti);
+    free(config->store);
+    *config = (struct lct_config){0};
+}

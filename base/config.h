@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_BASE_CONFIG_H
+#define LCT_BASE_CONFIG_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * What a user can set: the provider's section of openssl.cnf, overridden by the environment,
+ * overridden by the command's flags. Plain data, read once. All zero is the default configuration.
+ * Documented in OSSL_PROVIDER-lct(7).
+ */
+struct lct_config {
+    char *tcti; /* tcti, LCT_TCTI: the way in to the TPM, "name:conf"; NULL: the kernel's devices */
+    char *
+        store; /* store, LCT_STORE: the one store to use; NULL: the user's own, then the system's */
+    bool no_provision; /* provision = no: never write a storage root key into the TPM's NV memory */
+};
+
+/* One key of the configuration. `variable` is the environment variable that overrides it, or NULL.
+ */
+struct lct_config_key {
+    const char *name;
+    const char *variable;
+    const char *help;
+    enum lct_code (*set)(struct lct_config *config, const char *value, struct lct_err *err);
+};
+
+/* The table of keys; its length in *num_keys. */
+const struct lct_config_key *lct_config_keys(size_t *num_keys);
+
+/* Sets one key from text (copied). LCT_ERR_CONFIG names the key and says what it takes. */
+enum lct_code lct_config_set(struct lct_config *config, const char *name, const char *value,
+                             struct lct_err *err);
+
+/* Takes the overrides from the environment, ignored in a program that runs with raised privileges.
+ */
+enum lct_code lct_config_environment(struct lct_config *config, struct lct_err *err);
+
+/* Frees what it holds and leaves the default configuration. */
+void lct_config_clear(struct lct_config *config);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/encode.h"
+
+#include <string.h>
+
+void lct_hex_encode(char *text, const uint8_t *bytes, size_t bytes_len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < bytes_len; i++) {
+        *text++ = digits[bytes[i] >> 4];
+        *text++ = digits[bytes[i] & 15];
+    }
+    *text = '\0';
+}
+
+int lct_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool lct_hex_decode(uint8_t *bytes, size_t *bytes_len, size_t capacity, const char *text)
+{
+    size_t digits = strlen(text);
+
+    if (digits % 2 != 0 || digits / 2 > capacity || strspn(text, "0123456789abcdef") != digits)
+        return false;
+    for (size_t i = 0; i < digits / 2; i++)
+        bytes[i] = (uint8_t)(lct_hex_digit(text[2 * i]) << 4 | lct_hex_digit(text[2 * i + 1]));
+    *bytes_len = digits / 2;
+    return true;
+}
+
+size_t lct_base64url_size(size_t bytes_len)
+{
+    return bytes_len / 3 * 4 + (bytes_len % 3 != 0 ? bytes_len % 3 + 1 : 0);
+}
+
+void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    unsigned num_bits = 0;
+
+    for (size_t i = 0; i < bytes_len; i++) {
+        bits = (bits << 8 | bytes[i]) & 0xffffu;
+        num_bits += 8;
+        for (; num_bits >= 6; num_bits -= 6)
+            *text++ = digits[bits >> (num_bits - 6) & 63];
+    }
+    if (num_bits > 0)
+        *text++ = digits[bits << (6 - num_bits) & 63];
+    *text = '\0';
+}

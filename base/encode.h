@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_BASE_ENCODE_H
+#define LCT_BASE_ENCODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Lower-case hexadecimal of `bytes`, NUL-terminated: `text` holds 2 * bytes_len + 1. */
+void lct_hex_encode(char *text, const uint8_t *bytes, size_t bytes_len);
+
+/*
+ * The canonical form that lct_hex_encode writes, and nothing else: an even number of lower-case
+ * digits, at most 2 * capacity. False if `text` is anything else; *bytes_len is the number of bytes
+ * written.
+ */
+bool lct_hex_decode(uint8_t *bytes, size_t *bytes_len, size_t capacity, const char *text);
+
+/* The value of a hexadecimal digit of either case, or -1. */
+int lct_hex_digit(char c);
+
+/* Characters of base64url without padding (RFC 4648, 5; RFC 7515, 2), without the NUL. */
+size_t lct_base64url_size(size_t bytes_len);
+
+/* base64url without padding, NUL-terminated: `text` holds lct_base64url_size(bytes_len) + 1. */
+void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len);
+
+#endif

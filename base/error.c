@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
+                          const char *func, const char *format, ...)
+{
+    va_list args;
+
+    if (err == NULL)
+        return code;
+    err->code = code;
+    err->tpm_rc = 0;
+    err->file = file;
+    err->line = line;
+    err->func = func;
+    va_start(args, format);
+    (void)vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return code;
+}
+
+enum lct_code lct_err_prefix(struct lct_err *err, const char *label)
+{
+    if (err == NULL)
+        return LCT_ERR_INTERNAL;
+    size_t room = sizeof err->text;
+    size_t label_len = strnlen(label, room / 2);
+    size_t text_len = strnlen(err->text, room - 1);
+
+    /* A sentence that no longer fits loses its end, never the name of its key. */
+    if (text_len > room - 1 - label_len - 2)
+        text_len = room - 1 - label_len - 2;
+    memmove(err->text + label_len + 2, err->text, text_len);
+    memcpy(err->text, label, label_len);
+    memcpy(err->text + label_len, ": ", 2);
+    err->text[label_len + 2 + text_len] = '\0';
+    return err->code;
+}
+
+const char *lct_code_reason(enum lct_code code)
+{
+    switch (code) {
+#define LCT_CODE_REASON(name, status, text)                                                        \
+    case name:                                                                                     \
+        return text;
+        LCT_CODES(LCT_CODE_REASON)
+#undef LCT_CODE_REASON
+    }
+    return "unknown error";
+}
