@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tcg/public.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The TPM's canonical encoding, read front to back. The first thing that does not fit leaves
+ * `failed` set. */
+struct reader {
+    const uint8_t *bytes;
+    size_t left;
+    bool failed;
+};
+
+static const uint8_t *take(struct reader *reader, size_t len)
+{
+    const uint8_t *start = reader->bytes;
+
+    if (reader->failed || len > reader->left) {
+        reader->failed = true;
+        return NULL;
+    }
+    reader->bytes += len;
+    reader->left -= len;
+    return start;
+}
+
+static uint16_t read_u16(struct reader *reader)
+{
+    const uint8_t *b = take(reader, 2);
+
+    return b != NULL ? (uint16_t)(b[0] << 8 | b[1]) : 0;
+}
+
+static uint32_t read_u32(struct reader *reader)
+{
+    uint32_t high = read_u16(reader);
+
+    return high << 16 | read_u16(reader);
+}
+
+/* A TPM2B: at most `capacity` bytes. */
+static size_t read_sized(struct reader *reader, uint8_t *bytes, size_t capacity)
+{
+    size_t len = read_u16(reader);
+
+    if (len > capacity)
+        reader->failed = true;
+    const uint8_t *start = take(reader, len);
+    if (start == NULL)
+        return 0;
+    memcpy(bytes, start, len);
+    return len;
+}
+
+/* TPMT_SYM_DEF_OBJECT, TPM 2.0 Part 2, 11.1.7: only the block ciphers have parameters. */
+static void read_symmetric(struct reader *reader, struct lct_public *public_area)
+{
+    public_area->symmetric = read_u16(reader);
+    switch (public_area->symmetric) {
+    case TPM2_ALG_NULL:
+        return;
+    case TPM2_ALG_AES:
+    case TPM2_ALG_SM4:
+    case TPM2_ALG_CAMELLIA:
+        public_area->symmetric_bits = read_u16(reader);
+        public_area->symmetric_mode = read_u16(reader);
+        return;
+    default:
+        reader->failed = true;
+    }
+}
+
+/* TPMT_RSA_SCHEME and TPMT_ECC_SCHEME, Part 2, 11.2.4.2 and 11.2.5.6: a selector, and for most a
+ * hash. */
+static void read_scheme(struct reader *reader, struct lct_public *public_area)
+{
+    public_area->scheme = read_u16(reader);
+    switch (public_area->scheme) {
+    case TPM2_ALG_NULL:
+    case TPM2_ALG_RSAES:
+        return;
+    case TPM2_ALG_RSASSA:
+    case TPM2_ALG_RSAPSS:
+    case TPM2_ALG_OAEP:
+    case TPM2_ALG_ECDSA:
+    case TPM2_ALG_ECDH:
+    case TPM2_ALG_SM2:
+    case TPM2_ALG_ECSCHNORR:
+    case TPM2_ALG_ECMQV:
+        public_area->scheme_hash = read_u16(reader);
+        return;
+    case TPM2_ALG_ECDAA:
+        public_area->scheme_hash = read_u16(reader);
+        (void)read_u16(reader); /* count */
+        return;
+    default:
+        reader->failed = true;
+    }
+}
+
+static void read_rsa(struct reader *reader, struct lct_public *public_area)
+{
+    read_symmetric(reader, public_area);
+    read_scheme(reader, public_area);
+    public_area->bits = read_u16(reader);
+    public_area->exponent = read_u32(reader);
+    public_area->modulus_len =
+        read_sized(reader, public_area->modulus, sizeof public_area->modulus);
+}
+
+static void read_ecc(struct reader *reader, struct lct_public *public_area)
+{
+    read_symmetric(reader, public_area);
+    read_scheme(reader, public_area);
+    public_area->curve = read_u16(reader);
+    if (read_u16(reader) != TPM2_ALG_NULL) /* kdf */
+        (void)read_u16(reader);
+    public_area->x_len = read_sized(reader, public_area->x, sizeof public_area->x);
+    public_area->y_len = read_sized(reader, public_area->y, sizeof public_area->y);
+}
+
+enum lct_code lct_public_decode(struct lct_public *public_area, const uint8_t *tpm2b,
+                                size_t tpm2b_len, struct lct_err *err)
+{
+    struct reader reader = {tpm2b, tpm2b_len, false};
+    static const uint32_t reserved = TPMA_OBJECT_RESERVED1_MASK | TPMA_OBJECT_RESERVED2_MASK |
+                                     TPMA_OBJECT_RESERVED3_MASK | TPMA_OBJECT_RESERVED4_MASK |
+                                     (TPMA_OBJECT_RESERVED5_MASK & ~TPMA_OBJECT_X509SIGN);
+
+    memset(public_area, 0, sizeof *public_area);
+    if (read_u16(&reader) != reader.left)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not as long as it says");
+    public_area->type = read_u16(&reader);
+    public_area->name_alg = read_u16(&reader);
+    public_area->attributes = read_u32(&reader);
+    public_area->policy_len = read_sized(&reader, public_area->policy, sizeof public_area->policy);
+    if (public_area->type == TPM2_ALG_RSA)
+        read_rsa(&reader, public_area);
+    else if (public_area->type == TPM2_ALG_ECC)
+        read_ecc(&reader, public_area);
+    else
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not of an RSA or ECC key");
+    if (reader.failed || reader.left != 0 || (public_area->attributes & reserved) != 0)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not a TPMT_PUBLIC");
+    return LCT_OK;
+}
+
+enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const uint8_t *tpm2b,
+                              size_t tpm2b_len, struct lct_err *err)
+{
+    struct reader reader = {tpm2b, tpm2b_len, false};
+
+    *name = (struct lct_name){0};
+    (void)take(&reader, 4); /* size, type */
+    const uint8_t *name_alg = take(&reader, 2);
+    const struct lct_hash *hash =
+        name_alg != NULL ? lct_hash_by_id((uint16_t)(name_alg[0] << 8 | name_alg[1])) : NULL;
+    if (hash == NULL)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the object's Name uses a hash we do not know");
+    memcpy(name->data, name_alg, 2);
+    if (!EVP_Q_digest(libctx, hash->openssl, NULL, tpm2b + 2, tpm2b_len - 2, name->data + 2, NULL))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s is not to be had from libcrypto", hash->openssl);
+    name->len = 2 + hash->size;
+    return LCT_OK;
+}
+
+bool lct_name_equal(const struct lct_name *a, const struct lct_name *b)
+{
+    return a->len != 0 && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+const struct lct_algorithm *lct_public_algorithm(const struct lct_public *public_area)
+{
+    return lct_algorithm_by_key(public_area->type, public_area->curve, public_area->bits);
+}
+
+/* 04 || X || Y with both coordinates as long as the field: a TPM may leave leading zeros out. */
+static bool push_point(OSSL_PARAM_BLD *builder, const struct lct_public *public_area,
+                       const struct lct_algorithm *algorithm, uint8_t *point)
+{
+    size_t size = algorithm->size;
+
+    if (public_area->x_len > size || public_area->y_len > size)
+        return false;
+    memset(point, 0, 1 + 2 * size);
+    point[0] = 4;
+    memcpy(point + 1 + size - public_area->x_len, public_area->x, public_area->x_len);
+    memcpy(point + 1 + 2 * size - public_area->y_len, public_area->y, public_area->y_len);
+    return OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, algorithm->group,
+                                           0) &&
+           OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * size);
+}
+
+static bool push_modulus(OSSL_PARAM_BLD *builder, const struct lct_public *public_area,
+                         const struct lct_algorithm *algorithm, BIGNUM *modulus)
+{
+    return public_area->modulus_len == algorithm->size &&
+           BN_bin2bn(public_area->modulus, (int)public_area->modulus_len, modulus) != NULL &&
+           OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus) &&
+           OSSL_PARAM_BLD_push_uint32(builder, OSSL_PKEY_PARAM_RSA_E,
+                                      public_area->exponent != 0 ? public_area->exponent : 65537);
+}
+
+EVP_PKEY *lct_public_pkey(const struct lct_public *public_area, OSSL_LIB_CTX *libctx,
+                          struct lct_err *err)
+{
+    const struct lct_algorithm *algorithm = lct_public_algorithm(public_area);
+    uint8_t point[1 + 2 * LCT_MAX_COORDINATE];
+    EVP_PKEY *pkey = NULL;
+
+    if (algorithm == NULL) {
+        (void)LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "a key of this curve or size is not supported");
+        return NULL;
+    }
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, algorithm->key_type, NULL);
+    BIGNUM *modulus = BN_new();
+    OSSL_PARAM *params = NULL;
+    if (builder == NULL || ctx == NULL || modulus == NULL)
+        goto out;
+    if (public_area->type == TPM2_ALG_ECC ? !push_point(builder, public_area, algorithm, point)
+                                          : !push_modulus(builder, public_area, algorithm, modulus))
+        goto out;
+    params = OSSL_PARAM_BLD_to_param(builder);
+    if (params == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        pkey = NULL;
+out:
+    if (pkey == NULL)
+        (void)LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not of a valid %s key",
+                       algorithm->name);
+    OSSL_PARAM_free(params);
+    BN_free(modulus);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_BLD_free(builder);
+    return pkey;
+}
+
+void lct_public_attributes(char text[LCT_ATTRIBUTES_TEXT], uint32_t attributes)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } words[] = {
+        {TPMA_OBJECT_FIXEDTPM, "fixedtpm"},
+        {TPMA_OBJECT_STCLEAR, "stclear"},
+        {TPMA_OBJECT_FIXEDPARENT, "fixedparent"},
+        {TPMA_OBJECT_SENSITIVEDATAORIGIN, "sensitivedataorigin"},
+        {TPMA_OBJECT_USERWITHAUTH, "userwithauth"},
+        {TPMA_OBJECT_ADMINWITHPOLICY, "adminwithpolicy"},
+        {TPMA_OBJECT_NODA, "noda"},
+        {TPMA_OBJECT_ENCRYPTEDDUPLICATION, "encryptedduplication"},
+        {TPMA_OBJECT_RESTRICTED, "restricted"},
+        {TPMA_OBJECT_DECRYPT, "decrypt"},
+        {TPMA_OBJECT_SIGN_ENCRYPT, "sign"},
+        {TPMA_OBJECT_X509SIGN, "x509sign"},
+    };
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if ((attributes & words[i].bit) != 0)
+            len += (size_t)snprintf(text + len, LCT_ATTRIBUTES_TEXT - len, "%s%s",
+                                    len > 0 ? " " : "", words[i].name);
+}
