@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/channel.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    HEADER = 10,               /* tag, size, code: TPM 2.0 Part 1, 18.1 */
+    RESPONSE_TIMEOUT = 300000, /* ms: an RSA key may take minutes to make */
+    FIRST_WAIT = 2,            /* ms before a command is sent again; doubled each time */
+    MAX_RESENDS = 10           /* about 2 s in all */
+};
+
+/* Least lengths: header, handle, parameter size, fixed parts of the parameters, and a password
+ * session's 5 bytes. */
+static const struct lct_command commands[] = {
+    {TPM2_CC_Create, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
+    {TPM2_CC_CreatePrimary, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5, "TPM2_CreatePrimary"},
+    {TPM2_CC_EvictControl, HEADER + 4 + 5, "TPM2_EvictControl"},
+    {TPM2_CC_FlushContext, HEADER, "TPM2_FlushContext"},
+    {TPM2_CC_GetCapability, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
+    {TPM2_CC_Load, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
+    {TPM2_CC_ReadPublic, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
+    {TPM2_CC_Sign, HEADER + 4 + 8 + 5, "TPM2_Sign"},
+};
+
+const struct lct_command *lct_command_by_code(TPM2_CC code)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (commands[i].code == code)
+            return &commands[i];
+    return NULL;
+}
+
+static uint32_t get_u32(const uint8_t *b)
+{
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static bool well_formed(const struct lct_channel *channel)
+{
+    const uint8_t *response = channel->response;
+    size_t len = channel->response_len;
+
+    if (len < HEADER || len > sizeof channel->response || get_u32(response + 2) != len ||
+        response[0] != 0x80 ||
+        (response[1] != 0x01 && response[1] != 0x02)) /* TPM2_ST_NO_SESSIONS, TPM2_ST_SESSIONS */
+        return false;
+    if (get_u32(response + 6) != TPM2_RC_SUCCESS)
+        return len == HEADER;
+    const struct lct_command *command = lct_command_by_code(get_u32(channel->command + 6));
+    return command != NULL && len >= command->min_response;
+}
+
+static bool says_later(const struct lct_channel *channel)
+{
+    uint32_t rc = get_u32(channel->response + 6);
+
+    return rc == TPM2_RC_RETRY || rc == TPM2_RC_YIELDED || rc == TPM2_RC_TESTING;
+}
+
+static void wait_ms(long ms)
+{
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+
+    (void)nanosleep(&pause, NULL);
+}
+
+static TSS2_RC channel_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t *command)
+{
+    struct lct_channel *channel = (struct lct_channel *)tcti;
+
+    if (size < HEADER || size > sizeof channel->command)
+        return TSS2_TCTI_RC_BAD_VALUE;
+    memcpy(channel->command, command, size);
+    channel->command_len = size;
+    channel->response_len = 0;
+    channel->failure.code = LCT_OK;
+    if (channel->wire->send(channel->wire, command, size, &channel->failure) != LCT_OK)
+        return TSS2_TCTI_RC_IO_ERROR;
+    return TSS2_RC_SUCCESS;
+}
+
+/* The response, whole and well-formed, into the channel; the command is sent again while the TPM
+ * says "later". */
+static TSS2_RC fetch(struct lct_channel *channel)
+{
+    struct lct_wire *wire = channel->wire;
+    long pause = FIRST_WAIT;
+
+    for (int sent = 0;; sent++, pause *= 2) {
+        if (wire->receive(wire, channel->response, &channel->response_len, sizeof channel->response,
+                          RESPONSE_TIMEOUT, &channel->failure) != LCT_OK)
+            return TSS2_TCTI_RC_IO_ERROR;
+        if (!well_formed(channel)) {
+            (void)LCT_FAIL(&channel->failure, LCT_ERR_NO_TPM, "the TPM's response is malformed");
+            return TSS2_TCTI_RC_MALFORMED_RESPONSE;
+        }
+        if (!says_later(channel) || sent == MAX_RESENDS)
+            return TSS2_RC_SUCCESS;
+        wait_ms(pause);
+        if (wire->send(wire, channel->command, channel->command_len, &channel->failure) != LCT_OK)
+            return TSS2_TCTI_RC_IO_ERROR;
+    }
+}
+
+/* SAPI asks for the size first, with no buffer, and waits for ever: `timeout` says nothing. */
+static TSS2_RC channel_receive(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *response,
+                               int32_t timeout)
+{
+    struct lct_channel *channel = (struct lct_channel *)tcti;
+    TSS2_RC rc = channel->response_len == 0 ? fetch(channel) : TSS2_RC_SUCCESS;
+
+    (void)timeout;
+    if (rc != TSS2_RC_SUCCESS) {
+        channel->response_len = 0;
+        return rc;
+    }
+    if (response != NULL && *size < channel->response_len)
+        return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
+    if (response != NULL) {
+        memset(response, 0, *size);
+        memcpy(response, channel->response, channel->response_len);
+    }
+    *size = channel->response_len;
+    return TSS2_RC_SUCCESS;
+}
+
+struct lct_channel *lct_channel_new(struct lct_wire *wire)
+{
+    struct lct_channel *channel = calloc(1, sizeof *channel);
+
+    if (channel == NULL) {
+        wire->close(wire);
+        return NULL;
+    }
+    channel->tcti.magic = 0x6c637400; /* "lct" */
+    channel->tcti.version = 1;
+    channel->tcti.transmit = channel_transmit;
+    channel->tcti.receive = channel_receive;
+    channel->wire = wire;
+    return channel;
+}
+
+void lct_channel_free(struct lct_channel *channel)
+{
+    if (channel == NULL)
+        return;
+    channel->wire->close(channel->wire);
+    free(channel);
+}

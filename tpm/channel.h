@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TPM_CHANNEL_H
+#define LCT_TPM_CHANNEL_H
+
+#include "base/error.h"
+#include "tpm/wire.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <tss2/tss2_sys.h>
+
+enum { LCT_MAX_MESSAGE = 4096 }; /* bytes of a command or response: TPM2_MAX_COMMAND_SIZE */
+
+/*
+ * Between SAPI and the wire: the TCTI context that SAPI sees. Every command and response of ours
+ * passes here, so what SAPI does not do is done here: a response is whole, well-formed and no
+ * shorter than its command's (SAPI would go on parsing what an earlier one left in its buffer), and
+ * a TPM that says "later" is asked again.
+ */
+struct lct_channel {
+    TSS2_TCTI_CONTEXT_COMMON_V1 tcti; /* first: SAPI's view */
+    struct lct_wire *wire;            /* owned */
+    struct lct_err failure;           /* what the wire said when it last failed */
+    size_t command_len;
+    uint8_t command[LCT_MAX_MESSAGE];
+    size_t response_len; /* 0: not received yet */
+    uint8_t response[LCT_MAX_MESSAGE];
+};
+
+/* Takes `wire` over. NULL if out of memory: the wire is closed then. */
+struct lct_channel *lct_channel_new(struct lct_wire *wire);
+void lct_channel_free(struct lct_channel *channel);
+
+/* A command we send: its name for messages, and the least length of a successful response. */
+struct lct_command {
+    TPM2_CC code;
+    size_t min_response;
+    const char *name;
+};
+const struct lct_command *lct_command_by_code(TPM2_CC code);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/connection.h"
+
+#include "tpm/result.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The process's own connections: two library contexts share one TPM's few slots. The only mutable
+ * state of its kind. */
+static struct {
+    pthread_mutex_t lock;
+    struct lct_tpm *first;
+    unsigned long forks; /* counted in children */
+    bool watches_forks;
+} process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+const TSS2L_SYS_AUTH_COMMAND lct_tpm_no_auth = {
+    .count = 1,
+    .auths = {{.sessionHandle = TPM2_RS_PW}},
+};
+
+/*
+ * Only the forking thread lives on in a child; what others held stays held for ever. So the locks
+ * begin anew, and the parent's connections are left alone: nothing is sent on them, not even a
+ * goodbye.
+ */
+static void after_fork(void)
+{
+    process.forks++;
+    (void)pthread_mutex_init(&process.lock, NULL);
+    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next)
+        (void)pthread_mutex_init(&tpm->lock, NULL);
+}
+
+static struct lct_tpm *find(const char *tcti)
+{
+    struct lct_tpm *tpm = process.first;
+
+    while (tpm != NULL &&
+           (tcti == NULL || tpm->tcti == NULL ? tpm->tcti != tcti : strcmp(tpm->tcti, tcti) != 0))
+        tpm = tpm->next;
+    return tpm;
+}
+
+static struct lct_tpm *add(const char *tcti)
+{
+    struct lct_tpm *tpm = calloc(1, sizeof *tpm);
+
+    if (tpm == NULL)
+        return NULL;
+    tpm->tcti = tcti != NULL ? strdup(tcti) : NULL;
+    if ((tcti != NULL && tpm->tcti == NULL) || pthread_mutex_init(&tpm->lock, NULL) != 0) {
+        free(tpm->tcti);
+        free(tpm);
+        return NULL;
+    }
+    tpm->next = process.first;
+    process.first = tpm;
+    return tpm;
+}
+
+enum lct_code lct_tpm_open(struct lct_tpm **tpm, const char *tcti, struct lct_err *err)
+{
+    pthread_mutex_lock(&process.lock);
+    if (!process.watches_forks)
+        process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
+    *tpm = find(tcti);
+    if (*tpm == NULL)
+        *tpm = add(tcti);
+    if (*tpm != NULL)
+        (*tpm)->references++;
+    pthread_mutex_unlock(&process.lock);
+    return *tpm != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+}
+
+static void disconnect(struct lct_tpm *tpm)
+{
+    if (tpm->sys != NULL)
+        Tss2_Sys_Finalize(tpm->sys);
+    free(tpm->sys);
+    tpm->sys = NULL;
+    lct_channel_free(tpm->channel);
+    tpm->channel = NULL;
+    tpm->resident.len = 0;
+    tpm->broken = false;
+}
+
+/* In a child, the parent's connection: forgotten, not closed, since closing a TCTI module speaks to
+ * the TPM. */
+static void forget_if_inherited(struct lct_tpm *tpm)
+{
+    if (tpm->forks == process.forks)
+        return;
+    tpm->forks = process.forks;
+    tpm->channel = NULL;
+    tpm->sys = NULL;
+    tpm->resident.len = 0;
+    tpm->broken = false;
+}
+
+void lct_tpm_close(struct lct_tpm *tpm)
+{
+    if (tpm == NULL)
+        return;
+    pthread_mutex_lock(&process.lock);
+    bool last = --tpm->references == 0;
+    for (struct lct_tpm **link = &process.first; last && *link != NULL; link = &(*link)->next)
+        if (*link == tpm) {
+            *link = tpm->next;
+            break;
+        }
+    pthread_mutex_unlock(&process.lock);
+    if (!last)
+        return;
+    forget_if_inherited(tpm);
+    lct_tpm_flush_resident(tpm);
+    disconnect(tpm);
+    pthread_mutex_destroy(&tpm->lock);
+    free(tpm->tcti);
+    free(tpm);
+}
+
+static enum lct_code connect_tpm(struct lct_tpm *tpm, struct lct_err *err)
+{
+    size_t size = Tss2_Sys_GetContextSize(LCT_MAX_MESSAGE);
+    struct lct_wire *wire = NULL;
+    enum lct_code code = lct_wire_open(&wire, tpm->tcti, err);
+
+    if (code != LCT_OK)
+        return code;
+    tpm->channel = lct_channel_new(wire);
+    tpm->sys = calloc(1, size);
+    if (tpm->channel == NULL || tpm->sys == NULL ||
+        Tss2_Sys_Initialize(tpm->sys, size, (TSS2_TCTI_CONTEXT *)&tpm->channel->tcti, NULL) !=
+            TSS2_RC_SUCCESS) {
+        free(tpm->sys);
+        tpm->sys = NULL;
+        lct_channel_free(tpm->channel);
+        tpm->channel = NULL;
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "tpm2-tss gives no context");
+    }
+    return LCT_OK;
+}
+
+enum lct_code lct_tpm_take(struct lct_tpm *tpm, const char *label, struct lct_err *err)
+{
+    pthread_mutex_lock(&tpm->lock);
+    forget_if_inherited(tpm);
+    if (tpm->channel != NULL || connect_tpm(tpm, err) == LCT_OK)
+        return LCT_OK;
+    pthread_mutex_unlock(&tpm->lock);
+    return lct_err_prefix(err, label);
+}
+
+void lct_tpm_give(struct lct_tpm *tpm)
+{
+    if (tpm->broken)
+        disconnect(tpm);
+    pthread_mutex_unlock(&tpm->lock);
+}
+
+enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC command, TSS2_RC rc,
+                             struct lct_err *err)
+{
+    struct lct_err ignored;
+    enum lct_code code;
+
+    if (!lct_result_is_local(rc))
+        return lct_result(err, label, command, rc);
+    if (err == NULL)
+        err = &ignored;
+    if (tpm->channel->failure.code != LCT_OK) {
+        *err = tpm->channel->failure;
+        err->tpm_rc = rc;
+        code = lct_err_prefix(err, label);
+    } else {
+        code = lct_result(err, label, command, rc);
+    }
+    tpm->broken = true;
+    return code;
+}
+
+void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle)
+{
+    if (tpm->sys != NULL)
+        (void)lct_tpm_result(tpm, "flush", TPM2_CC_FlushContext,
+                             Tss2_Sys_FlushContext(tpm->sys, handle), NULL);
+}
+
+void lct_tpm_flush_resident(struct lct_tpm *tpm)
+{
+    if (tpm->resident.len != 0)
+        lct_tpm_flush(tpm, tpm->resident_handle);
+    tpm->resident.len = 0;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct device {
+    struct lct_wire wire;
+    int fd;
+    dev_t dev; /* what fd was when we opened it: hosts close descriptors and use their numbers again
+                */
+    ino_t ino;
+};
+
+static bool is_ours(const struct device *device)
+{
+    struct stat st;
+
+    return fstat(device->fd, &st) == 0 && st.st_dev == device->dev && st.st_ino == device->ino;
+}
+
+static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
+                                 struct lct_err *err)
+{
+    struct device *device = (struct device *)wire;
+    ssize_t n;
+
+    if (!is_ours(device))
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
+    do /* one command is one write: the driver takes no part of it */
+        n = write(device->fd, command, command_len);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)command_len)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM takes no command: %s",
+                        n < 0 ? strerror(errno) : "short write");
+    return LCT_OK;
+}
+
+static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, size_t *response_len,
+                                    size_t capacity, int timeout, struct lct_err *err)
+{
+    struct device *device = (struct device *)wire;
+    struct pollfd pollfd = {.fd = device->fd, .events = POLLIN};
+    int ready;
+    ssize_t n;
+
+    do
+        ready = poll(&pollfd, 1, timeout);
+    while (ready < 0 && errno == EINTR);
+    if (ready == 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM did not answer within %d s", timeout / 1000);
+    if (ready < 0 || !is_ours(device))
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's descriptor is gone");
+    do
+        n = read(device->fd, response, capacity);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM gives no response: %s", strerror(errno));
+    *response_len = (size_t)n;
+    return LCT_OK;
+}
+
+static void device_close(struct lct_wire *wire)
+{
+    struct device *device = (struct device *)wire;
+
+    if (is_ours(device))
+        close(device->fd);
+    free(device);
+}
+
+static const char *open_advice(int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return "; add this user to the device's group, as in: usermod -aG tss USER";
+    case EBUSY:
+        return "; another program has it open, a resource manager perhaps";
+    default:
+        return "";
+    }
+}
+
+enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct lct_err *err)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+
+    if (fd < 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s: %s%s", path, strerror(errno), open_advice(errno));
+    struct device *device = calloc(1, sizeof *device);
+    if (device == NULL || fstat(fd, &st) != 0) {
+        free(device);
+        close(fd);
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    }
+    *device = (struct device){
+        .wire = {.send = device_send, .receive = device_receive, .close = device_close},
+        .fd = fd,
+        .dev = st.st_dev,
+        .ino = st.st_ino,
+    };
+    *wire = &device->wire;
+    return LCT_OK;
+}

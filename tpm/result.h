@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TPM_RESULT_H
+#define LCT_TPM_RESULT_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <tss2/tss2_sys.h>
+
+/*
+ * The error for a return code of `command` (TPM2_CC_*) about `label` ("lct:alice"), decoded in
+ * words with what to do. Returns its code; LCT_OK for TPM2_RC_SUCCESS. TPM 2.0 Part 2, 6.6.
+ */
+enum lct_code lct_result(struct lct_err *err, const char *label, TPM2_CC command, TSS2_RC rc);
+
+/* The code without the handle, parameter or session it is about: comparable with TPM2_RC_*. */
+TPM2_RC lct_result_base(TSS2_RC rc);
+
+/* Whether it is of a layer of TSS, not of the TPM: the connection is not to be used again. */
+bool lct_result_is_local(TSS2_RC rc);
+
+#endif

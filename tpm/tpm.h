@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TPM_TPM_H
+#define LCT_TPM_TPM_H
+
+#include "base/config.h"
+#include "base/error.h"
+#include "tcg/algorithm.h"
+#include "tcg/public.h"
+#include "tcg/signature.h"
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The way in to a TPM, shared by everything in the process that names the same one. Opening it
+ * sends nothing and connects to nothing; the first command does. One command at a time: calls from
+ * several threads wait for each other. Every call takes values and returns values and leaves
+ * nothing in the TPM but the one key it signed with last, which goes when another takes its place
+ * or the last user closes.
+ *
+ * Errors of every call that sends a command: LCT_ERR_NO_TPM (no way in, or it broke),
+ * LCT_ERR_TPM_FULL, LCT_ERR_LOCKOUT, LCT_ERR_AUTH, LCT_ERR_TPM (any other refusal, in words).
+ */
+struct lct_tpm;
+
+/* `tcti` is "name:conf" as in tpm2-tss, or NULL for the kernel's devices; copied. LCT_ERR_INTERNAL
+ * alone. */
+enum lct_code lct_tpm_open(struct lct_tpm **tpm, const char *tcti, struct lct_err *err);
+void lct_tpm_close(struct lct_tpm *tpm);
+
+enum { LCT_MAX_BLOB = 1024 }; /* bytes of a TPM2B_PUBLIC or TPM2B_PRIVATE, sizes included */
+
+/* Where the storage root key is: TCG TPM v2.0 Provisioning Guidance, 7.8. */
+static const uint32_t lct_srk_handle = 0x81000001;
+
+/* What the TPM has to be told of a key: values, borrowed from their owner for the length of a call.
+ */
+struct lct_tpm_key {
+    const char *label; /* "lct:alice", for messages */
+    uint32_t parent;   /* a persistent handle, or TPM2_RH_OWNER: the SRK's template, made anew */
+    const struct lct_name *parent_name; /* pinned when the key was made */
+    const struct lct_name *name;
+    const uint8_t *public_area; /* TPM2B_PUBLIC that lct_public_decode takes */
+    size_t public_len;
+    const uint8_t *private_area; /* TPM2B_PRIVATE, wrapped by the parent */
+    size_t private_len;
+    EVP_PKEY *pkey;       /* the public key */
+    OSSL_LIB_CTX *libctx; /* the private library context */
+};
+
+/*
+ * Signs a digest of scheme->hash's size, with TPM2_Load first if the key is not the one used last.
+ * What the TPM returns is verified in software before it is handed out: a swapped object or a fault
+ * is an error, not a signature. LCT_ERR_OTHER_TPM: the parent is not the key's; LCT_ERR_BAD_RECORD:
+ * the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the signature is not the key's.
+ */
+enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
+                           const struct lct_tpm_key *key, const struct lct_scheme *scheme,
+                           const uint8_t *digest, size_t digest_len, struct lct_err *err);
+
+/* Loads the key and reads its public area as the TPM reports it. Errors as lct_tpm_sign. */
+enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
+                              struct lct_name *name, const struct lct_tpm_key *key,
+                              struct lct_err *err);
+
+/* A key as TPM2_Create makes it: the blobs of a key file. Nothing of it is in the TPM. */
+struct lct_tpm_created {
+    uint32_t parent;
+    struct lct_name parent_name;
+    bool made_srk; /* a storage root key was made and is at lct_srk_handle now */
+    size_t public_len, private_len;
+    uint8_t public_area[LCT_MAX_BLOB], private_area[LCT_MAX_BLOB];
+};
+
+/*
+ * Makes an unrestricted signing key that cannot leave this TPM, under the storage root key. Where
+ * there is none it is made from the TCG's template and, if `provision`, persisted; otherwise it is
+ * transient and TPM2_RH_OWNER is the parent. LCT_ERR_UNSUPPORTED: the TPM has no such algorithm.
+ */
+enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
+                             const char *label, const struct lct_algorithm *algorithm,
+                             bool provision, struct lct_err *err);
+
+enum { LCT_MAX_HASHES = 16 };
+
+/* What a TPM says of itself (TPM2_GetCapability). */
+struct lct_tpm_info {
+    char description[64]; /* manufacturer, vendor string and firmware, for people */
+    bool software;        /* a simulator or emulator: its keys are as safe as its files */
+    size_t num_hashes;
+    const struct lct_hash *hashes[LCT_MAX_HASHES]; /* those we know that it has */
+};
+
+enum lct_code lct_tpm_describe(struct lct_tpm *tpm, struct lct_tpm_info *info, struct lct_err *err);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The resource manager's device first: it gives every open descriptor slots of its own. */
+static const char *const devices[] = {"/dev/tpmrm0", "/dev/tpm0"};
+
+static enum lct_code search(struct lct_wire **wire, struct lct_err *err)
+{
+    struct lct_err tries[sizeof devices / sizeof devices[0]];
+
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++)
+        if (lct_device_open(wire, devices[i], &tries[i]) == LCT_OK)
+            return LCT_OK;
+    return LCT_FAIL(
+        err, LCT_ERR_NO_TPM,
+        "no TPM: %.160s; %.160s; if there is another way in, set tcti in openssl.cnf, LCT_TCTI or "
+        "--tcti",
+        tries[0].text, tries[1].text);
+}
+
+enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err)
+{
+    char name[64];
+
+    if (tcti == NULL)
+        return search(wire, err);
+    size_t name_len = strcspn(tcti, ":");
+    const char *conf = tcti[name_len] == ':' ? tcti + name_len + 1 : "";
+    if (snprintf(name, sizeof name, "%.*s", (int)name_len, tcti) >= (int)sizeof name)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "tcti \"%s\" names no TCTI module", tcti);
+    if (strcmp(name, "device") == 0)
+        return lct_device_open(wire, *conf != '\0' ? conf : devices[0], err);
+    return lct_module_open(wire, name, conf, err);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TPM_WIRE_H
+#define LCT_TPM_WIRE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What carries command bytes to a TPM and response bytes back. Neither looks at what it carries,
+ * prints anything, nor raises SIGPIPE where we write ourselves. Not safe in threads: its owner
+ * takes turns.
+ */
+struct lct_wire {
+    bool software; /* the way in leads to a simulator or emulator */
+    /* Sends one whole command. LCT_ERR_NO_TPM. */
+    enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
+                          struct lct_err *err);
+    /* Receives one whole response into `capacity` bytes, waiting `timeout` ms at most.
+     * LCT_ERR_NO_TPM. */
+    enum lct_code (*receive)(struct lct_wire *wire, uint8_t *response, size_t *response_len,
+                             size_t capacity, int timeout, struct lct_err *err);
+    /* Frees it. */
+    void (*close)(struct lct_wire *wire);
+};
+
+/* Opens the way in that `tcti` names ("name:conf"), or with NULL the first of the kernel's devices
+ * that opens. */
+enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err);
+
+/* The kernel's character device at `path`, by a transport of ours: close-on-exec, silent, timeouts.
+ */
+enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct lct_err *err);
+
+/*
+ * A TCTI module of tpm2-tss. It is asked only after checks of ours have found that it is there and
+ * that something listens, because the modules and their loader print every failure on the host
+ * program's stderr.
+ */
+enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
+                              struct lct_err *err);
+
+#endif
