@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum lct_code fail_open(const char *name, int error, struct lct_err *err)
+{
+    if (error == ENOENT || error == ENOTDIR)
+        return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no %s", name);
+    if (error == EACCES)
+        return LCT_FAIL(err, LCT_ERR_STORE,
+                        "this user may not read %s; run as its owner or join its group", name);
+    if (error == ELOOP)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s is a symbolic link", name);
+    return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", name, strerror(error));
+}
+
+/* Up to `size` bytes; -1 with errno. */
+static ssize_t read_all(int fd, uint8_t *bytes, size_t size)
+{
+    size_t len = 0;
+
+    while (len < size) {
+        ssize_t n = read(fd, bytes + len, size - len);
+        if (n == 0)
+            break;
+        if (n < 0 && errno != EINTR)
+            return -1;
+        len += n > 0 ? (size_t)n : 0;
+    }
+    return (ssize_t)len;
+}
+
+enum lct_code lct_file_read(int dir, const char *name, uint8_t **bytes, size_t *bytes_len,
+                            size_t max, struct lct_err *err)
+{
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    enum lct_code code = LCT_OK;
+    struct stat st;
+    ssize_t len = -1;
+
+    *bytes = NULL;
+    if (fd < 0)
+        return fail_open(name, errno, err);
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0 || (size_t)st.st_size > max) {
+        code =
+            LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s is not a file of at most %zu bytes", name, max);
+        goto out;
+    }
+    *bytes = malloc((size_t)st.st_size + 1);
+    if (*bytes != NULL)
+        len = read_all(fd, *bytes, (size_t)st.st_size);
+    if (len < 0) {
+        code = LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", name, strerror(errno));
+        free(*bytes);
+        *bytes = NULL;
+        goto out;
+    }
+    (*bytes)[len] = '\0';
+    *bytes_len = (size_t)len;
+out:
+    close(fd);
+    return code;
+}
+
+/* All of it, or false with errno. */
+static bool write_all(int fd, const uint8_t *bytes, size_t bytes_len)
+{
+    while (bytes_len > 0) {
+        ssize_t n = write(fd, bytes, bytes_len);
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0) {
+            bytes += n;
+            bytes_len -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                             const struct lct_owner *owner, struct lct_err *err)
+{
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int error = 0;
+
+    if (fd < 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
+    /* fchmod as well: the caller's umask is not ours to rely on. */
+    if (!write_all(fd, bytes, bytes_len) || fchmod(fd, 0640) != 0 ||
+        fchown(fd, owner->user, owner->group) != 0 || fsync(fd) != 0)
+        error = errno;
+    if (close(fd) != 0 && error == 0)
+        error = errno;
+    if (error != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", name, strerror(error));
+    return LCT_OK;
+}
+
+void lct_file_remove_dir(int dir, const char *name)
+{
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (entries == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+    closedir(entries);
+    (void)unlinkat(dir, name, AT_REMOVEDIR);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_FILE_H
+#define LCT_STORE_FILE_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Who owns what is made; (uid_t)-1 and (gid_t)-1: whoever makes it. */
+struct lct_owner {
+    uid_t user;
+    gid_t group;
+};
+
+/*
+ * Reads the regular file `name` in the directory `dir`, following no link, at most `max` bytes. The
+ * caller frees *bytes, which a NUL follows. LCT_ERR_NOT_FOUND; LCT_ERR_BAD_RECORD (not a regular
+ * file, too long); LCT_ERR_STORE.
+ */
+enum lct_code lct_file_read(int dir, const char *name, uint8_t **bytes, size_t *bytes_len,
+                            size_t max, struct lct_err *err);
+
+/* Makes the file `name`, 0640, with `owner`, all on disk when it returns. LCT_ERR_STORE. */
+enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                             const struct lct_owner *owner, struct lct_err *err);
+
+/* Removes the directory `name` in `dir` and the files in it. Best effort. */
+void lct_file_remove_dir(int dir, const char *name);
+
+#endif

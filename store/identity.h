@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_IDENTITY_H
+#define LCT_STORE_IDENTITY_H
+
+#include "base/config.h"
+#include "base/error.h"
+#include "store/store.h"
+#include "tpm/tpm.h"
+
+/* What an identity is to be. */
+struct lct_identity_request {
+    const char *id;
+    const struct lct_algorithm *algorithm;
+    struct lct_owner owner;
+    bool provision; /* a storage root key may be made and persisted */
+};
+
+/*
+ * Makes an identity: its key in the TPM, what this TPM can do with it found out, its record and key
+ * file in the store in one step. *key is the new key; *made_srk, if asked for, whether a storage
+ * root key was made. Whatever fails, nothing is left in the store. Errors of lct_id_check_new,
+ * lct_store_create and lct_tpm_create.
+ */
+enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
+                                  struct lct_crypto *crypto,
+                                  const struct lct_identity_request *request, struct lct_key **key,
+                                  bool *made_srk, struct lct_err *err);
+
+/* One line of a check: what is asked, whether it holds, and if it does not, why. */
+struct lct_finding {
+    const char *what;
+    bool good;
+    char why[sizeof((struct lct_err *)0)->text];
+};
+
+enum { LCT_MAX_FINDINGS = 8 };
+
+/*
+ * Checks an identity against the TPM: it loads there under the pinned parent, has the recorded Name
+ * and the attributes of a key that cannot leave the TPM, as the TPM reports them, and makes a
+ * signature that verifies. Stops at the first thing that cannot be asked. LCT_ERR_CHECK if any
+ * finding is not good; any error that kept it from asking.
+ */
+enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
+                                 struct lct_crypto *crypto, const char *id,
+                                 struct lct_finding findings[LCT_MAX_FINDINGS],
+                                 size_t *num_findings, struct lct_err *err);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/key.h"
+
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct_err *err)
+{
+    if (keyfile->type != LCT_KEYFILE_LOADABLE || keyfile->has_secret)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds no key that TPM2_Load takes");
+    if (keyfile->has_policy || !keyfile->empty_auth)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "the key needs a policy or a password, which this lct does not do");
+    return LCT_OK;
+}
+
+/* The record and the key file speak of one key. */
+static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *err)
+{
+    const struct lct_generation *generation = &key->generation;
+    struct lct_name name;
+    enum lct_code code =
+        lct_public_name(&name, key->libctx, key->keyfile.public_area, key->keyfile.public_len, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (!lct_name_equal(&name, &generation->name))
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the key file holds another key than the one in the record (its Name "
+                        "differs); restore both from a backup");
+    if (lct_public_algorithm(&key->public_area) != generation->algorithm ||
+        key->keyfile.parent != generation->parent)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record and the key file differ in algorithm or parent");
+    return LCT_OK;
+}
+
+static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_len,
+                          struct lct_err *err)
+{
+    enum lct_code code = lct_keyfile_read(&key->keyfile, pem, pem_len, err);
+
+    if (code == LCT_OK)
+        code = check_keyfile(&key->keyfile, err);
+    if (code == LCT_OK)
+        code = lct_public_decode(&key->public_area, key->keyfile.public_area,
+                                 key->keyfile.public_len, err);
+    if (code == LCT_OK)
+        code = check_agreement(key, err);
+    if (code != LCT_OK)
+        return code;
+    key->pkey = lct_public_pkey(&key->public_area, key->libctx, err);
+    return key->pkey != NULL ? LCT_OK : LCT_ERR_BAD_RECORD;
+}
+
+enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
+                          const struct lct_record *record, unsigned number, const uint8_t *pem,
+                          size_t pem_len, struct lct_err *err)
+{
+    const struct lct_generation *generation = lct_record_generation(record, number);
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
+
+    *key = NULL;
+    if (libctx == NULL)
+        return LCT_ERR_INTERNAL;
+    if (generation == NULL)
+        return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no generation %u; the active one is %u",
+                        number, record->active);
+    struct lct_key *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    atomic_init(&made->references, 1);
+    (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
+    made->generation = *generation;
+    made->crypto = lct_crypto_up_ref(crypto);
+    made->libctx = libctx;
+    enum lct_code code = fill(made, pem, pem_len, err);
+    if (code == LCT_OK)
+        *key = made;
+    else
+        lct_key_free(made);
+    return code;
+}
+
+struct lct_key *lct_key_up_ref(struct lct_key *key)
+{
+    atomic_fetch_add(&key->references, 1);
+    return key;
+}
+
+void lct_key_free(struct lct_key *key)
+{
+    if (key == NULL || atomic_fetch_sub(&key->references, 1) != 1)
+        return;
+    EVP_PKEY_free(key->pkey);
+    lct_keyfile_clear(&key->keyfile);
+    lct_crypto_free(key->crypto);
+    free(key);
+}
+
+struct lct_tpm_key lct_key_values(const struct lct_key *key)
+{
+    return (struct lct_tpm_key){
+        .label = key->label,
+        .parent = key->generation.parent,
+        .parent_name = &key->generation.parent_name,
+        .name = &key->generation.name,
+        .public_area = key->keyfile.public_area,
+        .public_len = key->keyfile.public_len,
+        .private_area = key->keyfile.private_area,
+        .private_len = key->keyfile.private_len,
+        .pkey = key->pkey,
+        .libctx = key->libctx,
+    };
+}
+
+static bool has_hash(const struct lct_generation *generation, const struct lct_hash *hash)
+{
+    for (size_t i = 0; i < generation->num_hashes; i++)
+        if (generation->hashes[i] == hash)
+            return true;
+    return false;
+}
+
+enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                             const struct lct_hash *hash, bool pss, struct lct_err *err)
+{
+    const struct lct_algorithm *algorithm = key->generation.algorithm;
+
+    if (algorithm->type == TPM2_ALG_ECC) {
+        *scheme = (struct lct_scheme){TPM2_ALG_ECDSA, lct_hash_by_id(algorithm->hash), 0};
+        return LCT_OK;
+    }
+    if (hash == NULL || !has_hash(&key->generation, hash))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: its TPM makes no RSA signatures with %s; lct show lists the hashes it "
+                        "has",
+                        key->label, hash != NULL ? hash->name : "this hash");
+    if (pss && key->generation.pss_salt == LCT_SALT_NONE)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM makes no RSA-PSS signatures",
+                        key->label);
+    scheme->id = pss ? TPM2_ALG_RSAPSS : TPM2_ALG_RSASSA;
+    scheme->hash = hash;
+    scheme->salt_len =
+        key->generation.pss_salt == LCT_SALT_MAX ? RSA_PSS_SALTLEN_MAX : RSA_PSS_SALTLEN_DIGEST;
+    return LCT_OK;
+}
+
+size_t lct_key_fit_digest(const struct lct_scheme *scheme, uint8_t *fitted, const uint8_t *digest,
+                          size_t digest_len)
+{
+    size_t size = scheme->hash->size;
+
+    if (digest_len >= size) {
+        memcpy(fitted, digest, size);
+        return size;
+    }
+    memset(fitted, 0, size - digest_len);
+    memcpy(fitted + size - digest_len, digest, digest_len);
+    return size;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_KEY_H
+#define LCT_STORE_KEY_H
+
+#include "base/error.h"
+#include "store/keyfile.h"
+#include "store/record.h"
+#include "tcg/crypto.h"
+#include "tpm/tpm.h"
+
+#include <openssl/types.h>
+#include <stdatomic.h>
+
+/*
+ * A key of an identity: one generation's record, public key and wrapped private key. Immutable and
+ * counted; it holds nothing of the TPM's, so threads and forks may share it as they like.
+ */
+struct lct_key {
+    atomic_uint references;
+    char label[4 + LCT_MAX_ID + 1]; /* "lct:alice" */
+    struct lct_generation generation;
+    struct lct_public public_area;
+    struct lct_keyfile keyfile;
+    EVP_PKEY *pkey; /* the public key, in the private library context */
+    OSSL_LIB_CTX *libctx;
+    struct lct_crypto *crypto;
+};
+
+/*
+ * Makes a key of the generation `number` (0: the active one) of `record` and its key file's bytes,
+ * which must agree: the same Name, algorithm and parent. Sends the TPM nothing. LCT_ERR_NOT_FOUND:
+ * no such generation; LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: a kind of key file or policy we do
+ * not follow.
+ */
+enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
+                          const struct lct_record *record, unsigned number, const uint8_t *pem,
+                          size_t pem_len, struct lct_err *err);
+struct lct_key *lct_key_up_ref(struct lct_key *key);
+void lct_key_free(struct lct_key *key);
+
+/* The key as tpm/ takes it: borrowed values, good for as long as the key. */
+struct lct_tpm_key lct_key_values(const struct lct_key *key);
+
+/*
+ * How this key signs digests of `hash`: ECDSA, or for RSA PKCS#1 v1.5, or PSS with the salt its TPM
+ * is known to use. LCT_ERR_UNSUPPORTED: its TPM cannot, in a sentence.
+ */
+enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                             const struct lct_hash *hash, bool pss, struct lct_err *err);
+
+/*
+ * A digest in the size of scheme->hash, the one a curve is signed with: its leftmost bytes, or
+ * zeros before it (FIPS 186-4, 6.4). `fitted` holds LCT_MAX_HASH; returns its length. RSA's digests
+ * are left as they are.
+ */
+size_t lct_key_fit_digest(const struct lct_scheme *scheme, uint8_t *fitted, const uint8_t *digest,
+                          size_t digest_len);
+
+#endif

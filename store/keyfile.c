@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/keyfile.h"
+
+#include <openssl/asn1t.h>
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char label[] = "TSS2 PRIVATE KEY";
+
+typedef struct {
+    ASN1_INTEGER *command_code;
+    ASN1_OCTET_STRING *command_policy;
+} TPM_POLICY;
+
+typedef struct {
+    ASN1_UTF8STRING *name;
+    STACK_OF(TPM_POLICY) * policy;
+} TPM_AUTH_POLICY;
+
+typedef struct {
+    ASN1_OBJECT *type;
+    ASN1_BOOLEAN empty_auth;
+    STACK_OF(TPM_POLICY) * policy;
+    ASN1_OCTET_STRING *secret;
+    STACK_OF(TPM_AUTH_POLICY) * auth_policy;
+    ASN1_UTF8STRING *description;
+    ASN1_BOOLEAN rsa_parent;
+    ASN1_INTEGER *parent;
+    ASN1_OCTET_STRING *public_area;
+    ASN1_OCTET_STRING *private_area;
+} TPM_KEY;
+
+/* clang-format off */
+ASN1_SEQUENCE(TPM_POLICY) = {
+    ASN1_EXP(TPM_POLICY, command_code, ASN1_INTEGER, 0),
+    ASN1_EXP(TPM_POLICY, command_policy, ASN1_OCTET_STRING, 1)
+} static_ASN1_SEQUENCE_END(TPM_POLICY)
+
+ASN1_SEQUENCE(TPM_AUTH_POLICY) = {
+    ASN1_EXP_OPT(TPM_AUTH_POLICY, name, ASN1_UTF8STRING, 0),
+    ASN1_EXP_SEQUENCE_OF(TPM_AUTH_POLICY, policy, TPM_POLICY, 1)
+} static_ASN1_SEQUENCE_END(TPM_AUTH_POLICY)
+
+ASN1_SEQUENCE(TPM_KEY) = {
+    ASN1_SIMPLE(TPM_KEY, type, ASN1_OBJECT),
+    ASN1_EXP_OPT(TPM_KEY, empty_auth, ASN1_BOOLEAN, 0),
+    ASN1_EXP_SEQUENCE_OF_OPT(TPM_KEY, policy, TPM_POLICY, 1),
+    ASN1_EXP_OPT(TPM_KEY, secret, ASN1_OCTET_STRING, 2),
+    ASN1_EXP_SEQUENCE_OF_OPT(TPM_KEY, auth_policy, TPM_AUTH_POLICY, 3),
+    ASN1_EXP_OPT(TPM_KEY, description, ASN1_UTF8STRING, 4),
+    ASN1_EXP_OPT(TPM_KEY, rsa_parent, ASN1_BOOLEAN, 5),
+    ASN1_SIMPLE(TPM_KEY, parent, ASN1_INTEGER),
+    ASN1_SIMPLE(TPM_KEY, public_area, ASN1_OCTET_STRING),
+    ASN1_SIMPLE(TPM_KEY, private_area, ASN1_OCTET_STRING)
+} static_ASN1_SEQUENCE_END(TPM_KEY)
+    /* clang-format on */
+
+    static const char *const oids[] = {
+        [LCT_KEYFILE_LOADABLE] = "2.23.133.10.1.3",
+        [LCT_KEYFILE_IMPORTABLE] = "2.23.133.10.1.4",
+        [LCT_KEYFILE_SEALED] = "2.23.133.10.1.5",
+};
+
+static TPM_KEY *key_new(void)
+{
+    return (TPM_KEY *)ASN1_item_new(ASN1_ITEM_rptr(TPM_KEY));
+}
+
+static void key_free(TPM_KEY *key)
+{
+    ASN1_item_free((ASN1_VALUE *)key, ASN1_ITEM_rptr(TPM_KEY));
+}
+
+static bool take_type(struct lct_keyfile *keyfile, const ASN1_OBJECT *type)
+{
+    char text[64];
+
+    if (OBJ_obj2txt(text, sizeof text, type, 1) <= 0)
+        return false;
+    for (size_t i = 0; i < sizeof oids / sizeof oids[0]; i++)
+        if (strcmp(text, oids[i]) == 0) {
+            keyfile->type = (enum lct_keyfile_type)i;
+            return true;
+        }
+    return false;
+}
+
+/* Tools write a handle as an unsigned or, for 0x81000001, as a negative 32-bit number. */
+static bool take_parent(uint32_t *parent, const ASN1_INTEGER *integer)
+{
+    int64_t value = 0;
+
+    if (!ASN1_INTEGER_get_int64(&value, integer) || value < INT32_MIN || value > UINT32_MAX)
+        return false;
+    *parent = (uint32_t)value;
+    return true;
+}
+
+/* A TPM2B that is as long as it says. */
+static bool take_sized(uint8_t **bytes, size_t *bytes_len, const ASN1_OCTET_STRING *string)
+{
+    const uint8_t *data = ASN1_STRING_get0_data(string);
+    size_t len = (size_t)ASN1_STRING_length(string);
+
+    if (len < 3 || ((size_t)data[0] << 8 | data[1]) != len - 2)
+        return false;
+    *bytes = malloc(len);
+    if (*bytes == NULL)
+        return false;
+    memcpy(*bytes, data, len);
+    *bytes_len = len;
+    return true;
+}
+
+static bool take_description(char **text, const ASN1_UTF8STRING *string)
+{
+    if (string == NULL)
+        return true;
+    *text =
+        strndup((const char *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
+    return *text != NULL;
+}
+
+static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len)
+{
+    const unsigned char *at = der;
+    TPM_KEY *key = (TPM_KEY *)ASN1_item_d2i(NULL, &at, (long)der_len, ASN1_ITEM_rptr(TPM_KEY));
+    bool good = key != NULL && at == der + der_len && take_type(keyfile, key->type) &&
+                take_parent(&keyfile->parent, key->parent) &&
+                take_sized(&keyfile->public_area, &keyfile->public_len, key->public_area) &&
+                take_sized(&keyfile->private_area, &keyfile->private_len, key->private_area) &&
+                take_description(&keyfile->description, key->description);
+
+    if (good) {
+        keyfile->empty_auth = key->empty_auth > 0;
+        keyfile->rsa_parent = key->rsa_parent > 0;
+        keyfile->has_policy = key->policy != NULL || key->auth_policy != NULL;
+        keyfile->has_secret = key->secret != NULL;
+    }
+    key_free(key);
+    return good;
+}
+
+static bool only_space(BIO *bio)
+{
+    char c;
+
+    while (BIO_read(bio, &c, 1) == 1)
+        if (strchr(" \t\r\n", c) == NULL || c == '\0')
+            return false;
+    return true;
+}
+
+static bool from_pem(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len)
+{
+    BIO *bio = BIO_new_mem_buf(bytes, (int)bytes_len);
+    char *name = NULL, *header = NULL;
+    unsigned char *der = NULL;
+    long der_len = 0;
+    bool good = bio != NULL && PEM_read_bio(bio, &name, &header, &der, &der_len) == 1 &&
+                strcmp(name, label) == 0 && header[0] == '\0' && only_space(bio) &&
+                from_der(keyfile, der, (size_t)der_len);
+
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_free(der);
+    BIO_free(bio);
+    return good;
+}
+
+enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len,
+                               struct lct_err *err)
+{
+    static const char begin[] = "-----BEGIN ";
+    enum { MAX = 65536 };
+
+    *keyfile = (struct lct_keyfile){0};
+    (void)ERR_set_mark();
+    bool pem = bytes_len >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
+    bool good = bytes_len <= MAX &&
+                (pem ? from_pem(keyfile, bytes, bytes_len) : from_der(keyfile, bytes, bytes_len));
+    (void)ERR_pop_to_mark();
+    if (good)
+        return LCT_OK;
+    lct_keyfile_clear(keyfile);
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the key file is not a %s", label);
+}
+
+void lct_keyfile_clear(struct lct_keyfile *keyfile)
+{
+    free(keyfile->description);
+    free(keyfile->public_area);
+    free(keyfile->private_area);
+    *keyfile = (struct lct_keyfile){0};
+}
+
+static bool fill(TPM_KEY *key, const struct lct_keyfile *keyfile)
+{
+    ASN1_OBJECT_free(key->type);
+    key->type = OBJ_txt2obj(oids[LCT_KEYFILE_LOADABLE], 1);
+    key->empty_auth = keyfile->empty_auth ? 0xff : -1; /* -1: absent */
+    key->rsa_parent = -1;
+    return key->type != NULL && ASN1_INTEGER_set_uint64(key->parent, keyfile->parent) &&
+           ASN1_OCTET_STRING_set(key->public_area, keyfile->public_area,
+                                 (int)keyfile->public_len) &&
+           ASN1_OCTET_STRING_set(key->private_area, keyfile->private_area,
+                                 (int)keyfile->private_len);
+}
+
+enum lct_code lct_keyfile_write_der(uint8_t **bytes, size_t *bytes_len,
+                                    const struct lct_keyfile *keyfile, struct lct_err *err)
+{
+    TPM_KEY *key = key_new();
+    int len = -1;
+
+    *bytes = NULL;
+    if (key != NULL && fill(key, keyfile))
+        len = ASN1_item_i2d((ASN1_VALUE *)key, bytes, ASN1_ITEM_rptr(TPM_KEY));
+    key_free(key);
+    if (len <= 0)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "the key file cannot be encoded");
+    *bytes_len = (size_t)len;
+    return LCT_OK;
+}
+
+enum lct_code lct_keyfile_write_pem(uint8_t **bytes, size_t *bytes_len,
+                                    const struct lct_keyfile *keyfile, struct lct_err *err)
+{
+    uint8_t *der = NULL;
+    size_t der_len = 0;
+    char *text = NULL;
+    enum lct_code code = lct_keyfile_write_der(&der, &der_len, keyfile, err);
+
+    *bytes = NULL;
+    if (code != LCT_OK)
+        return code;
+    BIO *bio = BIO_new(BIO_s_mem());
+    if (bio != NULL && PEM_write_bio(bio, label, "", der, (long)der_len) > 0) {
+        *bytes_len = (size_t)BIO_get_mem_data(bio, &text);
+        *bytes = OPENSSL_memdup(text, *bytes_len);
+    }
+    BIO_free(bio);
+    OPENSSL_free(der);
+    return *bytes != NULL ? LCT_OK
+                          : LCT_FAIL(err, LCT_ERR_INTERNAL, "the key file cannot be encoded");
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_KEYFILE_H
+#define LCT_STORE_KEYFILE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * TSS2 PRIVATE KEY, the ASN.1 standard for TPM 2.0 key files (draft-bottomley-tpm2-keys):
+ *
+ *     TPMKey ::= SEQUENCE {
+ *         type        OBJECT IDENTIFIER,
+ *         emptyAuth   [0] EXPLICIT BOOLEAN OPTIONAL,
+ *         policy      [1] EXPLICIT SEQUENCE OF TPMPolicy OPTIONAL,
+ *         secret      [2] EXPLICIT OCTET STRING OPTIONAL,
+ *         authPolicy  [3] EXPLICIT SEQUENCE OF TPMAuthPolicy OPTIONAL,
+ *         description [4] EXPLICIT UTF8String OPTIONAL,
+ *         rsaParent   [5] EXPLICIT BOOLEAN OPTIONAL,
+ *         parent      INTEGER,
+ *         pubkey      OCTET STRING,       -- TPM2B_PUBLIC
+ *         privkey     OCTET STRING }      -- TPM2B_PRIVATE
+ */
+enum lct_keyfile_type {
+    LCT_KEYFILE_LOADABLE,   /* 2.23.133.10.1.3 */
+    LCT_KEYFILE_IMPORTABLE, /* 2.23.133.10.1.4 */
+    LCT_KEYFILE_SEALED      /* 2.23.133.10.1.5 */
+};
+
+/* A key file taken apart. The bytes and the description are its own. */
+struct lct_keyfile {
+    enum lct_keyfile_type type;
+    bool empty_auth;
+    bool has_policy; /* policy, authPolicy: there, and nothing we follow yet */
+    bool has_secret;
+    bool rsa_parent;
+    char *description; /* NULL: none */
+    uint32_t parent;   /* a handle */
+    uint8_t *public_area;
+    size_t public_len;
+    uint8_t *private_area;
+    size_t private_len;
+};
+
+/*
+ * Reads one PEM block of that label, with nothing but white space around it, or its bare DER.
+ * Strict: every field known, nothing trailing, TPM2Bs as long as they say. LCT_ERR_BAD_RECORD.
+ * lct_keyfile_clear frees the parts.
+ */
+enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len,
+                               struct lct_err *err);
+void lct_keyfile_clear(struct lct_keyfile *keyfile);
+
+/* The fields of a loadable key without a policy as DER or PEM; the caller frees *bytes with
+ * OPENSSL_free. */
+enum lct_code lct_keyfile_write_der(uint8_t **bytes, size_t *bytes_len,
+                                    const struct lct_keyfile *keyfile, struct lct_err *err);
+enum lct_code lct_keyfile_write_pem(uint8_t **bytes, size_t *bytes_len,
+                                    const struct lct_keyfile *keyfile, struct lct_err *err);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/record.h"
+
+#include "base/encode.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION = 1 };
+
+const char *lct_pss_salt_name(enum lct_pss_salt salt)
+{
+    switch (salt) {
+    case LCT_SALT_DIGEST:
+        return "digest";
+    case LCT_SALT_MAX:
+        return "max";
+    case LCT_SALT_NONE:
+        break;
+    }
+    return NULL;
+}
+
+static bool read_salt(enum lct_pss_salt *salt, const json_t *value)
+{
+    const char *name = json_string_value(value);
+
+    *salt = LCT_SALT_NONE;
+    if (json_is_null(value))
+        return true;
+    if (name != NULL && strcmp(name, "digest") == 0)
+        *salt = LCT_SALT_DIGEST;
+    else if (name != NULL && strcmp(name, "max") == 0)
+        *salt = LCT_SALT_MAX;
+    return *salt != LCT_SALT_NONE;
+}
+
+static bool read_name(struct lct_name *name, const char *text)
+{
+    return lct_hex_decode(name->data, &name->len, sizeof name->data, text) && name->len > 2;
+}
+
+/* "0x81000001": eight lower-case digits; a persistent handle or the owner hierarchy. */
+static bool read_handle(uint32_t *handle, const char *text)
+{
+    uint8_t bytes[4];
+    size_t len = 0;
+
+    if (strncmp(text, "0x", 2) != 0 || !lct_hex_decode(bytes, &len, sizeof bytes, text + 2) ||
+        len != sizeof bytes)
+        return false;
+    *handle =
+        (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+    return *handle == TPM2_RH_OWNER || *handle >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
+}
+
+static bool read_text(char *text, size_t size, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (len >= size)
+        return false;
+    memcpy(text, value, len + 1);
+    return true;
+}
+
+static bool read_hashes(struct lct_generation *generation, const json_t *array)
+{
+    size_t i;
+    json_t *entry;
+
+    if (!json_is_array(array) || json_array_size(array) > LCT_MAX_HASHES)
+        return false;
+    json_array_foreach (array, i, entry) {
+        const char *name = json_string_value(entry);
+        const struct lct_hash *hash = name != NULL ? lct_hash_by_name(name) : NULL;
+        if (hash == NULL)
+            return false;
+        generation->hashes[generation->num_hashes++] = hash;
+    }
+    return true;
+}
+
+static bool read_generation(struct lct_generation *generation, json_t *object)
+{
+    const char *algorithm, *created, *name, *handle, *parent_name, *tpm;
+    json_t *seal, *hashes, *salt;
+    int number, software_tpm;
+
+    if (json_unpack_ex(object, NULL, JSON_STRICT,
+                       "{s:i, s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:o, s:s, s:b}", "generation",
+                       &number, "algorithm", &algorithm, "created", &created, "name", &name,
+                       "parent", "handle", &handle, "name", &parent_name, "seal", &seal, "hashes",
+                       &hashes, "pss_salt", &salt, "tpm", &tpm, "software_tpm", &software_tpm) != 0)
+        return false;
+    generation->number = (unsigned)number;
+    generation->algorithm = lct_algorithm_by_name(algorithm);
+    generation->software_tpm = software_tpm != 0;
+    return number > 0 && generation->algorithm != NULL && json_is_null(seal) &&
+           read_text(generation->created, sizeof generation->created, created) &&
+           read_name(&generation->name, name) && read_handle(&generation->parent, handle) &&
+           read_name(&generation->parent_name, parent_name) && read_hashes(generation, hashes) &&
+           read_salt(&generation->pss_salt, salt) &&
+           read_text(generation->tpm, sizeof generation->tpm, tpm);
+}
+
+static enum lct_code read_object(struct lct_record *record, json_t *object, struct lct_err *err)
+{
+    const char *id, *custody, *state, *created;
+    json_t *generations, *entry;
+    int version = 0, active = 0;
+    size_t i;
+
+    if (json_unpack(object, "{s:i}", "version", &version) == 0 && version > VERSION)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record has version %d and this lct knows %d; use a newer lct", version,
+                        VERSION);
+    if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:i, s:s, s:s, s:s, s:s, s:i, s:o}", "version",
+                       &version, "id", &id, "custody", &custody, "state", &state, "created",
+                       &created, "active", &active, "generations", &generations) != 0 ||
+        version != VERSION || active <= 0 || strcmp(custody, "tpm") != 0 ||
+        strcmp(state, "active") != 0 || lct_id_check(id, NULL) != LCT_OK ||
+        !read_text(record->created, sizeof record->created, created) ||
+        !json_is_array(generations) || json_array_size(generations) > LCT_MAX_GENERATIONS)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record is not one that this lct knows");
+    (void)read_text(record->id, sizeof record->id, id);
+    record->active = (unsigned)active;
+    json_array_foreach (generations, i, entry)
+        if (!read_generation(&record->generations[record->num_generations++], entry))
+            return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                            "entry %zu of the record's generations is wrong", i + 1);
+    if (lct_record_generation(record, 0) == NULL)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record has no generation %d", active);
+    return LCT_OK;
+}
+
+enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
+                              struct lct_err *err)
+{
+    json_error_t where;
+    json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, &where);
+
+    *record = NULL;
+    if (object == NULL)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record is not JSON (line %d: %.80s)",
+                        where.line, where.text);
+    *record = calloc(1, sizeof **record);
+    enum lct_code code = *record != NULL ? read_object(*record, object, err)
+                                         : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    json_decref(object);
+    if (code != LCT_OK) {
+        free(*record);
+        *record = NULL;
+    }
+    return code;
+}
+
+static json_t *name_json(const struct lct_name *name)
+{
+    char text[2 * sizeof name->data + 1];
+
+    lct_hex_encode(text, name->data, name->len);
+    return json_string(text);
+}
+
+static json_t *generation_json(const struct lct_generation *generation)
+{
+    json_t *hashes = json_array();
+
+    for (size_t i = 0; i < generation->num_hashes; i++)
+        (void)json_array_append_new(hashes, json_string(generation->hashes[i]->name));
+    return json_pack("{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:n, s:o, s:s?, s:s, s:b}", "generation",
+                     (int)generation->number, "algorithm", generation->algorithm->name, "created",
+                     generation->created, "name", name_json(&generation->name), "parent", "handle",
+                     json_sprintf("0x%08x", generation->parent), "name",
+                     name_json(&generation->parent_name), "seal", "hashes", hashes, "pss_salt",
+                     lct_pss_salt_name(generation->pss_salt), "tpm", generation->tpm,
+                     "software_tpm", generation->software_tpm);
+}
+
+char *lct_record_write(const struct lct_record *record)
+{
+    json_t *generations = json_array();
+
+    for (size_t i = 0; i < record->num_generations; i++)
+        (void)json_array_append_new(generations, generation_json(&record->generations[i]));
+    json_t *object =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:i, s:o}", "version", VERSION, "id", record->id,
+                  "custody", "tpm", "state", "active", "created", record->created, "active",
+                  (int)record->active, "generations", generations);
+    if (object == NULL)
+        return NULL;
+    char *text = json_dumps(object, JSON_INDENT(2));
+    json_decref(object);
+    return text;
+}
+
+const struct lct_generation *lct_record_generation(const struct lct_record *record, unsigned number)
+{
+    for (size_t i = 0; i < record->num_generations; i++)
+        if (record->generations[i].number == (number != 0 ? number : record->active))
+            return &record->generations[i];
+    return NULL;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_RECORD_H
+#define LCT_STORE_RECORD_H
+
+#include "base/error.h"
+#include "store/id.h"
+#include "tcg/algorithm.h"
+#include "tcg/public.h"
+#include "tpm/tpm.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The salt this TPM gives its PSS signatures, found out when the key was made. */
+enum lct_pss_salt { LCT_SALT_NONE, LCT_SALT_DIGEST, LCT_SALT_MAX };
+
+/* One key of an identity: what is known of it beside its key file. */
+struct lct_generation {
+    unsigned number; /* from 1 */
+    const struct lct_algorithm *algorithm;
+    char created[21]; /* RFC 3339, UTC, to the second */
+    struct lct_name name;
+    uint32_t parent; /* a persistent handle, or TPM2_RH_OWNER */
+    struct lct_name parent_name;
+    size_t num_hashes; /* the hashes this TPM can sign with */
+    const struct lct_hash *hashes[LCT_MAX_HASHES];
+    enum lct_pss_salt pss_salt;
+    char tpm[64];      /* what the TPM called itself, for people */
+    bool software_tpm; /* it said that it is a simulator or emulator */
+};
+
+enum { LCT_MAX_GENERATIONS = 64 };
+
+/* identity.json, version 1. */
+struct lct_record {
+    char id[LCT_MAX_ID + 1];
+    char created[21];
+    unsigned active; /* number of the generation that signs */
+    size_t num_generations;
+    struct lct_generation generations[LCT_MAX_GENERATIONS];
+};
+
+/*
+ * Reads a record. Strict: unknown members, algorithms and a newer version are refused, not guessed
+ * at, and the active generation is there. LCT_ERR_BAD_RECORD. The caller frees *record with free().
+ */
+enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
+                              struct lct_err *err);
+
+/* The record as text; the caller frees it with free(). NULL if out of memory. */
+char *lct_record_write(const struct lct_record *record);
+
+/* A generation by number, 0 being the active one; NULL if there is none. */
+const struct lct_generation *lct_record_generation(const struct lct_record *record,
+                                                   unsigned number);
+
+/* Words for the record and for people: "digest", "max", NULL. */
+const char *lct_pss_salt_name(enum lct_pss_salt salt);
+
+#endif

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char system_store[] = "/var/lib/lct";
+static const char record_file[] = "identity.json";
+static const char nursery_dir[] = ".new";
+
+enum { MAX_RECORD = 1 << 20, MAX_KEYFILE = 1 << 16, KEYFILE_NAME = 32 };
+
+/* The user's own, by the XDG Base Directory Specification; NULL if the environment names none. */
+static char *own_store(void)
+{
+    const char *data = secure_getenv("XDG_DATA_HOME");
+    const char *home = secure_getenv("HOME");
+    char *path = NULL;
+
+    if (data != NULL && data[0] == '/')
+        return asprintf(&path, "%s/lct", data) > 0 ? path : NULL;
+    if (home != NULL && home[0] == '/')
+        return asprintf(&path, "%s/.local/share/lct", home) > 0 ? path : NULL;
+    return NULL;
+}
+
+enum lct_code lct_store_open(struct lct_store *store, const struct lct_config *config,
+                             struct lct_err *err)
+{
+    *store = (struct lct_store){0};
+    char *first = config->store != NULL ? strdup(config->store) : own_store();
+    if (first != NULL)
+        store->dirs[store->num_dirs++] = first;
+    if (config->store == NULL) {
+        store->dirs[store->num_dirs++] = strdup(system_store);
+        if (geteuid() == 0)
+            store->create_in = store->num_dirs - 1;
+    }
+    if (store->num_dirs > 0 && store->dirs[store->num_dirs - 1] != NULL)
+        return LCT_OK;
+    lct_store_close(store);
+    return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+}
+
+void lct_store_close(struct lct_store *store)
+{
+    for (size_t i = 0; i < store->num_dirs; i++)
+        free(store->dirs[i]);
+    *store = (struct lct_store){0};
+}
+
+/* The directory of an id: its descriptor, or -1 with errno. */
+static int open_identity(const char *dir, const char *id)
+{
+    int store = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = store >= 0 ? openat(store, id, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    int error = errno;
+
+    if (store >= 0)
+        close(store);
+    errno = error;
+    return fd;
+}
+
+static enum lct_code fail_not_found(const struct lct_store *store, const char *id,
+                                    struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                    "lct:%s: there is no such identity in %s%s%s; lct list shows what there is", id,
+                    store->dirs[0], store->num_dirs > 1 ? " and " : "",
+                    store->num_dirs > 1 ? store->dirs[1] : "");
+}
+
+/* Finds an id: the descriptor of its directory, and which store it is in. */
+static enum lct_code find(const struct lct_store *store, const char *id, int *fd, size_t *where,
+                          struct lct_err *err)
+{
+    enum lct_code code = lct_id_check(id, err);
+    int denied = 0;
+
+    if (code != LCT_OK)
+        return code;
+    for (size_t i = 0; i < store->num_dirs; i++) {
+        *fd = open_identity(store->dirs[i], id);
+        *where = i;
+        if (*fd >= 0)
+            return LCT_OK;
+        if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+            denied = errno;
+    }
+    if (denied == 0)
+        return fail_not_found(store, id, err);
+    return LCT_FAIL(err, LCT_ERR_STORE, "lct:%s: the store cannot be read: %s", id,
+                    strerror(denied));
+}
+
+static enum lct_code read_record(int fd, const char *id, struct lct_record **record,
+                                 struct lct_err *err)
+{
+    uint8_t *text = NULL;
+    size_t text_len = 0;
+    enum lct_code code = lct_file_read(fd, record_file, &text, &text_len, MAX_RECORD, err);
+
+    if (code == LCT_ERR_NOT_FOUND)
+        code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it has no %s", record_file);
+    if (code == LCT_OK)
+        code = lct_record_read(record, text, text_len, err);
+    free(text);
+    if (code == LCT_OK && strcmp((*record)->id, id) != 0) {
+        free(*record);
+        *record = NULL;
+        code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "its record is of another id");
+    }
+    return code;
+}
+
+/* "lct:ID: " before the sentence of a failure. */
+static enum lct_code about(const char *id, enum lct_code code, struct lct_err *err)
+{
+    char label[4 + LCT_MAX_ID + 1];
+
+    if (code == LCT_OK)
+        return LCT_OK;
+    (void)snprintf(label, sizeof label, "lct:%s", id);
+    (void)lct_err_prefix(err, label);
+    return code;
+}
+
+enum lct_code lct_store_get_record(const struct lct_store *store, const char *id,
+                                   struct lct_record **record, const char **dir,
+                                   struct lct_err *err)
+{
+    size_t where = 0;
+    int fd = -1;
+
+    *record = NULL;
+    enum lct_code code = find(store, id, &fd, &where, err);
+    if (code != LCT_OK)
+        return code;
+    code = about(id, read_record(fd, id, record, err), err);
+    close(fd);
+    if (code == LCT_OK && dir != NULL)
+        *dir = store->dirs[where];
+    return code;
+}
+
+static void keyfile_name(char name[KEYFILE_NAME], unsigned generation)
+{
+    (void)snprintf(name, KEYFILE_NAME, "key-%u.pem", generation);
+}
+
+static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
+                              unsigned generation, struct lct_key **key, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    uint8_t *pem = NULL;
+    size_t pem_len = 0;
+    char name[KEYFILE_NAME];
+    enum lct_code code = read_record(fd, id, &record, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (lct_record_generation(record, generation) != NULL) {
+        keyfile_name(name, generation != 0 ? generation : record->active);
+        code = lct_file_read(fd, name, &pem, &pem_len, MAX_KEYFILE, err);
+        if (code == LCT_ERR_NOT_FOUND)
+            code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "its key file %s is not there", name);
+    }
+    if (code == LCT_OK)
+        code = lct_key_new(key, crypto, record, generation, pem, pem_len, err);
+    free(pem);
+    free(record);
+    return code;
+}
+
+enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto *crypto,
+                                const char *id, unsigned generation, struct lct_key **key,
+                                struct lct_err *err)
+{
+    size_t where = 0;
+    int fd = -1;
+
+    *key = NULL;
+    enum lct_code code = find(store, id, &fd, &where, err);
+    if (code != LCT_OK)
+        return code;
+    code = about(id, read_key(fd, crypto, id, generation, key, err), err);
+    close(fd);
+    return code;
+}
+
+struct ids {
+    char **ids;
+    size_t num, room;
+};
+
+static bool add_id(struct ids *list, const char *id)
+{
+    if (list->num == list->room) {
+        size_t room = list->room > 0 ? 2 * list->room : 64;
+        char **ids = reallocarray(list->ids, room, sizeof *ids);
+        if (ids == NULL)
+            return false;
+        list->ids = ids;
+        list->room = room;
+    }
+    list->ids[list->num] = strdup(id);
+    return list->ids[list->num] != NULL && ++list->num > 0;
+}
+
+static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err *err)
+{
+    DIR *entries = opendir(dir);
+    bool good = true;
+
+    if (entries == NULL && (errno == ENOENT || errno == ENOTDIR))
+        return LCT_OK;
+    if (entries == NULL)
+        return LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be read: %s", dir,
+                        strerror(errno));
+    for (const struct dirent *entry = readdir(entries); good && entry != NULL;
+         entry = readdir(entries))
+        if (lct_id_check(entry->d_name, NULL) == LCT_OK)
+            good = add_id(list, entry->d_name);
+    closedir(entries);
+    return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* An id that is in both stores is the first one's. */
+static void drop_repeated(struct ids *list)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->num; i++)
+        if (kept > 0 && strcmp(list->ids[kept - 1], list->ids[i]) == 0)
+            free(list->ids[i]);
+        else
+            list->ids[kept++] = list->ids[i];
+    list->num = kept;
+}
+
+enum lct_code lct_store_list(const struct lct_store *store, char ***ids, size_t *num_ids,
+                             struct lct_err *err)
+{
+    struct ids list = {0};
+    enum lct_code code = LCT_OK;
+
+    for (size_t i = 0; i < store->num_dirs && code == LCT_OK; i++)
+        code = list_dir(&list, store->dirs[i], err);
+    if (code != LCT_OK) {
+        lct_store_free_ids(list.ids, list.num);
+        list = (struct ids){0};
+    } else if (list.num > 0) {
+        qsort(list.ids, list.num, sizeof *list.ids, compare_ids);
+        drop_repeated(&list);
+    }
+    *ids = list.ids;
+    *num_ids = list.num;
+    return code;
+}
+
+void lct_store_free_ids(char **ids, size_t num_ids)
+{
+    for (size_t i = 0; i < num_ids; i++)
+        free(ids[i]);
+    free(ids);
+}
+
+/*
+ * The nursery, where directories are filled before they are renamed into the store, and emptied
+ * after they have been renamed out of it. Whoever uses it holds a shared lock; who gets an
+ * exclusive one knows that what is in there was left by a crash.
+ */
+struct nursery {
+    int store, fd;
+    char name[16]; /* of our directory in it */
+};
+
+static void clear_leftovers(int nursery)
+{
+    int fd = openat(nursery, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (entries == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
+        if (entry->d_name[0] != '.')
+            lct_file_remove_dir(nursery, entry->d_name);
+    closedir(entries);
+}
+
+/* mkdir -p. The store itself is the user's own (0700), or for root one that every service can
+ * search (0755). */
+static bool make_dirs(char *path, mode_t mode)
+{
+    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        bool good = mkdir(path, 0755) == 0 || errno == EEXIST;
+        *slash = '/';
+        if (!good)
+            return false;
+    }
+    if (mkdir(path, mode) != 0)
+        return errno == EEXIST;
+    return chmod(path, mode) == 0;
+}
+
+static enum lct_code fail_store(const char *dir, struct lct_err *err)
+{
+    return LCT_FAIL(
+        err, LCT_ERR_STORE, "the store %s cannot be written: %s%s", dir, strerror(errno),
+        errno == EACCES || errno == EPERM ? "; run as its owner, or name another with --store"
+                                          : "");
+}
+
+static void nursery_close(struct nursery *nursery)
+{
+    if (nursery->fd >= 0)
+        close(nursery->fd);
+    if (nursery->store >= 0)
+        close(nursery->store);
+    nursery->fd = nursery->store = -1;
+}
+
+static enum lct_code nursery_open(struct nursery *nursery, const char *dir, struct lct_err *err)
+{
+    *nursery = (struct nursery){.store = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .fd = -1};
+    if (nursery->store >= 0 && (mkdirat(nursery->store, nursery_dir, 0700) == 0 || errno == EEXIST))
+        nursery->fd =
+            openat(nursery->store, nursery_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (nursery->fd < 0) {
+        enum lct_code code = fail_store(dir, err);
+        nursery_close(nursery);
+        return code;
+    }
+    if (flock(nursery->fd, LOCK_EX | LOCK_NB) == 0)
+        clear_leftovers(nursery->fd);
+    if (flock(nursery->fd, LOCK_SH) != 0) {
+        enum lct_code code = fail_store(dir, err);
+        nursery_close(nursery);
+        return code;
+    }
+    return LCT_OK;
+}
+
+static enum lct_code make_store(const char *dir, struct lct_err *err)
+{
+    char *path = strdup(dir);
+    bool good = path != NULL && make_dirs(path, geteuid() == 0 ? 0755 : 0700);
+
+    if (!good)
+        (void)fail_store(dir, err);
+    free(path);
+    return good ? LCT_OK : LCT_ERR_STORE;
+}
+
+enum lct_code lct_store_check_writable(const struct lct_store *store, struct lct_err *err)
+{
+    struct nursery nursery;
+    const char *dir = store->dirs[store->create_in];
+    enum lct_code code = make_store(dir, err);
+
+    if (code == LCT_OK)
+        code = nursery_open(&nursery, dir, err);
+    if (code != LCT_OK)
+        return code;
+    if (faccessat(nursery.fd, ".", W_OK | X_OK, AT_EACCESS) != 0 ||
+        faccessat(nursery.store, ".", W_OK | X_OK, AT_EACCESS) != 0)
+        code = fail_store(dir, err);
+    nursery_close(&nursery);
+    return code;
+}
+
+/* A new directory of ours in the nursery: its descriptor, or -1 with errno. */
+static int nursery_make_dir(struct nursery *nursery)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        (void)snprintf(nursery->name, sizeof nursery->name, "%d-%u", (int)getpid(), i);
+        if (mkdirat(nursery->fd, nursery->name, 0700) == 0)
+            return openat(nursery->fd, nursery->name,
+                          O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (errno != EEXIST)
+            break;
+    }
+    return -1;
+}
+
+static enum lct_code fill_identity(int fd, const struct lct_record *record, const uint8_t *pem,
+                                   size_t pem_len, const struct lct_owner *owner,
+                                   struct lct_err *err)
+{
+    char name[KEYFILE_NAME];
+    char *text = lct_record_write(record);
+
+    if (text == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    keyfile_name(name, record->active);
+    enum lct_code code = lct_file_write(fd, name, pem, pem_len, owner, err);
+    if (code == LCT_OK)
+        code = lct_file_write(fd, record_file, (const uint8_t *)text, strlen(text), owner, err);
+    free(text);
+    if (code == LCT_OK &&
+        (fchown(fd, owner->user, owner->group) != 0 || fchmod(fd, 0750) != 0 || fsync(fd) != 0))
+        code = LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be written: %s", strerror(errno));
+    return code;
+}
+
+/* Into the store in one step that never replaces anything; then to disk. */
+static enum lct_code publish(const struct nursery *nursery, const char *dir, const char *id,
+                             struct lct_err *err)
+{
+    if (renameat2(nursery->fd, nursery->name, nursery->store, id, RENAME_NOREPLACE) != 0)
+        return errno == EEXIST
+                   ? LCT_FAIL(err, LCT_ERR_EXISTS, "this identity exists already in %s", dir)
+                   : LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be written: %s", dir,
+                              strerror(errno));
+    if (fsync(nursery->store) != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be written to disk: %s", dir,
+                        strerror(errno));
+    return LCT_OK;
+}
+
+enum lct_code lct_store_create(const struct lct_store *store, const struct lct_record *record,
+                               const uint8_t *pem, size_t pem_len, const struct lct_owner *owner,
+                               struct lct_err *err)
+{
+    const char *dir = store->dirs[store->create_in];
+    struct nursery nursery = {-1, -1, ""};
+    enum lct_code code = make_store(dir, err);
+
+    if (code == LCT_OK)
+        code = nursery_open(&nursery, dir, err);
+    if (code != LCT_OK)
+        return about(record->id, code, err);
+    int fd = nursery_make_dir(&nursery);
+    code = fd >= 0 ? fill_identity(fd, record, pem, pem_len, owner, err) : fail_store(dir, err);
+    if (code == LCT_OK)
+        code = publish(&nursery, dir, record->id, err);
+    if (fd >= 0)
+        close(fd);
+    if (code != LCT_OK)
+        lct_file_remove_dir(nursery.fd, nursery.name);
+    nursery_close(&nursery);
+    return about(record->id, code, err);
+}
+
+/* Out of the store in one step, under the name of a directory made for it, which it replaces; then
+ * away. */
+static enum lct_code take_out(struct nursery *nursery, const char *dir, const char *id,
+                              struct lct_err *err)
+{
+    int fd = nursery_make_dir(nursery);
+
+    if (fd < 0)
+        return fail_store(dir, err);
+    close(fd);
+    if (renameat(nursery->store, id, nursery->fd, nursery->name) != 0) {
+        enum lct_code code = fail_store(dir, err);
+        lct_file_remove_dir(nursery->fd, nursery->name);
+        return code;
+    }
+    (void)fsync(nursery->store);
+    lct_file_remove_dir(nursery->fd, nursery->name);
+    return LCT_OK;
+}
+
+enum lct_code lct_store_exists(const struct lct_store *store, const char *id, struct lct_err *err)
+{
+    size_t where = 0;
+    int fd = -1;
+    enum lct_code code = find(store, id, &fd, &where, err);
+
+    if (code == LCT_OK)
+        close(fd);
+    return code;
+}
+
+enum lct_code lct_store_delete(const struct lct_store *store, const char *id, struct lct_err *err)
+{
+    struct nursery nursery = {-1, -1, ""};
+    size_t where = 0;
+    int fd = -1;
+    enum lct_code code = find(store, id, &fd, &where, err);
+
+    if (code != LCT_OK)
+        return code;
+    close(fd);
+    code = nursery_open(&nursery, store->dirs[where], err);
+    if (code == LCT_OK)
+        code = take_out(&nursery, store->dirs[where], id, err);
+    nursery_close(&nursery);
+    return about(id, code, err);
+}
