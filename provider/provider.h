@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_PROVIDER_PROVIDER_H
+#define LCT_PROVIDER_PROVIDER_H
+
+#include <openssl/core.h>
+
+/* The dispatch tables of the operations, each in the file of its name. provider-keymgmt(7) and its
+ * like say what they hold. */
+extern const OSSL_DISPATCH lct_ec_keymgmt[];
+extern const OSSL_DISPATCH lct_rsa_keymgmt[];
+extern const OSSL_DISPATCH lct_ecdsa_signature[];
+extern const OSSL_DISPATCH lct_rsa_signature[];
+extern const OSSL_DISPATCH lct_store_loader[];
+extern const OSSL_DISPATCH lct_spki_der_encoder[];
+extern const OSSL_DISPATCH lct_spki_pem_encoder[];
+extern const OSSL_DISPATCH lct_private_der_encoder[];
+extern const OSSL_DISPATCH lct_private_pem_encoder[];
+extern const OSSL_DISPATCH lct_text_encoder[];
+
+#endif
