@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/tool.h"
+
+#include "store/identity.h"
+
+#include <stdio.h>
+
+static enum lct_code check(struct lct_tool *tool, const char *id, struct lct_err *err)
+{
+    struct lct_finding findings[LCT_MAX_FINDINGS];
+    size_t num_findings = 0;
+    enum lct_code code =
+        lct_identity_check(&tool->store, tool->tpm, tool->crypto, id, findings, &num_findings, err);
+    enum lct_code printed = lct_tool_print(err, "lct:%s\n", id);
+
+    for (size_t i = 0; i < num_findings && printed == LCT_OK; i++)
+        printed = lct_tool_print(err, "  %-6s  %s\n", findings[i].good ? "ok" : "FAILED",
+                                 findings[i].what);
+    return printed == LCT_OK ? code : printed;
+}
+
+/* All of them; what fails is told as it comes, and the last failure is the result. */
+static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t num_ids,
+                                struct lct_err *err)
+{
+    enum lct_code worst = LCT_OK;
+
+    for (size_t i = 0; i < num_ids; i++) {
+        struct lct_err one;
+        const char *id = NULL;
+        enum lct_code code = lct_tool_id(&id, ids[i], &one);
+        if (code == LCT_OK)
+            code = check(tool, id, &one);
+        if (code == LCT_OK)
+            continue;
+        if (worst != LCT_OK)
+            (void)fprintf(stderr, "lct: %s\n", err->text);
+        worst = code;
+        *err = one;
+    }
+    return worst;
+}
+
+enum lct_code lct_check_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    char **operands, **ids = NULL;
+    size_t num_ids = 0;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, NULL, 0, 0, -1, &operands, &num_operands, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_open(tool, err);
+    if (code != LCT_OK)
+        return code;
+    if (num_operands > 0)
+        return check_each(tool, operands, (size_t)num_operands, err);
+    code = lct_store_list(&tool->store, &ids, &num_ids, err);
+    if (code == LCT_OK)
+        code = check_each(tool, ids, num_ids, err);
+    lct_store_free_ids(ids, num_ids);
+    return code;
+}

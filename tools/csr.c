@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/signing.h"
+#include "tools/tool.h"
+
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One "TYPE=VALUE" of a subject, up to `end`; a backslash takes the next character as it is. */
+static bool add_entry(X509_NAME *name, const char *start, const char *end)
+{
+    char type[64], value[512];
+    size_t len = 0;
+    const char *equals = memchr(start, '=', (size_t)(end - start));
+
+    if (equals == NULL || (size_t)(equals - start) >= sizeof type)
+        return false;
+    (void)snprintf(type, sizeof type, "%.*s", (int)(equals - start), start);
+    for (const char *at = equals + 1; at < end && len < sizeof value - 1; at++) {
+        if (*at == '\\' && at + 1 < end)
+            at++;
+        value[len++] = *at;
+    }
+    return len > 0 &&
+           X509_NAME_add_entry_by_txt(name, type, MBSTRING_UTF8, (const unsigned char *)value,
+                                      (int)len, -1, 0) == 1;
+}
+
+/* The next '/' that no backslash stands before, or the end. */
+static const char *entry_end(const char *at)
+{
+    while (*at != '\0' && *at != '/')
+        at += at[0] == '\\' && at[1] != '\0' ? 2 : 1;
+    return at;
+}
+
+/* "/C=DE/CN=name", as openssl req takes it. */
+static enum lct_code parse_subject(X509_NAME *name, const char *subject, struct lct_err *err)
+{
+    const char *at = subject;
+    bool good = *at == '/';
+
+    (void)ERR_set_mark();
+    while (good && *at == '/') {
+        const char *end = entry_end(at + 1);
+        good = add_entry(name, at + 1, end);
+        at = end;
+    }
+    (void)ERR_pop_to_mark();
+    if (good)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_USAGE, "\"%s\" is not a subject like /C=DE/O=Example/CN=name",
+                    subject);
+}
+
+/* The AlgorithmIdentifier of the default scheme: RFC 5758 (ECDSA has no parameters), RFC 8017 (RSA
+ * has NULL). */
+static bool set_algorithm(X509_ALGOR *algorithm, const struct lct_signing *signing)
+{
+    int hash = OBJ_sn2nid(signing->scheme.hash->openssl);
+    int key = signing->scheme.id == TPM2_ALG_ECDSA ? NID_X9_62_id_ecPublicKey : NID_rsaEncryption;
+    int signature = NID_undef;
+
+    return OBJ_find_sigid_by_algs(&signature, hash, key) == 1 &&
+           X509_ALGOR_set0(algorithm, OBJ_nid2obj(signature),
+                           key == NID_rsaEncryption ? V_ASN1_NULL : V_ASN1_UNDEF, NULL) == 1;
+}
+
+static enum lct_code sign_request(X509_REQ *request, const struct lct_signing *signing,
+                                  struct lct_err *err)
+{
+    struct lct_signature signature;
+    unsigned char *tbs = NULL;
+    int tbs_len = i2d_re_X509_REQ_tbs(request, &tbs);
+    X509_ALGOR *algorithm = X509_ALGOR_new();
+    ASN1_BIT_STRING *bits = ASN1_BIT_STRING_new();
+    enum lct_code code = LCT_OK;
+
+    if (tbs_len <= 0 || algorithm == NULL || bits == NULL || !set_algorithm(algorithm, signing))
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
+    else
+        code = lct_signing_message(signing, &signature, tbs, (size_t)tbs_len, err);
+    if (code == LCT_OK && (!ASN1_BIT_STRING_set(bits, signature.data, (int)signature.len) ||
+                           !X509_REQ_set1_signature_algo(request, algorithm)))
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
+    if (code == LCT_OK) {
+        bits->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 7); /* every bit of the last byte counts */
+        bits->flags |= ASN1_STRING_FLAG_BITS_LEFT;
+        X509_REQ_set0_signature(request, bits);
+        bits = NULL;
+    }
+    ASN1_BIT_STRING_free(bits);
+    X509_ALGOR_free(algorithm);
+    OPENSSL_free(tbs);
+    return code;
+}
+
+static enum lct_code print_request(const X509_REQ *request, struct lct_err *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text = NULL;
+    enum lct_code code;
+
+    if (bio != NULL && PEM_write_bio_X509_REQ(bio, request) == 1) {
+        long len = BIO_get_mem_data(bio, &text);
+        code = lct_tool_print(err, "%.*s", (int)len, text);
+    } else {
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
+    }
+    BIO_free(bio);
+    return code;
+}
+
+static enum lct_code write_csr(const struct lct_signing *signing, const char *subject,
+                               struct lct_err *err)
+{
+    char common_name[sizeof "/CN=" + LCT_MAX_ID];
+    X509_REQ *request = X509_REQ_new_ex(signing->key->libctx, NULL);
+    X509_NAME *name = X509_NAME_new();
+    enum lct_code code;
+
+    (void)snprintf(common_name, sizeof common_name, "/CN=%s", signing->key->label + strlen("lct:"));
+    if (request == NULL || name == NULL)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    else
+        code = parse_subject(name, subject != NULL ? subject : common_name, err);
+    if (code == LCT_OK && (X509_REQ_set_version(request, X509_REQ_VERSION_1) != 1 ||
+                           X509_REQ_set_subject_name(request, name) != 1 ||
+                           X509_REQ_set_pubkey(request, signing->key->pkey) != 1))
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
+    if (code == LCT_OK)
+        code = sign_request(request, signing, err);
+    if (code == LCT_OK)
+        code = print_request(request, err);
+    X509_NAME_free(name);
+    X509_REQ_free(request);
+    return code;
+}
+
+enum lct_code lct_csr_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    const char *subject = NULL, *id = NULL;
+    const struct lct_option options[] = {{"subject", &subject, NULL}};
+    struct lct_signing signing = {0};
+    char **operands;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_id(&id, operands[0], err);
+    if (code == LCT_OK)
+        code = lct_tool_open(tool, err);
+    if (code == LCT_OK)
+        code = lct_signing_open(&signing, tool, id, err);
+    if (code == LCT_OK)
+        code = write_csr(&signing, subject, err);
+    lct_signing_close(&signing);
+    return code;
+}

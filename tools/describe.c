@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/describe.h"
+
+#include "tools/tool.h"
+
+#include <stdlib.h>
+
+const char *lct_describe_custody(const struct lct_generation *generation)
+{
+    return generation->software_tpm ? "tpm (software)" : "tpm";
+}
+
+json_t *lct_describe_json(const struct lct_record *record, const char *dir)
+{
+    const struct lct_generation *generation = lct_record_generation(record, 0);
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:n, s:s, s:i, s:n, s:s, s:s}", "id", record->id,
+                     "algorithm", generation->algorithm->name, "custody", "tpm", "tpm",
+                     generation->tpm, "software_tpm", generation->software_tpm, "seal", "state",
+                     "active", "generation", (int)generation->number, "certificate", "created",
+                     record->created, "store", dir);
+}
+
+enum lct_code lct_describe_print(json_t *json, struct lct_err *err)
+{
+    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
+    enum lct_code code = text != NULL ? lct_tool_print(err, "%s\n", text)
+                                      : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+
+    free(text);
+    json_decref(json);
+    return code;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/tool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct lct_subcommand subcommands[] = {
+    {"create", "ID [--algorithm A] [--seal none] [--owner USER:GROUP] [--if-absent]",
+     "make an identity: a key in the TPM that lct:ID stands for",
+     "  --algorithm A        ec-p256 (default), ec-p384, rsa-2048 or rsa-3072\n"
+     "  --seal none          no boot state is needed to sign; the one seal there is so far\n"
+     "  --owner USER:GROUP   who may read it: the service that signs with it\n"
+     "  --if-absent          an identity that is there already is no error\n",
+     lct_create_run},
+    {"list", "[--json]", "list the identities", NULL, lct_list_run},
+    {"show", "ID [--json]", "show what is known of an identity", NULL, lct_show_run},
+    {"check", "[ID...]", "check with the TPM that identities are whole and can sign",
+     "Without an ID, all. For ExecStartPre= of a service, so that a key that cannot sign stops it\n"
+     "at start and not at its first handshake.\n",
+     lct_check_run},
+    {"csr", "ID [--subject /CN=NAME]", "write a certificate request (PKCS#10, PEM)",
+     "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n",
+     lct_csr_run},
+    {"sign", "ID [--raw|--jose]", "sign standard input",
+     "Writes a signature as openssl dgst does: DER for ECDSA, PKCS#1 v1.5 for RSA, with SHA-256\n"
+     "(ec-p384: SHA-384).\n"
+     "  --raw    ECDSA as r and s of fixed width (IEEE P1363)\n"
+     "  --jose   a JWS in compact form (RFC 7515) whose payload is the input\n",
+     lct_sign_run},
+    {"delete", "ID [--yes]", "delete an identity and its key, for ever",
+     "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
+    {"help", "[COMMAND]", "show this, or a command's help", NULL, lct_help_run},
+};
+
+enum { num_subcommands = sizeof subcommands / sizeof subcommands[0] };
+
+const struct lct_subcommand *lct_subcommand_by_name(const char *name)
+{
+    for (size_t i = 0; i < num_subcommands; i++)
+        if (strcmp(subcommands[i].name, name) == 0)
+            return &subcommands[i];
+    return NULL;
+}
+
+static void print_overview(void)
+{
+    (void)printf("usage: lct COMMAND [ARGUMENT...] [--tcti NAME:CONF] [--store DIR]\n\n"
+                 "Identities whose private keys live in this machine's TPM and cannot leave it.\n"
+                 "Every program that uses OpenSSL takes lct:ID as a key.\n\n");
+    for (size_t i = 0; i < num_subcommands; i++)
+        (void)printf("  %-8s %s\n", subcommands[i].name, subcommands[i].summary);
+    (void)printf("\n  --tcti NAME:CONF   the way in to the TPM, as in device:/dev/tpmrm0\n"
+                 "  --store DIR        the directory of identities\n"
+                 "  --version          the version\n\n"
+                 "exit status: ");
+#define LCT_CODE_LINE(name, status, text)                                                          \
+    (void)printf("%s%d %s", (status) > 0 ? ", " : "", status, text);
+    LCT_CODES(LCT_CODE_LINE)
+#undef LCT_CODE_LINE
+    (void)printf("\n");
+}
+
+void lct_help_print(const char *name)
+{
+    const struct lct_subcommand *row = name != NULL ? lct_subcommand_by_name(name) : NULL;
+
+    if (row == NULL)
+        print_overview();
+    else
+        (void)printf("usage: lct %s %s\n\n%s\n%s%s", row->name, row->arguments, row->summary,
+                     row->details != NULL ? "\n" : "", row->details != NULL ? row->details : "");
+}
+
+enum lct_code lct_help_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    char **operands;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, NULL, 0, 0, 1, &operands, &num_operands, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (num_operands == 1 && lct_subcommand_by_name(operands[0]) == NULL)
+        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",
+                        operands[0]);
+    lct_help_print(num_operands == 1 ? operands[0] : NULL);
+    return LCT_OK;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/describe.h"
+#include "tools/tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum lct_code print_row(const struct lct_record *record, int width, struct lct_err *err)
+{
+    const struct lct_generation *generation = lct_record_generation(record, 0);
+
+    return lct_tool_print(err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, record->id,
+                          generation->algorithm->name, lct_describe_custody(generation), "none",
+                          "active", "none");
+}
+
+static int width_of(char *const *ids, size_t num_ids)
+{
+    size_t width = 2;
+
+    for (size_t i = 0; i < num_ids; i++)
+        if (strlen(ids[i]) > width)
+            width = strlen(ids[i]);
+    return (int)width;
+}
+
+/* One identity: a row, or an entry of `array`. A damaged one is told on stderr; the others are
+ * listed all the same. */
+static enum lct_code list_one(const struct lct_tool *tool, const char *id, int width, json_t *array,
+                              struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    const char *dir = NULL;
+    enum lct_code code = lct_store_get_record(&tool->store, id, &record, &dir, err);
+
+    if (code == LCT_OK && array != NULL)
+        code = json_array_append_new(array, lct_describe_json(record, dir)) == 0
+                   ? LCT_OK
+                   : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    else if (code == LCT_OK)
+        code = print_row(record, width, err);
+    free(record);
+    return code;
+}
+
+static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err *err)
+{
+    json_t *array = json ? json_array() : NULL;
+    struct lct_err pending = {.code = LCT_OK};
+    char **ids = NULL;
+    size_t num_ids = 0;
+    enum lct_code code = lct_store_list(&tool->store, &ids, &num_ids, err);
+    int width = width_of(ids, num_ids);
+
+    if (code == LCT_OK && !json)
+        code = lct_tool_print(err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, "ID", "ALGORITHM",
+                              "CUSTODY", "SEAL", "STATE", "CERTIFICATE");
+    for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
+        struct lct_err one;
+        if (list_one(tool, ids[i], width, array, &one) == LCT_OK)
+            continue;
+        if (pending.code != LCT_OK) /* main shows the last one */
+            (void)fprintf(stderr, "lct: %s\n", pending.text);
+        pending = one;
+    }
+    lct_store_free_ids(ids, num_ids);
+    if (code == LCT_OK && json)
+        code = lct_describe_print(json_incref(array), err);
+    json_decref(array);
+    if (code == LCT_OK && pending.code != LCT_OK)
+        *err = pending;
+    return code == LCT_OK ? pending.code : code;
+}
+
+enum lct_code lct_list_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    bool json = false;
+    const struct lct_option options[] = {{"json", NULL, &json}};
+    char **operands;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, options, 1, 0, 0, &operands, &num_operands, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_open(tool, err);
+    return code == LCT_OK ? list(tool, json, err) : code;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/tool.h"
+
+#include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int n = vprintf(format, args);
+    va_end(args);
+    return n >= 0 ? LCT_OK : LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
+}
+
+enum lct_code lct_tool_id(const char **id, const char *operand, struct lct_err *err)
+{
+    *id = strncmp(operand, "lct:", 4) == 0 ? operand + 4 : operand;
+    return lct_id_check(*id, err);
+}
+
+enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err)
+{
+    enum lct_code code = lct_tool_read_config(&tool->config, err);
+
+    if (code == LCT_OK)
+        code = lct_config_environment(&tool->config, err);
+    if (code == LCT_OK && tool->tcti != NULL)
+        code = lct_config_set(&tool->config, "tcti", tool->tcti, err);
+    if (code == LCT_OK && tool->store_dir != NULL)
+        code = lct_config_set(&tool->config, "store", tool->store_dir, err);
+    if (code == LCT_OK)
+        code = lct_store_open(&tool->store, &tool->config, err);
+    if (code == LCT_OK)
+        code = lct_tpm_open(&tool->tpm, tool->config.tcti, err);
+    tool->crypto = lct_crypto_new();
+    if (code == LCT_OK && tool->crypto == NULL)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    return code;
+}
+
+void lct_tool_close(struct lct_tool *tool)
+{
+    lct_tpm_close(tool->tpm);
+    lct_store_close(&tool->store);
+    lct_crypto_free(tool->crypto);
+    lct_config_clear(&tool->config);
+}
+
+/* The place of the subcommand's name: after global options, which have an argument each. */
+static int find_name(int argc, char **argv)
+{
+    int i = 1;
+
+    while (i < argc && strncmp(argv[i], "--", 2) == 0)
+        i += (strcmp(argv[i], "--tcti") == 0 || strcmp(argv[i], "--store") == 0) ? 2 : 1;
+    return i < argc ? i : 0;
+}
+
+static enum lct_code run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    int at = find_name(argc, argv);
+
+    if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
+        return lct_tool_print(err, "lct %s\n", LCT_VERSION);
+    if (at == 0) {
+        if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+            lct_help_print(NULL);
+            return LCT_OK;
+        }
+        return LCT_FAIL(err, LCT_ERR_USAGE, "which command? lct help lists them");
+    }
+    const struct lct_subcommand *subcommand = lct_subcommand_by_name(argv[at]);
+    if (subcommand == NULL)
+        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",
+                        argv[at]);
+    /* The subcommand parses what stood before its name, too: its name goes first. */
+    char *name = argv[at];
+    memmove(argv + 1, argv, (size_t)at * sizeof *argv);
+    argv[1] = name;
+    return subcommand->run(tool, argc - 1, argv + 1, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct lct_tool tool = {0};
+    struct lct_err err = {.code = LCT_OK};
+
+    /* The configuration is ours to read: libcrypto shall not load providers for this program, least
+     * of all ours. */
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    enum lct_code code = run(&tool, argc, argv, &err);
+    lct_tool_close(&tool);
+    if (fflush(stdout) != 0 && code == LCT_OK)
+        code = LCT_FAIL(&err, LCT_ERR_IO, "standard output cannot be written");
+    if (code != LCT_OK)
+        (void)fprintf(stderr, "lct: %s\n", err.text);
+    return (int)code;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/tool.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* getopt's table: the subcommand's options, then those of all. A row's index is its `val`. */
+static void fill(struct option table[LCT_MAX_OPTIONS + 1], const struct lct_option *options,
+                 size_t num_options)
+{
+    for (size_t i = 0; i < num_options; i++)
+        table[i] = (struct option){
+            .name = options[i].name,
+            .has_arg = options[i].value != NULL ? required_argument : no_argument,
+            .val = (int)i,
+        };
+    table[num_options] = (struct option){0};
+}
+
+static enum lct_code take(const struct lct_option *options, size_t num_options, int argc,
+                          char **argv, struct lct_err *err)
+{
+    struct option table[LCT_MAX_OPTIONS + 1];
+    int got;
+
+    fill(table, options, num_options);
+    opterr = 0;
+    optind = 0;
+    while ((got = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+        if (got == ':')
+            return LCT_FAIL(err, LCT_ERR_USAGE, "%s takes an argument; see lct help %s",
+                            argv[optind - 1], argv[0]);
+        if (got < 0 || (size_t)got >= num_options)
+            return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here; see lct help %s",
+                            argv[optind - 1], argv[0]);
+        if (options[got].value != NULL)
+            *options[got].value = optarg;
+        else
+            *options[got].flag = true;
+    }
+    return LCT_OK;
+}
+
+enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
+                                const struct lct_option *options, size_t num_options, int min,
+                                int max, char ***operands, int *num_operands, struct lct_err *err)
+{
+    struct lct_option all[LCT_MAX_OPTIONS];
+    bool help = false;
+    size_t num = 0;
+
+    for (; num < num_options; num++)
+        all[num] = options[num];
+    all[num++] = (struct lct_option){"tcti", &tool->tcti, NULL};
+    all[num++] = (struct lct_option){"store", &tool->store_dir, NULL};
+    all[num++] = (struct lct_option){"help", NULL, &help};
+    enum lct_code code = take(all, num, argc, argv, err);
+    if (code != LCT_OK)
+        return code;
+    if (help) {
+        lct_help_print(argv[0]);
+        exit(fflush(stdout) == 0 ? LCT_OK : LCT_ERR_IO);
+    }
+    *operands = argv + optind;
+    *num_operands = argc - optind;
+    if (*num_operands < min || (max >= 0 && *num_operands > max))
+        return LCT_FAIL(err, LCT_ERR_USAGE, "usage: lct %s %s", argv[0],
+                        lct_subcommand_by_name(argv[0])->arguments);
+    return LCT_OK;
+}

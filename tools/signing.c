@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/signing.h"
+
+#include <openssl/evp.h>
+
+enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *tool, const char *id,
+                               struct lct_err *err)
+{
+    *signing = (struct lct_signing){.tool = tool};
+    enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &signing->key, err);
+    if (code != LCT_OK)
+        return code;
+    return lct_key_scheme(&signing->scheme, signing->key,
+                          lct_hash_by_id(signing->key->generation.algorithm->hash), false, err);
+}
+
+void lct_signing_close(struct lct_signing *signing)
+{
+    lct_key_free(signing->key);
+    *signing = (struct lct_signing){0};
+}
+
+enum lct_code lct_signing_digest(const struct lct_signing *signing, struct lct_signature *signature,
+                                 const uint8_t *digest, size_t digest_len, struct lct_err *err)
+{
+    const struct lct_tpm_key values = lct_key_values(signing->key);
+
+    return lct_tpm_sign(signing->tool->tpm, signature, &values, &signing->scheme, digest,
+                        digest_len, err);
+}
+
+enum lct_code lct_signing_message(const struct lct_signing *signing,
+                                  struct lct_signature *signature, const uint8_t *message,
+                                  size_t message_len, struct lct_err *err)
+{
+    const struct lct_hash *hash = signing->scheme.hash;
+    uint8_t digest[LCT_MAX_HASH];
+
+    if (!EVP_Q_digest(signing->key->libctx, hash->openssl, NULL, message, message_len, digest,
+                      NULL))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s is not to be had from libcrypto", hash->openssl);
+    return lct_signing_digest(signing, signature, digest, hash->size, err);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_SIGNING_H
+#define LCT_TOOLS_SIGNING_H
+
+#include "tools/tool.h"
+
+/* A signing under way with the default scheme of a key: ECDSA with its curve's hash, or PKCS#1 v1.5
+ * with SHA-256. */
+struct lct_signing {
+    struct lct_tool *tool;
+    struct lct_key *key; /* owned */
+    struct lct_scheme scheme;
+};
+
+/* Loads the key of an id. Errors as lct_store_get_key. */
+enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *tool, const char *id,
+                               struct lct_err *err);
+void lct_signing_close(struct lct_signing *signing);
+
+/* Signs a digest of scheme.hash, or a whole message. Errors as lct_tpm_sign. */
+enum lct_code lct_signing_digest(const struct lct_signing *signing, struct lct_signature *signature,
+                                 const uint8_t *digest, size_t digest_len, struct lct_err *err);
+enum lct_code lct_signing_message(const struct lct_signing *signing,
+                                  struct lct_signature *signature, const uint8_t *message,
+                                  size_t message_len, struct lct_err *err);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_TOOL_H
+#define LCT_TOOLS_TOOL_H
+
+#include "base/config.h"
+#include "base/error.h"
+#include "store/store.h"
+#include "tcg/crypto.h"
+#include "tpm/tpm.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What a subcommand works with. */
+struct lct_tool {
+    struct lct_config config;
+    const char *tcti, *store_dir; /* --tcti, --store: over everything else */
+    struct lct_store store;
+    struct lct_crypto *crypto;
+    struct lct_tpm *tpm; /* connects at the first command that needs it */
+};
+
+/*
+ * A subcommand: a row of the table in help.c, a file of its own. `run` gets the arguments from the
+ * subcommand's name on, prints results on stdout, and returns the code whose number is the exit
+ * status; main shows *err.
+ */
+struct lct_subcommand {
+    const char *name;
+    const char *arguments; /* as in a synopsis */
+    const char *summary;   /* one line */
+    const char *details;   /* for `lct help NAME`, NULL: none */
+    enum lct_code (*run)(struct lct_tool *tool, int argc, char **argv, struct lct_err *err);
+};
+
+const struct lct_subcommand *lct_subcommand_by_name(const char *name);
+
+/* An option "--name": `value` takes its argument, or `flag` becomes true. */
+struct lct_option {
+    const char *name;
+    const char **value;
+    bool *flag;
+};
+
+enum { LCT_MAX_OPTIONS = 12 };
+
+/*
+ * Parses the options of a subcommand and --tcti, --store and --help, in any place. *operands and
+ * *num_operands are what is left, which must be `min` to `max`. LCT_ERR_USAGE. With --help, prints
+ * the help of `name` and exits.
+ */
+enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
+                                const struct lct_option *options, size_t num_options, int min,
+                                int max, char ***operands, int *num_operands, struct lct_err *err);
+
+/* Reads the configuration and opens what the subcommands use; sends the TPM nothing. */
+enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err);
+void lct_tool_close(struct lct_tool *tool);
+
+/* The provider's section of openssl.cnf, as libcrypto would find it, into `config`. LCT_ERR_CONFIG.
+ */
+enum lct_code lct_tool_read_config(struct lct_config *config, struct lct_err *err);
+
+/* An id as the user types it: alice, or the URI lct:alice. LCT_ERR_BAD_ID. */
+enum lct_code lct_tool_id(const char **id, const char *operand, struct lct_err *err);
+
+/* Prints text to stdout. LCT_ERR_IO. */
+enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_PRINTF(2, 3);
+
+void lct_help_print(const char *name);
+
+enum lct_code lct_check_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_create_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_csr_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_delete_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_help_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_list_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_show_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_sign_run(struct lct_tool *, int, char **, struct lct_err *);
+
+#endif
