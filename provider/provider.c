@@ -130,6 +130,7 @@ __attribute__((visibility("default"))) int OSSL_provider_init(const OSSL_CORE_HA
         {OSSL_FUNC_PROVIDER_GET_PARAMS, (void (*)(void))provider_get_params},
         {OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))provider_query_operation},
         {OSSL_FUNC_PROVIDER_GET_REASON_STRINGS, (void (*)(void))provider_get_reason_strings},
+        {OSSL_FUNC_PROVIDER_GET_CAPABILITIES, (void (*)(void))lct_provider_get_capabilities},
         {0, NULL},
     };
 

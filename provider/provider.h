@@ -3,6 +3,7 @@
 #define LCT_PROVIDER_PROVIDER_H
 
 #include <openssl/core.h>
+#include <openssl/core_dispatch.h>
 
 /* The dispatch tables of the operations, each in the file of its name. provider-keymgmt(7) and its
  * like say what they hold. */
@@ -16,5 +17,8 @@ extern const OSSL_DISPATCH lct_spki_pem_encoder[];
 extern const OSSL_DISPATCH lct_private_der_encoder[];
 extern const OSSL_DISPATCH lct_private_pem_encoder[];
 extern const OSSL_DISPATCH lct_text_encoder[];
+
+/* The EC groups of TLS: provider-base(7), CAPABILITIES. */
+OSSL_FUNC_provider_get_capabilities_fn lct_provider_get_capabilities;
 
 #endif

@@ -176,7 +176,12 @@ static enum lct_code settle_salt(const struct operation *operation, const struct
     int max = EVP_PKEY_get_size(operation->pkey) - digest - 2;
     enum { AUTO_DIGEST_MAX = -4 }; /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, OpenSSL 3.1 */
 
-    if (EVP_PKEY_CTX_get_rsa_pss_saltlen(operation->parameters, &asked) != 1)
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &asked),
+        OSSL_PARAM_END,
+    };
+
+    if (EVP_PKEY_CTX_get_params(operation->parameters, params) != 1)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "the salt length is not to be had");
     if (asked == digest)
         asked = RSA_PSS_SALTLEN_DIGEST;

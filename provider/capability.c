@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provider/provider.h"
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <openssl/prov_ssl.h>
+#include <strings.h>
+
+/*
+ * libssl uses a TLS group only if the provider that announces it is the one that the group's
+ * keymgmt is fetched from (provider-base(7), TLS-GROUP). Where we are listed first that is ours, so
+ * the EC groups are announced here too, or they would be gone from every handshake of the program.
+ * Where we are not, libssl ignores these.
+ */
+static const struct group {
+    const char *name;     /* IANA's */
+    const char *internal; /* OpenSSL's */
+    unsigned id, security_bits;
+    int min_tls, max_tls, min_dtls, max_dtls; /* 0: no limit */
+} groups[] = {
+    {"secp256r1", "prime256v1", 23, 128, TLS1_VERSION, 0, DTLS1_VERSION, 0},
+    {"P-256", "prime256v1", 23, 128, TLS1_VERSION, 0, DTLS1_VERSION, 0},
+    {"secp384r1", "secp384r1", 24, 192, TLS1_VERSION, 0, DTLS1_VERSION, 0},
+    {"P-384", "secp384r1", 24, 192, TLS1_VERSION, 0, DTLS1_VERSION, 0},
+    {"secp521r1", "secp521r1", 25, 256, TLS1_VERSION, 0, DTLS1_VERSION, 0},
+    {"P-521", "secp521r1", 25, 256, TLS1_VERSION, 0, DTLS1_VERSION, 0},
+    {"brainpoolP256r1", "brainpoolP256r1", 26, 128, TLS1_VERSION, TLS1_2_VERSION, DTLS1_VERSION,
+     DTLS1_2_VERSION},
+    {"brainpoolP384r1", "brainpoolP384r1", 27, 192, TLS1_VERSION, TLS1_2_VERSION, DTLS1_VERSION,
+     DTLS1_2_VERSION},
+    {"brainpoolP512r1", "brainpoolP512r1", 28, 256, TLS1_VERSION, TLS1_2_VERSION, DTLS1_VERSION,
+     DTLS1_2_VERSION},
+};
+
+/* libcrypto's parameters point to what they say and do not change it. */
+static char *text(const char *value)
+{
+    return (char *)(uintptr_t)value;
+}
+
+static int announce(const struct group *group, OSSL_CALLBACK *cb, void *arg)
+{
+    struct group copy = *group;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, text(group->name), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL,
+                                         text(group->internal), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, text("EC"), 0),
+        OSSL_PARAM_construct_uint(OSSL_CAPABILITY_TLS_GROUP_ID, &copy.id),
+        OSSL_PARAM_construct_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, &copy.security_bits),
+        OSSL_PARAM_construct_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, &copy.min_tls),
+        OSSL_PARAM_construct_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, &copy.max_tls),
+        OSSL_PARAM_construct_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, &copy.min_dtls),
+        OSSL_PARAM_construct_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, &copy.max_dtls),
+        OSSL_PARAM_END,
+    };
+
+    return cb(params, arg);
+}
+
+int lct_provider_get_capabilities(void *provctx, const char *capability, OSSL_CALLBACK *cb,
+                                  void *arg)
+{
+    (void)provctx;
+    if (strcasecmp(capability, "TLS-GROUP") != 0)
+        return 0;
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        if (!announce(&groups[i], cb, arg))
+            return 0;
+    return 1;
+}
