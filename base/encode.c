@@ -32,7 +32,8 @@ bool lct_hex_decode(uint8_t *bytes, size_t *bytes_len, size_t capacity, const ch
     if (digits % 2 != 0 || digits / 2 > capacity || strspn(text, "0123456789abcdef") != digits)
         return false;
     for (size_t i = 0; i < digits / 2; i++)
-        bytes[i] = (uint8_t)(lct_hex_digit(text[2 * i]) << 4 | lct_hex_digit(text[2 * i + 1]));
+        bytes[i] = (uint8_t)((unsigned)lct_hex_digit(text[2 * i]) << 4 |
+                             (unsigned)lct_hex_digit(text[2 * i + 1]));
     *bytes_len = digits / 2;
     return true;
 }

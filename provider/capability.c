@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unconst.h"
 #include "provider/provider.h"
 
 #include <openssl/core_names.h>
@@ -32,20 +33,15 @@ static const struct group {
      DTLS1_2_VERSION},
 };
 
-/* libcrypto's parameters point to what they say and do not change it. */
-static char *text(const char *value)
-{
-    return (char *)(uintptr_t)value;
-}
-
 static int announce(const struct group *group, OSSL_CALLBACK *cb, void *arg)
 {
     struct group copy = *group;
     const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, text(group->name), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, lct_unconst(group->name),
+                                         0),
         OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL,
-                                         text(group->internal), 0),
-        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, text("EC"), 0),
+                                         lct_unconst(group->internal), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, lct_unconst("EC"), 0),
         OSSL_PARAM_construct_uint(OSSL_CAPABILITY_TLS_GROUP_ID, &copy.id),
         OSSL_PARAM_construct_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, &copy.security_bits),
         OSSL_PARAM_construct_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, &copy.min_tls),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unconst.h"
 #include "provider/keydata.h"
 #include "provider/provider.h"
 #include "store/identity.h"
@@ -55,7 +56,7 @@ static void keymgmt_free(void *keydata)
 /* The store and the generation of a key hand over a pointer to the keydata; it is taken out. */
 static void *keymgmt_load(const void *reference, size_t reference_sz)
 {
-    struct lct_keydata **slot = (struct lct_keydata **)(uintptr_t)reference;
+    struct lct_keydata **slot = lct_unconst(reference);
 
     if (reference_sz != sizeof *slot)
         return NULL;
@@ -199,7 +200,7 @@ static int keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL)
         return 1;
     if (key->pkey == NULL || key->key != NULL ||
-        EVP_PKEY_set_params(key->pkey, (OSSL_PARAM *)(uintptr_t)params) != 1)
+        EVP_PKEY_set_params(key->pkey, lct_unconst(params)) != 1)
         return 0;
     lct_keydata_update(key);
     return 1;
@@ -237,7 +238,7 @@ static int keymgmt_import(void *keydata, int selection, const OSSL_PARAM params[
     EVP_PKEY_CTX *ctx =
         EVP_PKEY_CTX_new_from_name(lct_provider_libctx(key->provider), key->type, NULL);
     bool good = ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1 &&
-                EVP_PKEY_fromdata(ctx, &pkey, selection, (OSSL_PARAM *)(uintptr_t)params) == 1;
+                EVP_PKEY_fromdata(ctx, &pkey, selection, lct_unconst(params)) == 1;
     EVP_PKEY_CTX_free(ctx);
     if (good)
         lct_keydata_take(key, pkey);

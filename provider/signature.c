@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unconst.h"
 #include "provider/keydata.h"
 #include "provider/provider.h"
 
@@ -328,6 +329,8 @@ static enum lct_code prepare(const struct operation *operation, struct lct_schem
 {
     char name[64];
     size_t size = 0;
+
+    *scheme = (struct lct_scheme){0};
     enum lct_code code = find_scheme(operation, scheme, err);
 
     if (code != LCT_OK)
@@ -437,7 +440,7 @@ static bool begin_hash(struct operation *operation, const char *mdname)
     OSSL_LIB_CTX *libctx = lct_provider_libctx(operation->provider);
     EVP_MD *md = EVP_MD_fetch(libctx, mdname, NULL);
     OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, (char *)(uintptr_t)mdname, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, lct_unconst(mdname), 0),
         OSSL_PARAM_END,
     };
 

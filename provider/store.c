@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unconst.h"
 #include "provider/keydata.h"
 #include "provider/provider.h"
 
@@ -116,8 +117,8 @@ static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *o
         return 0;
     OSSL_PARAM object[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE,
-                                         (char *)(uintptr_t)keydata->type, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, lct_unconst(keydata->type),
+                                         0),
         OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &keydata, sizeof keydata),
         OSSL_PARAM_END,
     };

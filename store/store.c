@@ -166,7 +166,7 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     char name[KEYFILE_NAME];
     enum lct_code code = read_record(fd, id, &record, err);
 
-    if (code != LCT_OK)
+    if (code != LCT_OK || record == NULL)
         return code;
     if (lct_record_generation(record, generation) != NULL) {
         keyfile_name(name, generation != 0 ? generation : record->active);

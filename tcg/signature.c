@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tcg/signature.h"
 
+#include "base/unconst.h"
+
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -55,7 +57,7 @@ static bool set_scheme(EVP_PKEY_CTX *ctx, const struct lct_scheme *scheme)
     bool pss = scheme->id == TPM2_ALG_RSAPSS;
     OSSL_PARAM hash[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST,
-                                         (char *)(uintptr_t)scheme->hash->openssl, 0),
+                                         lct_unconst(scheme->hash->openssl), 0),
         OSSL_PARAM_END,
     };
 

@@ -76,7 +76,7 @@ static bool set_algorithm(X509_ALGOR *algorithm, const struct lct_signing *signi
 static enum lct_code sign_request(X509_REQ *request, const struct lct_signing *signing,
                                   struct lct_err *err)
 {
-    struct lct_signature signature;
+    struct lct_signature signature = {0};
     unsigned char *tbs = NULL;
     int tbs_len = i2d_re_X509_REQ_tbs(request, &tbs);
     X509_ALGOR *algorithm = X509_ALGOR_new();
@@ -90,7 +90,7 @@ static enum lct_code sign_request(X509_REQ *request, const struct lct_signing *s
     if (code == LCT_OK && (!ASN1_BIT_STRING_set(bits, signature.data, (int)signature.len) ||
                            !X509_REQ_set1_signature_algo(request, algorithm)))
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
-    if (code == LCT_OK) {
+    if (code == LCT_OK && bits != NULL) {
         bits->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 7); /* every bit of the last byte counts */
         bits->flags |= ASN1_STRING_FLAG_BITS_LEFT;
         X509_REQ_set0_signature(request, bits);
