@@ -232,6 +232,7 @@ static int text_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
         if (!write_heading(encoder, out, keydata->key))
             return 0;
         selection &= ~OSSL_KEYMGMT_SELECT_PRIVATE_KEY;
+        selection |= OSSL_KEYMGMT_SELECT_PUBLIC_KEY;
     }
     return forward(encoder, out, keydata->pkey, selection, "TEXT", NULL, (struct passphrase){0});
 }

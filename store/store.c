@@ -163,12 +163,12 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     struct lct_record *record = NULL;
     uint8_t *pem = NULL;
     size_t pem_len = 0;
-    char name[KEYFILE_NAME];
     enum lct_code code = read_record(fd, id, &record, err);
 
     if (code != LCT_OK || record == NULL)
         return code;
     if (lct_record_generation(record, generation) != NULL) {
+        char name[KEYFILE_NAME];
         keyfile_name(name, generation != 0 ? generation : record->active);
         code = lct_file_read(fd, name, &pem, &pem_len, MAX_KEYFILE, err);
         if (code == LCT_ERR_NOT_FOUND)

@@ -33,7 +33,7 @@ static uint16_t read_u16(struct reader *reader)
 {
     const uint8_t *b = take(reader, 2);
 
-    return b != NULL ? (uint16_t)(b[0] << 8 | b[1]) : 0;
+    return b != NULL ? (uint16_t)((unsigned)b[0] << 8 | b[1]) : 0;
 }
 
 static uint32_t read_u32(struct reader *reader)
@@ -159,7 +159,7 @@ enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const
     (void)take(&reader, 4); /* size, type */
     const uint8_t *name_alg = take(&reader, 2);
     const struct lct_hash *hash =
-        name_alg != NULL ? lct_hash_by_id((uint16_t)(name_alg[0] << 8 | name_alg[1])) : NULL;
+        name_alg != NULL ? lct_hash_by_id((uint16_t)((unsigned)name_alg[0] << 8 | name_alg[1])) : NULL;
     if (hash == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the object's Name uses a hash we do not know");
     memcpy(name->data, name_alg, 2);
