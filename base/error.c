@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What users and files put into a sentence shall not move the reader's cursor or begin a line. */
+static void disarm(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
                           const char *func, const char *format, ...)
 {
@@ -20,6 +28,7 @@ enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *f
     va_start(args, format);
     (void)vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    disarm(err->text);
     return code;
 }
 

@@ -20,7 +20,11 @@ static char *header_text(const char *alg, const char *kid)
 }
 
 enum lct_code lct_jws_compact(char **jws, const char *alg, const char *kid, const uint8_t *payload,
-                              size_t payload_len, lct_sign_fn *sign, void *arg, struct lct_err *err)
+                              size_t payload_len,
+                              enum lct_code (*sign)(void *arg, uint8_t *signature,
+                                                    size_t *signature_len, const uint8_t *message,
+                                                    size_t message_len, struct lct_err *err),
+                              void *arg, struct lct_err *err)
 {
     uint8_t signature[MAX_SIGNATURE];
     size_t signature_len = sizeof signature;

@@ -157,12 +157,12 @@ static int spki_pem_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
     return obj_abstract == NULL && encode_public(ctx, out, obj_raw, selection, "PEM");
 }
 
-typedef enum lct_code write_keyfile_fn(uint8_t **bytes, size_t *bytes_len,
-                                       const struct lct_keyfile *keyfile, struct lct_err *err);
-
 static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
                           const struct lct_keydata *keydata, int selection, const char *output,
-                          write_keyfile_fn *write, struct passphrase passphrase)
+                          enum lct_code (*write)(uint8_t **bytes, size_t *bytes_len,
+                                                 const struct lct_keyfile *keyfile,
+                                                 struct lct_err *err),
+                          struct passphrase passphrase)
 {
     uint8_t *bytes = NULL;
     size_t bytes_len = 0;

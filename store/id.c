@@ -21,7 +21,7 @@ enum lct_code lct_id_check(const char *id, struct lct_err *err)
                         LCT_MAX_ID, len);
     if (strspn(id, permitted) != len)
         return LCT_FAIL(err, LCT_ERR_BAD_ID,
-                        "an id consists of letters, digits and . _ : @ + - only");
+                        "an id consists of letters, digits and . _ : @ + - only: \"%.140s\"", id);
     if (id[0] == '.' || id[0] == '-')
         return LCT_FAIL(err, LCT_ERR_BAD_ID, "an id does not start with . or -: %s", id);
     return LCT_OK;

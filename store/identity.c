@@ -158,7 +158,7 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
     if (code != LCT_OK)
         return code;
     (void)snprintf(label, sizeof label, "lct:%s", request->id);
-    code = lct_tpm_describe(tpm, &info, err);
+    code = lct_tpm_describe(tpm, &info, label, err);
     if (code == LCT_OK)
         code = lct_tpm_create(tpm, &created, label, request->algorithm, request->provision, err);
     if (code != LCT_OK)
@@ -235,6 +235,14 @@ static enum lct_code check_signature(const struct check *check, const struct lct
     return code;
 }
 
+static const struct lct_finding *first_bad(const struct check *check)
+{
+    for (size_t i = 0; i < *check->num; i++)
+        if (!check->findings[i].good)
+            return &check->findings[i];
+    return NULL;
+}
+
 static enum lct_code check_key(const struct check *check, const struct lct_key *key,
                                struct lct_tpm *tpm, struct lct_err *err)
 {
@@ -243,12 +251,16 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
     struct lct_name name;
     enum lct_code code = lct_tpm_inspect(tpm, &reported, &name, &values, err);
 
+    if (code == LCT_ERR_NO_TPM) /* nothing was asked */
+        return code;
     found(check, "loads in this TPM under its pinned storage key", code == LCT_OK, err->text);
     if (code != LCT_OK)
         return code;
     found(check, "has the Name in the record", lct_name_equal(&name, &key->generation.name),
           "the TPM reports another Name");
     check_attributes(check, &reported, reported.policy_len != 0);
+    if (first_bad(check) != NULL) /* nothing is signed with a key that is not what it should be */
+        return LCT_OK;
     return check_signature(check, key, tpm, err);
 }
 
@@ -262,15 +274,16 @@ enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *
 
     *num_findings = 0;
     enum lct_code code = lct_store_get_key(store, crypto, id, 0, &key, err);
+    if (code == LCT_ERR_NOT_FOUND || code == LCT_ERR_BAD_ID)
+        return code;
     found(&check, "has a whole record and key file", code == LCT_OK, err->text);
     if (code != LCT_OK)
         return code;
     code = check_key(&check, key, tpm, err);
-    if (code == LCT_OK)
-        for (size_t i = 0; i < *num_findings && code == LCT_OK; i++)
-            if (!findings[i].good)
-                code = LCT_FAIL(err, LCT_ERR_CHECK, "%s: it %s: no (%.200s)", key->label,
-                                findings[i].what, findings[i].why);
+    const struct lct_finding *bad = first_bad(&check);
+    if (code == LCT_OK && bad != NULL)
+        code = LCT_FAIL(err, LCT_ERR_CHECK, "%s: the check \"%s\" fails: %.200s", key->label,
+                        bad->what, bad->why);
     lct_key_free(key);
     return code;
 }

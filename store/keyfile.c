@@ -125,11 +125,22 @@ static bool take_description(char **text, const ASN1_UTF8STRING *string)
     return *text != NULL;
 }
 
+/* It is DER, not some other BER: encoded again it is the same. */
+static bool is_canonical(const TPM_KEY *key, const uint8_t *der, size_t der_len)
+{
+    unsigned char *again = NULL;
+    int len = ASN1_item_i2d((const ASN1_VALUE *)key, &again, ASN1_ITEM_rptr(TPM_KEY));
+    bool same = len >= 0 && (size_t)len == der_len && memcmp(again, der, der_len) == 0;
+
+    OPENSSL_free(again);
+    return same;
+}
+
 static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len)
 {
     const unsigned char *at = der;
     TPM_KEY *key = (TPM_KEY *)ASN1_item_d2i(NULL, &at, (long)der_len, ASN1_ITEM_rptr(TPM_KEY));
-    bool good = key != NULL && at == der + der_len && take_type(keyfile, key->type) &&
+    bool good = key != NULL && is_canonical(key, der, der_len) && take_type(keyfile, key->type) &&
                 take_parent(&keyfile->parent, key->parent) &&
                 take_sized(&keyfile->public_area, &keyfile->public_len, key->public_area) &&
                 take_sized(&keyfile->private_area, &keyfile->private_len, key->private_area) &&
@@ -145,12 +156,17 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
     return good;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static bool only_space(BIO *bio)
 {
     char c;
 
     while (BIO_read(bio, &c, 1) == 1)
-        if (strchr(" \t\r\n", c) == NULL || c == '\0')
+        if (!is_space(c))
             return false;
     return true;
 }
@@ -180,6 +196,10 @@ enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes
 
     *keyfile = (struct lct_keyfile){0};
     (void)ERR_set_mark();
+    while (bytes_len > 0 && is_space((char)*bytes)) {
+        bytes++;
+        bytes_len--;
+    }
     bool pem = bytes_len >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
     bool good = bytes_len <= MAX &&
                 (pem ? from_pem(keyfile, bytes, bytes_len) : from_der(keyfile, bytes, bytes_len));

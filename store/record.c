@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { VERSION = 1 };
 
@@ -65,6 +66,15 @@ static bool read_text(char *text, size_t size, const char *value)
     return true;
 }
 
+/* "2026-11-23T20:00:00Z", and nothing else. */
+static bool read_time(char text[21], const char *value)
+{
+    struct tm tm = {0};
+    const char *end = strptime(value, "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+    return strlen(value) == 20 && end == value + 20 && read_text(text, 21, value);
+}
+
 static bool read_hashes(struct lct_generation *generation, const json_t *array)
 {
     size_t i;
@@ -86,10 +96,11 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
 {
     const char *algorithm, *created, *name, *handle, *parent_name, *tpm;
     json_t *seal, *hashes, *salt;
-    int number, software_tpm;
+    json_int_t number;
+    int software_tpm;
 
     if (json_unpack_ex(object, NULL, JSON_STRICT,
-                       "{s:i, s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:o, s:s, s:b}", "generation",
+                       "{s:I, s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:o, s:s, s:b}", "generation",
                        &number, "algorithm", &algorithm, "created", &created, "name", &name,
                        "parent", "handle", &handle, "name", &parent_name, "seal", &seal, "hashes",
                        &hashes, "pss_salt", &salt, "tpm", &tpm, "software_tpm", &software_tpm) != 0)
@@ -97,8 +108,8 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
     generation->number = (unsigned)number;
     generation->algorithm = lct_algorithm_by_name(algorithm);
     generation->software_tpm = software_tpm != 0;
-    return number > 0 && generation->algorithm != NULL && json_is_null(seal) &&
-           read_text(generation->created, sizeof generation->created, created) &&
+    return number > 0 && number <= LCT_MAX_NUMBER && generation->algorithm != NULL &&
+           json_is_null(seal) && read_time(generation->created, created) &&
            read_name(&generation->name, name) && read_handle(&generation->parent, handle) &&
            read_name(&generation->parent_name, parent_name) && read_hashes(generation, hashes) &&
            read_salt(&generation->pss_salt, salt) &&
@@ -109,29 +120,30 @@ static enum lct_code read_object(struct lct_record *record, json_t *object, stru
 {
     const char *id, *custody, *state, *created;
     json_t *generations, *entry;
-    int version = 0, active = 0;
+    json_int_t version = 0, active = 0;
     size_t i;
 
-    if (json_unpack(object, "{s:i}", "version", &version) == 0 && version > VERSION)
+    if (json_unpack(object, "{s:I}", "version", &version) == 0 && version > VERSION)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                        "the record has version %d and this lct knows %d; use a newer lct", version,
-                        VERSION);
-    if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:i, s:s, s:s, s:s, s:s, s:i, s:o}", "version",
+                        "the record has version %lld and this lct knows %d; use a newer lct",
+                        (long long)version, VERSION);
+    if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:I, s:s, s:s, s:s, s:s, s:I, s:o}", "version",
                        &version, "id", &id, "custody", &custody, "state", &state, "created",
                        &created, "active", &active, "generations", &generations) != 0 ||
-        version != VERSION || active <= 0 || strcmp(custody, "tpm") != 0 ||
-        strcmp(state, "active") != 0 || lct_id_check(id, NULL) != LCT_OK ||
-        !read_text(record->created, sizeof record->created, created) ||
+        version != VERSION || active <= 0 || active > LCT_MAX_NUMBER ||
+        strcmp(custody, "tpm") != 0 || strcmp(state, "active") != 0 ||
+        lct_id_check(id, NULL) != LCT_OK || !read_time(record->created, created) ||
         !json_is_array(generations) || json_array_size(generations) > LCT_MAX_GENERATIONS)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record is not one that this lct knows");
     (void)read_text(record->id, sizeof record->id, id);
     record->active = (unsigned)active;
     json_array_foreach (generations, i, entry)
-        if (!read_generation(&record->generations[record->num_generations++], entry))
+        if (!read_generation(&record->generations[record->num_generations++], entry) ||
+            (i > 0 && record->generations[i].number <= record->generations[i - 1].number))
             return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                             "entry %zu of the record's generations is wrong", i + 1);
     if (lct_record_generation(record, 0) == NULL)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record has no generation %d", active);
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record has no generation %u", record->active);
     return LCT_OK;
 }
 

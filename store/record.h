@@ -29,7 +29,7 @@ struct lct_generation {
     bool software_tpm; /* it said that it is a simulator or emulator */
 };
 
-enum { LCT_MAX_GENERATIONS = 64 };
+enum { LCT_MAX_GENERATIONS = 64, LCT_MAX_NUMBER = 999999 /* of a generation */ };
 
 /* identity.json, version 1. */
 struct lct_record {

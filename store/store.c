@@ -61,11 +61,12 @@ void lct_store_close(struct lct_store *store)
 static int open_identity(const char *dir, const char *id)
 {
     int store = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int fd = store >= 0 ? openat(store, id, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    int error = errno;
 
-    if (store >= 0)
-        close(store);
+    if (store < 0)
+        return -1;
+    int fd = openat(store, id, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int error = errno == ENOTDIR || errno == ELOOP ? ENOENT : errno; /* a file is no identity */
+    close(store);
     errno = error;
     return fd;
 }
@@ -85,6 +86,7 @@ static enum lct_code find(const struct lct_store *store, const char *id, int *fd
 {
     enum lct_code code = lct_id_check(id, err);
     int denied = 0;
+    size_t denied_in = 0;
 
     if (code != LCT_OK)
         return code;
@@ -93,13 +95,15 @@ static enum lct_code find(const struct lct_store *store, const char *id, int *fd
         *where = i;
         if (*fd >= 0)
             return LCT_OK;
-        if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+        if (errno != ENOENT) {
             denied = errno;
+            denied_in = i;
+        }
     }
     if (denied == 0)
         return fail_not_found(store, id, err);
-    return LCT_FAIL(err, LCT_ERR_STORE, "lct:%s: the store cannot be read: %s", id,
-                    strerror(denied));
+    return LCT_FAIL(err, LCT_ERR_STORE, "lct:%s: the store %s cannot be read: %s", id,
+                    store->dirs[denied_in], strerror(denied));
 }
 
 static enum lct_code read_record(int fd, const char *id, struct lct_record **record,
@@ -111,8 +115,11 @@ static enum lct_code read_record(int fd, const char *id, struct lct_record **rec
 
     if (code == LCT_ERR_NOT_FOUND)
         code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it has no %s", record_file);
-    if (code == LCT_OK)
+    if (code == LCT_OK) {
         code = lct_record_read(record, text, text_len, err);
+        if (code != LCT_OK)
+            (void)lct_err_prefix(err, record_file);
+    }
     free(text);
     if (code == LCT_OK && strcmp((*record)->id, id) != 0) {
         free(*record);
@@ -122,14 +129,18 @@ static enum lct_code read_record(int fd, const char *id, struct lct_record **rec
     return code;
 }
 
-/* "lct:ID: " before the sentence of a failure. */
-static enum lct_code about(const char *id, enum lct_code code, struct lct_err *err)
+/* "lct:ID: WHERE: " before the sentence of a failure; WHERE, perhaps NULL, is the directory to look
+ * in. */
+static enum lct_code about(const char *id, const char *where, enum lct_code code,
+                           struct lct_err *err)
 {
     char label[4 + LCT_MAX_ID + 1];
 
     if (code == LCT_OK)
         return LCT_OK;
     (void)snprintf(label, sizeof label, "lct:%s", id);
+    if (where != NULL)
+        (void)lct_err_prefix(err, where);
     (void)lct_err_prefix(err, label);
     return code;
 }
@@ -145,7 +156,7 @@ enum lct_code lct_store_get_record(const struct lct_store *store, const char *id
     enum lct_code code = find(store, id, &fd, &where, err);
     if (code != LCT_OK)
         return code;
-    code = about(id, read_record(fd, id, record, err), err);
+    code = about(id, store->dirs[where], read_record(fd, id, record, err), err);
     close(fd);
     if (code == LCT_OK && dir != NULL)
         *dir = store->dirs[where];
@@ -192,7 +203,7 @@ enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto
     enum lct_code code = find(store, id, &fd, &where, err);
     if (code != LCT_OK)
         return code;
-    code = about(id, read_key(fd, crypto, id, generation, key, err), err);
+    code = about(id, store->dirs[where], read_key(fd, crypto, id, generation, key, err), err);
     close(fd);
     return code;
 }
@@ -221,7 +232,7 @@ static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err 
     DIR *entries = opendir(dir);
     bool good = true;
 
-    if (entries == NULL && (errno == ENOENT || errno == ENOTDIR))
+    if (entries == NULL && errno == ENOENT)
         return LCT_OK;
     if (entries == NULL)
         return LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be read: %s", dir,
@@ -401,9 +412,9 @@ static int nursery_make_dir(struct nursery *nursery)
     return -1;
 }
 
-static enum lct_code fill_identity(int fd, const struct lct_record *record, const uint8_t *pem,
-                                   size_t pem_len, const struct lct_owner *owner,
-                                   struct lct_err *err)
+static enum lct_code fill_identity(int fd, const char *dir, const struct lct_record *record,
+                                   const uint8_t *pem, size_t pem_len,
+                                   const struct lct_owner *owner, struct lct_err *err)
 {
     char name[KEYFILE_NAME];
     char *text = lct_record_write(record);
@@ -418,6 +429,8 @@ static enum lct_code fill_identity(int fd, const struct lct_record *record, cons
     if (code == LCT_OK &&
         (fchown(fd, owner->user, owner->group) != 0 || fchmod(fd, 0750) != 0 || fsync(fd) != 0))
         code = LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be written: %s", strerror(errno));
+    if (code != LCT_OK)
+        (void)lct_err_prefix(err, dir);
     return code;
 }
 
@@ -447,9 +460,10 @@ enum lct_code lct_store_create(const struct lct_store *store, const struct lct_r
     if (code == LCT_OK)
         code = nursery_open(&nursery, dir, err);
     if (code != LCT_OK)
-        return about(record->id, code, err);
+        return about(record->id, NULL, code, err);
     int fd = nursery_make_dir(&nursery);
-    code = fd >= 0 ? fill_identity(fd, record, pem, pem_len, owner, err) : fail_store(dir, err);
+    code =
+        fd >= 0 ? fill_identity(fd, dir, record, pem, pem_len, owner, err) : fail_store(dir, err);
     if (code == LCT_OK)
         code = publish(&nursery, dir, record->id, err);
     if (fd >= 0)
@@ -457,7 +471,7 @@ enum lct_code lct_store_create(const struct lct_store *store, const struct lct_r
     if (code != LCT_OK)
         lct_file_remove_dir(nursery.fd, nursery.name);
     nursery_close(&nursery);
-    return about(record->id, code, err);
+    return about(record->id, NULL, code, err);
 }
 
 /* Out of the store in one step, under the name of a directory made for it, which it replaces; then
@@ -505,5 +519,5 @@ enum lct_code lct_store_delete(const struct lct_store *store, const char *id, st
     if (code == LCT_OK)
         code = take_out(&nursery, store->dirs[where], id, err);
     nursery_close(&nursery);
-    return about(id, code, err);
+    return about(id, NULL, code, err);
 }

@@ -113,13 +113,29 @@ static void read_rsa(struct reader *reader, struct lct_public *public_area)
         read_sized(reader, public_area->modulus, sizeof public_area->modulus);
 }
 
+/* TPMT_KDF_SCHEME, Part 2, 11.2.3.3. No command uses it. */
+static void read_kdf(struct reader *reader)
+{
+    switch (read_u16(reader)) {
+    case TPM2_ALG_NULL:
+        return;
+    case TPM2_ALG_MGF1:
+    case TPM2_ALG_KDF1_SP800_56A:
+    case TPM2_ALG_KDF2:
+    case TPM2_ALG_KDF1_SP800_108:
+        (void)read_u16(reader); /* hash */
+        return;
+    default:
+        reader->failed = true;
+    }
+}
+
 static void read_ecc(struct reader *reader, struct lct_public *public_area)
 {
     read_symmetric(reader, public_area);
     read_scheme(reader, public_area);
     public_area->curve = read_u16(reader);
-    if (read_u16(reader) != TPM2_ALG_NULL) /* kdf */
-        (void)read_u16(reader);
+    read_kdf(reader);
     public_area->x_len = read_sized(reader, public_area->x, sizeof public_area->x);
     public_area->y_len = read_sized(reader, public_area->y, sizeof public_area->y);
 }
@@ -159,7 +175,8 @@ enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const
     (void)take(&reader, 4); /* size, type */
     const uint8_t *name_alg = take(&reader, 2);
     const struct lct_hash *hash =
-        name_alg != NULL ? lct_hash_by_id((uint16_t)((unsigned)name_alg[0] << 8 | name_alg[1])) : NULL;
+        name_alg != NULL ? lct_hash_by_id((uint16_t)((unsigned)name_alg[0] << 8 | name_alg[1]))
+                         : NULL;
     if (hash == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the object's Name uses a hash we do not know");
     memcpy(name->data, name_alg, 2);

@@ -11,7 +11,7 @@ static enum lct_code check(struct lct_tool *tool, const char *id, struct lct_err
     size_t num_findings = 0;
     enum lct_code code =
         lct_identity_check(&tool->store, tool->tpm, tool->crypto, id, findings, &num_findings, err);
-    enum lct_code printed = lct_tool_print(err, "lct:%s\n", id);
+    enum lct_code printed = num_findings > 0 ? lct_tool_print(err, "lct:%s\n", id) : LCT_OK;
 
     for (size_t i = 0; i < num_findings && printed == LCT_OK; i++)
         printed = lct_tool_print(err, "  %-6s  %s\n", findings[i].good ? "ok" : "FAILED",
@@ -28,7 +28,7 @@ static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t 
     for (size_t i = 0; i < num_ids; i++) {
         struct lct_err one;
         const char *id = NULL;
-        enum lct_code code = lct_tool_id(&id, ids[i], &one);
+        enum lct_code code = lct_tool_id(tool, &id, ids[i], &one);
         if (code == LCT_OK)
             code = check(tool, id, &one);
         if (code == LCT_OK)

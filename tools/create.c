@@ -33,6 +33,8 @@ static enum lct_code find_owner(struct lct_owner *owner, const char *text, struc
     *owner = (struct lct_owner){(uid_t)-1, (gid_t)-1};
     if (text == NULL)
         return LCT_OK;
+    if (text[strspn(text, ":")] == '\0')
+        return LCT_FAIL(err, LCT_ERR_USAGE, "--owner takes a user, a group, or both: USER:GROUP");
     size_t user_len = strcspn(text, ":");
     const char *group = text[user_len] == ':' ? text + user_len + 1 : "";
     (void)snprintf(user, sizeof user, "%.*s", (int)user_len, text);
@@ -119,7 +121,7 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
                           &operands, &num_operands, err);
 
     if (code == LCT_OK)
-        code = lct_tool_id(&request.id, operands[0], err);
+        code = lct_tool_id(tool, &request.id, operands[0], err);
     if (code == LCT_OK && request.seal != NULL && strcmp(request.seal, "none") != 0)
         code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "sealing to \"%s\" is not there yet; --seal none is what this lct can do",

@@ -155,7 +155,7 @@ enum lct_code lct_csr_run(struct lct_tool *tool, int argc, char **argv, struct l
         lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
 
     if (code == LCT_OK)
-        code = lct_tool_id(&id, operands[0], err);
+        code = lct_tool_id(tool, &id, operands[0], err);
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     if (code == LCT_OK)

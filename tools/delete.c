@@ -18,7 +18,8 @@ static enum lct_code confirm(const char *id, bool yes, struct lct_err *err)
                         "say --yes",
                         id);
     (void)fprintf(stderr, "Delete lct:%s? Its key will be gone for ever. [y/N] ", id);
-    if (fgets(answer, sizeof answer, stdin) != NULL && strcmp(answer, "y\n") == 0)
+    if (fgets(answer, sizeof answer, stdin) != NULL &&
+        (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0))
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_USAGE, "lct:%s: not deleted", id);
 }
@@ -34,7 +35,7 @@ enum lct_code lct_delete_run(struct lct_tool *tool, int argc, char **argv, struc
         lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
 
     if (code == LCT_OK)
-        code = lct_tool_id(&id, operands[0], err);
+        code = lct_tool_id(tool, &id, operands[0], err);
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     if (code == LCT_OK)

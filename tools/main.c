@@ -16,10 +16,19 @@ enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...)
     return n >= 0 ? LCT_OK : LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
 }
 
-enum lct_code lct_tool_id(const char **id, const char *operand, struct lct_err *err)
+enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *operand,
+                          struct lct_err *err)
 {
-    *id = strncmp(operand, "lct:", 4) == 0 ? operand + 4 : operand;
-    return lct_id_check(*id, err);
+    enum lct_code code = LCT_OK;
+
+    if (lct_uri_is_ours(operand)) {
+        code = lct_uri_parse(&tool->uri, operand, err);
+        if (code == LCT_OK && tool->uri.generation != 0)
+            code = LCT_FAIL(err, LCT_ERR_USAGE, "the command takes an identity, not a generation");
+        operand = tool->uri.id;
+    }
+    *id = operand;
+    return code == LCT_OK ? lct_id_check(*id, err) : code;
 }
 
 enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err)
@@ -64,15 +73,16 @@ static enum lct_code run(struct lct_tool *tool, int argc, char **argv, struct lc
 {
     int at = find_name(argc, argv);
 
-    if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
-        return lct_tool_print(err, "lct %s\n", LCT_VERSION);
-    if (at == 0) {
-        if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+    for (int i = 1; i < (at != 0 ? at : argc); i++) {
+        if (strcmp(argv[i], "--version") == 0)
+            return lct_tool_print(err, "lct %s\n", LCT_VERSION);
+        if (strcmp(argv[i], "--help") == 0) {
             lct_help_print(NULL);
             return LCT_OK;
         }
-        return LCT_FAIL(err, LCT_ERR_USAGE, "which command? lct help lists them");
     }
+    if (at == 0)
+        return LCT_FAIL(err, LCT_ERR_USAGE, "which command? lct help lists them");
     const struct lct_subcommand *subcommand = lct_subcommand_by_name(argv[at]);
     if (subcommand == NULL)
         return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",

@@ -126,7 +126,7 @@ enum lct_code lct_show_run(struct lct_tool *tool, int argc, char **argv, struct 
         lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
 
     if (code == LCT_OK)
-        code = lct_tool_id(&id, operands[0], err);
+        code = lct_tool_id(tool, &id, operands[0], err);
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     return code == LCT_OK ? show(tool, id, json, err) : code;

@@ -138,7 +138,7 @@ enum lct_code lct_sign_run(struct lct_tool *tool, int argc, char **argv, struct 
             err, LCT_ERR_USAGE,
             "a signature is binary: send it to a file, as in lct sign ID <data >signature");
     if (code == LCT_OK)
-        code = lct_tool_id(&id, operands[0], err);
+        code = lct_tool_id(tool, &id, operands[0], err);
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     if (code == LCT_OK)

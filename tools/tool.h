@@ -17,6 +17,7 @@ struct lct_tool {
     const char *tcti, *store_dir; /* --tcti, --store: over everything else */
     struct lct_store store;
     struct lct_crypto *crypto;
+    struct lct_uri uri;  /* of the operand, where it is one */
     struct lct_tpm *tpm; /* connects at the first command that needs it */
 };
 
@@ -61,8 +62,10 @@ void lct_tool_close(struct lct_tool *tool);
  */
 enum lct_code lct_tool_read_config(struct lct_config *config, struct lct_err *err);
 
-/* An id as the user types it: alice, or the URI lct:alice. LCT_ERR_BAD_ID. */
-enum lct_code lct_tool_id(const char **id, const char *operand, struct lct_err *err);
+/* An id as the user types it: alice, or a URI, lct:alice. Good until the next call. LCT_ERR_BAD_ID.
+ */
+enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *operand,
+                          struct lct_err *err);
 
 /* Prints text to stdout. LCT_ERR_IO. */
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_PRINTF(2, 3);

@@ -7,14 +7,15 @@
 #include <string.h>
 
 static enum lct_code get(struct lct_tpm *tpm, TPM2_CAP capability, uint32_t property,
-                         uint32_t count, TPMS_CAPABILITY_DATA *data, struct lct_err *err)
+                         uint32_t count, TPMS_CAPABILITY_DATA *data, const char *label,
+                         struct lct_err *err)
 {
     TPMI_YES_NO more = 0;
     TSS2L_SYS_AUTH_RESPONSE auths = {0};
 
     memset(data, 0, sizeof *data);
     return lct_tpm_result(
-        tpm, "TPM", TPM2_CC_GetCapability,
+        tpm, label, TPM2_CC_GetCapability,
         Tss2_Sys_GetCapability(tpm->sys, NULL, capability, property, count, &more, data, &auths),
         err);
 }
@@ -62,12 +63,13 @@ static bool is_simulator(const char *manufacturer, const char *vendor)
 }
 
 static enum lct_code describe_maker(struct lct_tpm *tpm, struct lct_tpm_info *info,
-                                    struct lct_err *err)
+                                    const char *label, struct lct_err *err)
 {
     TPMS_CAPABILITY_DATA data;
     char manufacturer[8] = "", vendor[24] = "";
     uint32_t firmware = 0;
-    enum lct_code code = get(tpm, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_MANUFACTURER, 8, &data, err);
+    enum lct_code code =
+        get(tpm, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_MANUFACTURER, 8, &data, label, err);
 
     if (code != LCT_OK)
         return code;
@@ -91,10 +93,11 @@ static enum lct_code describe_maker(struct lct_tpm *tpm, struct lct_tpm_info *in
 }
 
 static enum lct_code describe_hashes(struct lct_tpm *tpm, struct lct_tpm_info *info,
-                                     struct lct_err *err)
+                                     const char *label, struct lct_err *err)
 {
     TPMS_CAPABILITY_DATA data;
-    enum lct_code code = get(tpm, TPM2_CAP_ALGS, TPM2_ALG_FIRST, TPM2_MAX_CAP_ALGS, &data, err);
+    enum lct_code code =
+        get(tpm, TPM2_CAP_ALGS, TPM2_ALG_FIRST, TPM2_MAX_CAP_ALGS, &data, label, err);
 
     if (code != LCT_OK)
         return code;
@@ -106,15 +109,16 @@ static enum lct_code describe_hashes(struct lct_tpm *tpm, struct lct_tpm_info *i
     return LCT_OK;
 }
 
-enum lct_code lct_tpm_describe(struct lct_tpm *tpm, struct lct_tpm_info *info, struct lct_err *err)
+enum lct_code lct_tpm_describe(struct lct_tpm *tpm, struct lct_tpm_info *info, const char *label,
+                               struct lct_err *err)
 {
     memset(info, 0, sizeof *info);
-    enum lct_code code = lct_tpm_take(tpm, "TPM", err);
+    enum lct_code code = lct_tpm_take(tpm, label, err);
     if (code != LCT_OK)
         return code;
-    code = describe_maker(tpm, info, err);
+    code = describe_maker(tpm, info, label, err);
     if (code == LCT_OK)
-        code = describe_hashes(tpm, info, err);
+        code = describe_hashes(tpm, info, label, err);
     lct_tpm_give(tpm);
     return code;
 }

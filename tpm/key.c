@@ -32,6 +32,23 @@ static bool is_parents_fault(TSS2_RC rc)
            base == TPM2_RC_SIZE || base == TPM2_RC_REFERENCE_H0 || base == TPM2_RC_BINDING;
 }
 
+/* Why the TPM took the key for none of its parent's: it is another parent, or the key's file is
+ * damaged. */
+static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                              const struct lct_parent *parent, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    if (!parent->transient) /* the Name of a transient one was compared when it was made */
+        code = lct_parent_verify(tpm, key->label, parent->where, key->parent_name, err);
+    if (code != LCT_OK)
+        return code;
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                    "%s: the TPM refuses the wrapped key: its key file is damaged; restore it from "
+                    "a backup",
+                    key->label);
+}
+
 static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *key,
                                 const struct lct_parent *parent, struct lct_err *err)
 {
@@ -46,8 +63,8 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
         return code;
     TSS2_RC rc = Tss2_Sys_Load(tpm->sys, parent->handle, &lct_tpm_no_auth, &private_area,
                                &public_area, &handle, &name, &auths);
-    if (rc != TSS2_RC_SUCCESS && is_parents_fault(rc) && !parent->transient)
-        return lct_parent_diagnose(tpm, key->label, parent->where, key->parent_name, err);
+    if (rc != TSS2_RC_SUCCESS && is_parents_fault(rc))
+        return diagnose(tpm, key, parent, err);
     code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     if (code != LCT_OK)
         return code;
@@ -63,11 +80,12 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
 
 /* Makes the key the resident one: on a TPM with three slots and no resource manager there is room
  * for one of ours. */
-static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool *loaded,
                                    struct lct_err *err)
 {
     struct lct_parent parent;
 
+    *loaded = false;
     if (lct_name_equal(&tpm->resident, key->name))
         return LCT_OK;
     lct_tpm_flush_resident(tpm);
@@ -77,6 +95,7 @@ static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key
         return code;
     code = load_under(tpm, key, &parent, err);
     lct_parent_leave(tpm, &parent);
+    *loaded = code == LCT_OK;
     return code;
 }
 
@@ -137,12 +156,31 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signat
     return code;
 }
 
+/*
+ * After a signature that is not the resident key's, or none: forgets the key. What is behind the
+ * handle is flushed if we have `loaded` it just now or if it has our key's Name; if not, it is
+ * another program's.
+ */
+static void forget_resident(struct lct_tpm *tpm, bool loaded)
+{
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME name = {0}, qualified = {0};
+    TSS2L_SYS_AUTH_RESPONSE auths = {0};
+
+    if (loaded ||
+        (Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &name, &qualified,
+                             &auths) == TSS2_RC_SUCCESS &&
+         name.size == tpm->resident.len && memcmp(name.name, tpm->resident.data, name.size) == 0))
+        lct_tpm_flush(tpm, tpm->resident_handle);
+    tpm->resident.len = 0;
+}
+
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
     enum lct_code code = LCT_ERR_INTERNAL;
-    bool gone = true;
+    bool gone = true, loaded = false;
 
     if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
@@ -151,17 +189,16 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
     if (code != LCT_OK)
         return code;
     /*
-     * Without a resource manager anyone can flush our key, or put another behind its handle. The
-     * handle is forgotten then, not flushed (what is there is not ours), and the key loaded once
-     * more.
+     * Without a resource manager anyone can flush our key, or put another behind its handle. It is
+     * loaded once more then.
      */
     for (int attempt = 0; attempt < 2 && gone; attempt++) {
         gone = false;
-        code = make_resident(tpm, key, err);
+        code = make_resident(tpm, key, &loaded, err);
         if (code == LCT_OK)
             code = sign_once(tpm, signature, key, scheme, digest, digest_len, &gone, err);
         if (gone)
-            tpm->resident.len = 0;
+            forget_resident(tpm, loaded);
     }
     lct_tpm_give(tpm);
     return code;
@@ -196,11 +233,15 @@ enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
                               struct lct_err *err)
 {
     enum lct_code code = lct_tpm_take(tpm, key->label, err);
+    bool loaded;
 
     if (code != LCT_OK)
         return code;
     lct_tpm_flush_resident(tpm); /* load it now: that it loads is half of the answer */
-    code = make_resident(tpm, key, err);
+    if (key->parent != TPM2_RH_OWNER)
+        code = lct_parent_verify(tpm, key->label, key->parent, key->parent_name, err);
+    if (code == LCT_OK)
+        code = make_resident(tpm, key, &loaded, err);
     if (code == LCT_OK)
         code = read_resident(tpm, reported, name, key, err);
     lct_tpm_give(tpm);

@@ -147,8 +147,8 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
     return code;
 }
 
-enum lct_code lct_parent_diagnose(struct lct_tpm *tpm, const char *label, uint32_t where,
-                                  const struct lct_name *pinned, struct lct_err *err)
+enum lct_code lct_parent_verify(struct lct_tpm *tpm, const char *label, uint32_t where,
+                                const struct lct_name *pinned, struct lct_err *err)
 {
     TPM2B_PUBLIC public_area;
     struct lct_name name;
@@ -167,8 +167,5 @@ enum lct_code lct_parent_diagnose(struct lct_tpm *tpm, const char *label, uint32
                         "%s: the key was made by another TPM, or this TPM has been cleared since: "
                         "the storage key at 0x%08x is a different one",
                         label, where);
-    return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                    "%s: the TPM refuses the wrapped key: its key file is damaged; restore it from "
-                    "a backup",
-                    label);
+    return LCT_OK;
 }

@@ -32,12 +32,8 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
 
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 
-/*
- * Why the TPM would not load a key under the persistent parent `where`: LCT_ERR_OTHER_TPM if the
- * parent is not there or not the pinned one, LCT_ERR_BAD_RECORD if it is and the key's own file
- * must be damaged.
- */
-enum lct_code lct_parent_diagnose(struct lct_tpm *tpm, const char *label, uint32_t where,
-                                  const struct lct_name *pinned, struct lct_err *err);
+/* Whether the persistent parent `where` is there and the pinned one: LCT_ERR_OTHER_TPM if not. */
+enum lct_code lct_parent_verify(struct lct_tpm *tpm, const char *label, uint32_t where,
+                                const struct lct_name *pinned, struct lct_err *err);
 
 #endif

@@ -43,7 +43,7 @@ static const struct {
     {TPM2_RC_HASH, LCT_ERR_UNSUPPORTED, "this TPM does not have the hash"},
     {TPM2_RC_SCHEME, LCT_ERR_UNSUPPORTED, "this TPM cannot sign this way with this key"},
     {TPM2_RC_HIERARCHY, LCT_ERR_TPM, "the owner hierarchy is disabled in the firmware's settings"},
-    {TPM2_RC_COMMAND_CODE, LCT_ERR_UNSUPPORTED, "this TPM does not have the command"},
+    {TPM2_RC_COMMAND_CODE, LCT_ERR_TPM, "this TPM does not have the command"},
 };
 
 /* TPM 2.0 Part 2, 6.6.3: in format one, bits 6 and 8 to 11 say what the code is about. */

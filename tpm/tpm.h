@@ -93,6 +93,8 @@ struct lct_tpm_info {
     const struct lct_hash *hashes[LCT_MAX_HASHES]; /* those we know that it has */
 };
 
-enum lct_code lct_tpm_describe(struct lct_tpm *tpm, struct lct_tpm_info *info, struct lct_err *err);
+/* `label` is what it is asked for: "lct:alice", for messages. */
+enum lct_code lct_tpm_describe(struct lct_tpm *tpm, struct lct_tpm_info *info, const char *label,
+                               struct lct_err *err);
 
 #endif
