@@ -74,6 +74,8 @@ enum lct_code lct_tpm_open(struct lct_tpm **tpm, const char *tcti, struct lct_er
     return *tpm != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
+/* The resident key may still be in the TPM, or another program's in its place: that is seen when it
+ * is used or flushed. */
 static void disconnect(struct lct_tpm *tpm)
 {
     if (tpm->sys != NULL)
@@ -82,8 +84,8 @@ static void disconnect(struct lct_tpm *tpm)
     tpm->sys = NULL;
     lct_channel_free(tpm->channel);
     tpm->channel = NULL;
-    tpm->resident.len = 0;
     tpm->broken = false;
+    tpm->suspect = true;
 }
 
 /* In a child, the parent's connection: forgotten, not closed, since closing a TCTI module speaks to
@@ -97,28 +99,6 @@ static void forget_if_inherited(struct lct_tpm *tpm)
     tpm->sys = NULL;
     tpm->resident.len = 0;
     tpm->broken = false;
-}
-
-void lct_tpm_close(struct lct_tpm *tpm)
-{
-    if (tpm == NULL)
-        return;
-    pthread_mutex_lock(&process.lock);
-    bool last = --tpm->references == 0;
-    for (struct lct_tpm **link = &process.first; last && *link != NULL; link = &(*link)->next)
-        if (*link == tpm) {
-            *link = tpm->next;
-            break;
-        }
-    pthread_mutex_unlock(&process.lock);
-    if (!last)
-        return;
-    forget_if_inherited(tpm);
-    lct_tpm_flush_resident(tpm);
-    disconnect(tpm);
-    pthread_mutex_destroy(&tpm->lock);
-    free(tpm->tcti);
-    free(tpm);
 }
 
 static enum lct_code connect_tpm(struct lct_tpm *tpm, struct lct_err *err)
@@ -141,6 +121,29 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, struct lct_err *err)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "tpm2-tss gives no context");
     }
     return LCT_OK;
+}
+
+void lct_tpm_close(struct lct_tpm *tpm)
+{
+    if (tpm == NULL)
+        return;
+    pthread_mutex_lock(&process.lock);
+    bool last = --tpm->references == 0;
+    for (struct lct_tpm **link = &process.first; last && *link != NULL; link = &(*link)->next)
+        if (*link == tpm) {
+            *link = tpm->next;
+            break;
+        }
+    pthread_mutex_unlock(&process.lock);
+    if (!last)
+        return;
+    forget_if_inherited(tpm);
+    if (tpm->resident.len != 0 && (tpm->channel != NULL || connect_tpm(tpm, NULL) == LCT_OK))
+        lct_tpm_flush_resident(tpm);
+    disconnect(tpm);
+    pthread_mutex_destroy(&tpm->lock);
+    free(tpm->tcti);
+    free(tpm);
 }
 
 enum lct_code lct_tpm_take(struct lct_tpm *tpm, const char *label, struct lct_err *err)
@@ -188,9 +191,22 @@ void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle)
                              Tss2_Sys_FlushContext(tpm->sys, handle), NULL);
 }
 
+/* Whether the object behind the resident key's handle has its Name. */
+static bool is_resident(struct lct_tpm *tpm)
+{
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME name = {0}, qualified = {0};
+    TSS2L_SYS_AUTH_RESPONSE auths = {0};
+
+    return Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &name,
+                               &qualified, &auths) == TSS2_RC_SUCCESS &&
+           name.size == tpm->resident.len && memcmp(name.name, tpm->resident.data, name.size) == 0;
+}
+
 void lct_tpm_flush_resident(struct lct_tpm *tpm)
 {
-    if (tpm->resident.len != 0)
+    if (tpm->resident.len != 0 && (!tpm->suspect || is_resident(tpm)))
         lct_tpm_flush(tpm, tpm->resident_handle);
     tpm->resident.len = 0;
+    tpm->suspect = false;
 }

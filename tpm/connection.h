@@ -24,6 +24,7 @@ struct lct_tpm {
     TSS2_SYS_CONTEXT *sys;
     struct lct_name resident; /* Name of the key we keep loaded, empty: none */
     TPM2_HANDLE resident_handle;
+    bool suspect; /* the handle may be another program's by now */
 };
 
 /* Takes the connection, opening it if need be. On failure it is not taken. */
@@ -41,7 +42,8 @@ enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC com
  * flush. */
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle);
 
-/* Flushes the resident key, if there is one. */
+/* Flushes the resident key, if there is one; where it is suspect only after its Name has been read.
+ */
 void lct_tpm_flush_resident(struct lct_tpm *tpm);
 
 /* The password session of an object or hierarchy without an authorization value (TPM 2.0 Part

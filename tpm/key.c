@@ -75,6 +75,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     }
     tpm->resident = *key->name;
     tpm->resident_handle = handle;
+    tpm->suspect = false;
     return LCT_OK;
 }
 
@@ -156,25 +157,6 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signat
     return code;
 }
 
-/*
- * After a signature that is not the resident key's, or none: forgets the key. What is behind the
- * handle is flushed if we have `loaded` it just now or if it has our key's Name; if not, it is
- * another program's.
- */
-static void forget_resident(struct lct_tpm *tpm, bool loaded)
-{
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME name = {0}, qualified = {0};
-    TSS2L_SYS_AUTH_RESPONSE auths = {0};
-
-    if (loaded ||
-        (Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &name, &qualified,
-                             &auths) == TSS2_RC_SUCCESS &&
-         name.size == tpm->resident.len && memcmp(name.name, tpm->resident.data, name.size) == 0))
-        lct_tpm_flush(tpm, tpm->resident_handle);
-    tpm->resident.len = 0;
-}
-
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err)
@@ -197,8 +179,10 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
         code = make_resident(tpm, key, &loaded, err);
         if (code == LCT_OK)
             code = sign_once(tpm, signature, key, scheme, digest, digest_len, &gone, err);
-        if (gone)
-            forget_resident(tpm, loaded);
+        if (gone) { /* what we have not loaded just now may be another program's */
+            tpm->suspect = !loaded;
+            lct_tpm_flush_resident(tpm);
+        }
     }
     lct_tpm_give(tpm);
     return code;
