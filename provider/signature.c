@@ -585,6 +585,25 @@ static bool keeps_digest(const struct operation *operation, const OSSL_PARAM par
                              EVP_MD_is_a(EVP_MD_CTX_get0_md(operation->hash), name));
 }
 
+/* OpenSSL 3.0 passes over the name of a padding that it does not know, and signs with another. */
+static bool names_padding(const struct operation *operation, const OSSL_PARAM params[])
+{
+    const OSSL_PARAM *param = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
+    const char *name = NULL;
+    struct lct_err err;
+
+    if (param == NULL || param->data_type != OSSL_PARAM_UTF8_STRING)
+        return true;
+    if (OSSL_PARAM_get_utf8_string_ptr(param, &name) &&
+        (strcmp(name, OSSL_PKEY_RSA_PAD_MODE_PKCSV15) == 0 ||
+         strcmp(name, OSSL_PKEY_RSA_PAD_MODE_PSS) == 0))
+        return true;
+    (void)LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
+                   "%s: a TPM key signs with the paddings pkcs1 and pss only",
+                   operation->key->label);
+    return fail(operation, &err);
+}
+
 static int signature_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
     const struct operation *operation = ctx;
@@ -592,7 +611,8 @@ static int signature_set_ctx_params(void *ctx, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL)
         return 1;
     bool digest_by_tpm = operation->by_tpm && operation->hash != NULL;
-    if (operation->parameters == NULL || (digest_by_tpm && !keeps_digest(operation, params)) ||
+    if (operation->parameters == NULL || (operation->by_tpm && !names_padding(operation, params)) ||
+        (digest_by_tpm && !keeps_digest(operation, params)) ||
         EVP_PKEY_CTX_set_params(operation->parameters, params) != 1)
         return 0;
     return !digest_by_tpm || check_by_tpm(operation);

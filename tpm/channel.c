@@ -151,3 +151,11 @@ void lct_channel_free(struct lct_channel *channel)
     channel->wire->close(channel->wire);
     free(channel);
 }
+
+struct lct_wire *lct_channel_abandon(struct lct_channel *channel)
+{
+    struct lct_wire *wire = channel->wire;
+
+    free(channel);
+    return wire->abandon(wire) ? NULL : wire;
+}

@@ -31,6 +31,10 @@ struct lct_channel {
 struct lct_channel *lct_channel_new(struct lct_wire *wire);
 void lct_channel_free(struct lct_channel *channel);
 
+/* In a child of fork: frees it without a word to the TPM. What could not be freed so is returned,
+ * else NULL. */
+struct lct_wire *lct_channel_abandon(struct lct_channel *channel);
+
 /* A command we send: its name for messages, and the least length of a successful response. */
 struct lct_command {
     TPM2_CC code;

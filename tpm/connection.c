@@ -11,7 +11,8 @@
 static struct {
     pthread_mutex_t lock;
     struct lct_tpm *first;
-    unsigned long forks; /* counted in children */
+    unsigned long forks;        /* counted in children */
+    struct lct_wire *abandoned; /* of parents: not ours to end, kept so that they are not lost */
     bool watches_forks;
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -88,17 +89,35 @@ static void disconnect(struct lct_tpm *tpm)
     tpm->suspect = true;
 }
 
-/* In a child, the parent's connection: forgotten, not closed, since closing a TCTI module speaks to
- * the TPM. */
+/*
+ * In a child, the parent's connection: left without a word, since what the child says on it the
+ * parent would be answered. A TCTI module has no such way out: its context stays behind.
+ */
+static void abandon(struct lct_tpm *tpm)
+{
+    struct lct_wire *wire = tpm->channel != NULL ? lct_channel_abandon(tpm->channel) : NULL;
+
+    if (tpm->sys != NULL)
+        Tss2_Sys_Finalize(tpm->sys);
+    free(tpm->sys);
+    tpm->sys = NULL;
+    tpm->channel = NULL;
+    if (wire == NULL)
+        return;
+    pthread_mutex_lock(&process.lock);
+    wire->next = process.abandoned;
+    process.abandoned = wire;
+    pthread_mutex_unlock(&process.lock);
+}
+
 static void forget_if_inherited(struct lct_tpm *tpm)
 {
     if (tpm->forks == process.forks)
         return;
     tpm->forks = process.forks;
-    tpm->channel = NULL;
-    tpm->sys = NULL;
     tpm->resident.len = 0;
     tpm->broken = false;
+    abandon(tpm);
 }
 
 static enum lct_code connect_tpm(struct lct_tpm *tpm, struct lct_err *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/connection.h"
 #include "tpm/parent.h"
+#include "tpm/result.h"
 #include "tpm/tpm.h"
 
 #include <string.h>
@@ -37,6 +38,15 @@ static TPM2B_PUBLIC template_of(const struct lct_algorithm *algorithm)
     return public_area;
 }
 
+/* The codes of TPM2_Create that say: no key of this kind (TPM 2.0 Part 3, 12.1). */
+static bool is_about_algorithm(TSS2_RC rc)
+{
+    TPM2_RC base = lct_result_base(rc);
+
+    return base == TPM2_RC_KEY_SIZE || base == TPM2_RC_VALUE || base == TPM2_RC_ASYMMETRIC ||
+           base == TPM2_RC_TYPE;
+}
+
 static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *created,
                                   const char *label, const struct lct_algorithm *algorithm,
                                   TPM2_HANDLE parent, struct lct_err *err)
@@ -56,7 +66,7 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
         Tss2_Sys_Create(tpm->sys, parent, &lct_tpm_no_auth, &sensitive, &template, &outside, &pcrs,
                         &private_area, &public_area, &creation, &hash, &ticket, &auths);
     enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_Create, rc, err);
-    if (code == LCT_ERR_UNSUPPORTED || (code == LCT_ERR_TPM && (rc & TPM2_RC_FMT1) != 0))
+    if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s keys (0x%03x)", label,
                         algorithm->name, rc);
     if (code != LCT_OK)

@@ -74,6 +74,13 @@ static void device_close(struct lct_wire *wire)
     free(device);
 }
 
+/* Closing a child's copy of the descriptor says nothing to the driver: the parent's is open. */
+static bool device_abandon(struct lct_wire *wire)
+{
+    device_close(wire);
+    return true;
+}
+
 static const char *open_advice(int error)
 {
     switch (error) {
@@ -101,7 +108,10 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
     *device = (struct device){
-        .wire = {.send = device_send, .receive = device_receive, .close = device_close},
+        .wire = {.send = device_send,
+                 .receive = device_receive,
+                 .close = device_close,
+                 .abandon = device_abandon},
         .fd = fd,
         .dev = st.st_dev,
         .ino = st.st_ino,

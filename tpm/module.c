@@ -43,6 +43,13 @@ static enum lct_code module_receive(struct lct_wire *wire, uint8_t *response, si
     return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM (%s) gives no response", module->name);
 }
 
+/* What the module says goodbye with, it would say on the parent's connection: it stays as it is. */
+static bool module_abandon(struct lct_wire *wire)
+{
+    (void)wire;
+    return false;
+}
+
 static void module_close(struct lct_wire *wire)
 {
     struct module *module = (struct module *)wire;
@@ -156,6 +163,7 @@ enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const ch
         .send = module_send,
         .receive = module_receive,
         .close = module_close,
+        .abandon = module_abandon,
     };
     (void)snprintf(module->name, sizeof module->name, "%s", name);
     if (Tss2_TctiLdr_Initialize_Ex(name, *conf != '\0' ? conf : NULL, &module->tcti) !=

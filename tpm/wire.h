@@ -14,7 +14,8 @@
  * takes turns.
  */
 struct lct_wire {
-    bool software; /* the way in leads to a simulator or emulator */
+    struct lct_wire *next; /* for its owner */
+    bool software;         /* the way in leads to a simulator or emulator */
     /* Sends one whole command. LCT_ERR_NO_TPM. */
     enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
                           struct lct_err *err);
@@ -22,8 +23,10 @@ struct lct_wire {
      * LCT_ERR_NO_TPM. */
     enum lct_code (*receive)(struct lct_wire *wire, uint8_t *response, size_t *response_len,
                              size_t capacity, int timeout, struct lct_err *err);
-    /* Frees it. */
+    /* Ends the connection and frees it. */
     void (*close)(struct lct_wire *wire);
+    /* In a child of fork: frees it without a word to the TPM. False if that is not to be had. */
+    bool (*abandon)(struct lct_wire *wire);
 };
 
 /* Opens the way in that `tcti` names ("name:conf"), or with NULL the first of the kernel's devices

@@ -1,0 +1,746 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What neither Python nor the openssl command can reach. `evp TEST [ARGUMENT...]` prints "ok", or
+ * what is wrong and ends with status 1. The configuration is the one OPENSSL_CONF names, in the
+ * default library context and in others.
+ */
+#include <dirent.h>
+#include <openssl/conf.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <openssl/provider.h>
+#include <openssl/rsa.h>
+#include <openssl/store.h>
+#include <openssl/x509.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_SIGNATURE = 1024, NUM_THREADS = 4, SIGNATURES_EACH = 50, NUM_LOADS = 100 };
+
+static const char message[] = "what is signed";
+
+static void expect(bool condition, const char *what)
+{
+    if (condition)
+        return;
+    printf("not so: %s\n", what);
+    ERR_print_errors_fp(stdout);
+    fflush(stdout);
+    _exit(1);
+}
+
+static bool is_text(const char *text, const char *expected)
+{
+    return text != NULL && strcmp(text, expected) == 0;
+}
+
+/* The key that a URI names in a library context. */
+static EVP_PKEY *load(OSSL_LIB_CTX *libctx, const char *uri)
+{
+    EVP_PKEY *pkey = NULL;
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
+
+    expect(store != NULL, "the URI opens");
+    expect(OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY) == 1, "the store takes an expectation");
+    while (pkey == NULL && OSSL_STORE_eof(store) == 0) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        if (info != NULL)
+            pkey = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    expect(pkey != NULL, "the URI gives a key");
+    return pkey;
+}
+
+/* The public half as the default provider has it, by way of its SubjectPublicKeyInfo. */
+static EVP_PKEY *software_public(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey)
+{
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(pkey, &der);
+    const unsigned char *at = der;
+
+    expect(len > 0, "the public key is encoded");
+    EVP_PKEY *public_key = d2i_PUBKEY_ex(NULL, &at, len, libctx, "provider=default");
+    expect(public_key != NULL, "the default provider reads the public key");
+    expect(is_text(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(public_key)), "default"),
+           "the public key is the default provider's");
+    OPENSSL_free(der);
+    return public_key;
+}
+
+/* Signs `message` in one shot; `len` is the length of the signature. */
+static void sign(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey, unsigned char signature[MAX_SIGNATURE],
+                 size_t *len)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    *len = MAX_SIGNATURE;
+    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, pkey, NULL) == 1,
+           "digest-sign init");
+    expect(EVP_DigestSign(ctx, signature, len, (const unsigned char *)message, sizeof message) == 1,
+           "digest-sign");
+    EVP_MD_CTX_free(ctx);
+}
+
+static bool verifies(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const unsigned char *signature,
+                     size_t len)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    expect(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", libctx, "provider=default", public_key,
+                                   NULL) == 1,
+           "digest-verify init in software");
+    int result =
+        EVP_DigestVerify(ctx, signature, len, (const unsigned char *)message, sizeof message);
+    EVP_MD_CTX_free(ctx);
+    return result == 1;
+}
+
+static void sign_and_verify(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    size_t len;
+    EVP_PKEY *public_key = software_public(libctx, pkey);
+
+    sign(libctx, pkey, signature, &len);
+    expect(verifies(libctx, public_key, signature, len), "the signature verifies in software");
+    EVP_PKEY_free(public_key);
+}
+
+static OSSL_LIB_CTX *new_context(void)
+{
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+
+    expect(libctx != NULL, "a library context");
+    expect(OSSL_LIB_CTX_load_config(libctx, getenv("OPENSSL_CONF")) == 1, "its configuration");
+    return libctx;
+}
+
+/* parameters URI BITS SECURITY-BITS MAX-SIZE GROUP: exact values; GROUP is "-" for RSA. */
+static void test_parameters(char **argv)
+{
+    char text[64] = "";
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    expect(EVP_PKEY_get_bits(pkey) == atoi(argv[1]), "bits");
+    expect(EVP_PKEY_get_security_bits(pkey) == atoi(argv[2]), "security-bits");
+    expect(EVP_PKEY_get_size(pkey) == atoi(argv[3]), "max-size");
+    expect(EVP_PKEY_get_default_digest_name(pkey, text, sizeof text) == 1,
+           "a default digest that is not mandatory");
+    expect(is_text(text, "SHA256"), "default-digest is SHA256");
+    if (strcmp(argv[4], "-") != 0) {
+        expect(EVP_PKEY_get_group_name(pkey, text, sizeof text, NULL) == 1, "group");
+        expect(is_text(text, argv[4]), "group is the short name");
+        expect(EVP_PKEY_is_a(pkey, "EC") == 1 && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_EC,
+               "is an EC key");
+    } else {
+        expect(EVP_PKEY_get_group_name(pkey, text, sizeof text, NULL) == 0, "no group");
+        expect(EVP_PKEY_is_a(pkey, "RSA") == 1 && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA,
+               "is an RSA key");
+    }
+    expect(is_text(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(pkey)), "lct"), "is ours");
+    EVP_PKEY_free(pkey);
+}
+
+/* points URI COORDINATE: octet strings and numbers of an EC key, at their full width. */
+static void test_points(char **argv)
+{
+    size_t size = (size_t)atoi(argv[1]);
+    unsigned char point[256], encoded[256];
+    size_t len = 0;
+    unsigned char *tls = NULL;
+    BIGNUM *x = NULL, *y = NULL;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    expect(EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point,
+                                           &len) == 1,
+           "pub");
+    expect(len == 1 + 2 * size && point[0] == 4, "pub is an uncompressed point of full width");
+    expect(EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, encoded,
+                                           sizeof encoded, &len) == 1,
+           "encoded-pub-key");
+    expect(len == 1 + 2 * size && memcmp(point, encoded, len) == 0, "encoded-pub-key is pub");
+    expect(EVP_PKEY_get1_encoded_public_key(pkey, &tls) == 1 + 2 * size, "the point for TLS");
+    expect(EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_PUB_X, &x) == 1 &&
+               EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, &y) == 1,
+           "qx and qy");
+    expect(BN_bn2binpad(x, encoded + 1, (int)size) == (int)size &&
+               BN_bn2binpad(y, encoded + 1 + size, (int)size) == (int)size &&
+               memcmp(point, encoded, 1 + 2 * size) == 0,
+           "qx and qy are the point's");
+    BN_free(x);
+    BN_free(y);
+    OPENSSL_free(tls);
+    EVP_PKEY_free(pkey);
+}
+
+static bool has_private(const OSSL_PARAM *params)
+{
+    static const char *const names[] = {OSSL_PKEY_PARAM_PRIV_KEY, OSSL_PKEY_PARAM_RSA_D,
+                                        OSSL_PKEY_PARAM_RSA_FACTOR1, OSSL_PKEY_PARAM_RSA_EXPONENT1,
+                                        OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (OSSL_PARAM_locate_const(params, names[i]) != NULL)
+            return true;
+    return false;
+}
+
+static int refuse_params(const OSSL_PARAM params[], void *called)
+{
+    (void)params;
+    *(bool *)called = true;
+    return 1;
+}
+
+/* export URI: the private part is refused, the public one is given. */
+static void test_export(char **argv)
+{
+    OSSL_PARAM *params = NULL;
+    BIGNUM *number = NULL;
+    unsigned char bytes[64];
+    size_t len = sizeof bytes;
+    bool called = false;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    expect(EVP_PKEY_todata(pkey, EVP_PKEY_KEYPAIR, &params) == 0, "todata of the pair is refused");
+    expect(EVP_PKEY_export(pkey, EVP_PKEY_KEYPAIR, refuse_params, &called) == 0 && !called,
+           "export of the pair is refused");
+    expect(EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_PRIV_KEY, &number) == 0, "no priv");
+    expect(EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_D, &number) == 0, "no d");
+    expect(EVP_PKEY_get_raw_private_key(pkey, bytes, &len) == 0, "no raw private key");
+    expect(EVP_PKEY_todata(pkey, EVP_PKEY_PUBLIC_KEY, &params) == 1, "todata of the public key");
+    expect(!has_private(params), "no private number is in it");
+
+    EVP_PKEY *copy = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, EVP_PKEY_is_a(pkey, "EC") ? "EC" : "RSA",
+                                                   "provider=default");
+    expect(EVP_PKEY_fromdata_init(ctx) == 1 &&
+               EVP_PKEY_fromdata(ctx, &copy, EVP_PKEY_PUBLIC_KEY, params) == 1,
+           "the default provider takes the public key");
+    expect(EVP_PKEY_eq(copy, pkey) == 1, "it is the same key");
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(copy);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+}
+
+/* equal URI OTHER: EVP_PKEY_eq in both argument orders, with our keys and software keys. */
+static void test_equal(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *again = load(NULL, argv[0]);
+    EVP_PKEY *other = load(NULL, argv[1]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    EVP_PKEY *other_public = software_public(NULL, other);
+
+    expect(EVP_PKEY_eq(pkey, again) == 1 && EVP_PKEY_eq(again, pkey) == 1, "loaded twice");
+    expect(EVP_PKEY_eq(pkey, public_key) == 1, "ours and software");
+    expect(EVP_PKEY_eq(public_key, pkey) == 1, "software and ours");
+    expect(EVP_PKEY_eq(pkey, other) != 1 && EVP_PKEY_eq(other, pkey) != 1, "another of ours");
+    expect(EVP_PKEY_eq(pkey, other_public) != 1 && EVP_PKEY_eq(other_public, pkey) != 1,
+           "another in software");
+    expect(EVP_PKEY_parameters_eq(pkey, public_key) != 0 &&
+               EVP_PKEY_parameters_eq(public_key, pkey) != 0,
+           "parameters");
+    EVP_PKEY_free(pkey);
+    EVP_PKEY_free(again);
+    EVP_PKEY_free(other);
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(other_public);
+    ERR_clear_error();
+}
+
+/* dup URI: a duplicate outlives the original and signs. */
+static void test_dup(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *dup = EVP_PKEY_dup(pkey);
+
+    expect(dup != NULL, "EVP_PKEY_dup");
+    expect(EVP_PKEY_eq(pkey, dup) == 1, "it is the same key");
+    EVP_PKEY_free(pkey);
+    sign_and_verify(NULL, dup);
+    EVP_PKEY_free(dup);
+}
+
+/* legacy URI: there is no legacy key to be had. */
+static void test_legacy(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    expect(EVP_PKEY_get0_EC_KEY(pkey) == NULL, "no EC_KEY");
+    expect(EVP_PKEY_get0_RSA(pkey) == NULL, "no RSA");
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+}
+
+static bool init_works(EVP_PKEY *pkey, const char *digest)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool works = EVP_DigestSignInit_ex(ctx, NULL, digest, NULL, NULL, pkey, NULL) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    return works;
+}
+
+/* accepts URI DIGEST...: init succeeds. */
+static void test_accepts(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    for (char **digest = argv + 1; *digest != NULL; digest++)
+        expect(init_works(pkey, *digest), *digest);
+    EVP_PKEY_free(pkey);
+}
+
+/* refuses URI DIGEST...: init fails. */
+static void test_refuses(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    for (char **digest = argv + 1; *digest != NULL; digest++)
+        expect(!init_works(pkey, *digest), *digest);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+}
+
+static int digest_supported(EVP_PKEY *pkey, const char *digest)
+{
+    return EVP_PKEY_digestsign_supports_digest(pkey, NULL, digest, NULL);
+}
+
+/* supports URI: what libssl asks before it chooses a signature algorithm. */
+static void test_supports(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    expect(digest_supported(pkey, "SHA256") == 1, "SHA256");
+    expect(digest_supported(pkey, "SHA384") == 1, "SHA384");
+    expect(digest_supported(pkey, "NOSUCHHASH") != 1, "a digest that does not exist");
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+}
+
+/* lengths URI: ECDSA over digests of every length. */
+static void test_lengths(char **argv)
+{
+    unsigned char digest[64], signature[MAX_SIGNATURE];
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+
+    for (size_t i = 0; i < sizeof digest; i++)
+        digest[i] = (unsigned char)(0xff - i);
+    for (size_t len = 1; len <= sizeof digest; len++) {
+        char what[32];
+        size_t signature_len = sizeof signature;
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+        EVP_PKEY_CTX *verify = EVP_PKEY_CTX_new_from_pkey(NULL, public_key, "provider=default");
+        snprintf(what, sizeof what, "a digest of %zu bytes", len);
+        expect(EVP_PKEY_sign_init(ctx) == 1 &&
+                   EVP_PKEY_sign(ctx, signature, &signature_len, digest, len) == 1,
+               what);
+        expect(EVP_PKEY_verify_init(verify) == 1 &&
+                   EVP_PKEY_verify(verify, signature, signature_len, digest, len) == 1,
+               what);
+        EVP_PKEY_CTX_free(ctx);
+        EVP_PKEY_CTX_free(verify);
+    }
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
+/* Feeds `message` byte by byte from `from` on. */
+static void update(EVP_MD_CTX *ctx, size_t from)
+{
+    for (size_t i = from; i < sizeof message; i++)
+        expect(EVP_DigestSignUpdate(ctx, message + i, 1) == 1, "digest-sign update");
+}
+
+/* streams URI: streaming, with the size asked for first, and once more after the end. */
+static void test_streams(char **argv)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    size_t size = 0, len;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL) == 1, "init");
+    update(ctx, 0);
+    expect(EVP_DigestSignFinal(ctx, NULL, &size) == 1, "the size");
+    expect(size == (size_t)EVP_PKEY_get_size(pkey), "the size is max-size");
+    len = size;
+    expect(EVP_DigestSignFinal(ctx, signature, &len) == 1, "final");
+    expect(len <= size && verifies(NULL, public_key, signature, len), "the streamed signature");
+
+    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL) == 1, "init again");
+    len = 0;
+    expect(EVP_DigestSign(ctx, NULL, &len, (const unsigned char *)message, sizeof message) == 1 &&
+               len == size,
+           "the size in one shot");
+    len = size;
+    expect(EVP_DigestSign(ctx, signature, &len, (const unsigned char *)message, sizeof message) ==
+                   1 &&
+               verifies(NULL, public_key, signature, len),
+           "the signature in one shot");
+    expect(EVP_DigestSignInit(ctx, NULL, NULL, NULL, NULL) == 1, "init with what it had");
+    update(ctx, 0);
+    len = size;
+    expect(EVP_DigestSignFinal(ctx, signature, &len) == 1 &&
+               verifies(NULL, public_key, signature, len),
+           "the signature after that");
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
+/* copies URI: a context copied between updates goes on by itself, and both sign. */
+static void test_copies(char **argv)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    size_t len = sizeof signature;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+
+    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL) == 1, "init");
+    expect(EVP_DigestSignUpdate(ctx, message, 3) == 1, "update");
+    expect(EVP_MD_CTX_copy_ex(copy, ctx) == 1, "EVP_MD_CTX_copy_ex");
+    expect(EVP_DigestSignUpdate(ctx, "something else", 14) == 1, "the original goes its way");
+    EVP_PKEY_free(pkey);
+    update(copy, 3);
+    expect(EVP_DigestSignFinal(copy, signature, &len) == 1, "the copy signs");
+    expect(verifies(NULL, public_key, signature, len), "the copy's signature");
+    len = sizeof signature;
+    expect(EVP_DigestSignFinal(ctx, signature, &len) == 1, "the original signs");
+    expect(!verifies(NULL, public_key, signature, len), "and not the same");
+    EVP_MD_CTX_free(ctx);
+    EVP_MD_CTX_free(copy);
+    EVP_PKEY_free(public_key);
+    ERR_clear_error();
+}
+
+/* sizes URI: EVP_PKEY_sign with no buffer, with one too small, and with one that fits. */
+static void test_sizes(char **argv)
+{
+    unsigned char digest[32] = {1}, signature[MAX_SIGNATURE];
+    size_t len = 0;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+
+    expect(EVP_PKEY_sign_init(ctx) == 1, "sign init");
+    expect(EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1, "digest");
+    expect(EVP_PKEY_sign(ctx, NULL, &len, digest, sizeof digest) == 1, "the size");
+    expect(len == (size_t)EVP_PKEY_get_size(pkey), "the size is max-size");
+    len = 8;
+    expect(EVP_PKEY_sign(ctx, signature, &len, digest, sizeof digest) != 1, "8 bytes are too few");
+    len = sizeof signature;
+    expect(EVP_PKEY_sign(ctx, signature, &len, digest, sizeof digest) == 1, "enough are enough");
+    if (EVP_PKEY_is_a(pkey, "RSA")) {
+        len = sizeof signature;
+        expect(EVP_PKEY_sign(ctx, signature, &len, digest, 20) != 1, "not a SHA-256 digest");
+    }
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+}
+
+/* contexts URI: two library contexts and the default one in turn; the first closes while others go
+ * on. */
+static void test_contexts(char **argv)
+{
+    OSSL_LIB_CTX *libctxs[] = {new_context(), new_context(), NULL};
+    EVP_PKEY *pkeys[3];
+
+    for (size_t i = 0; i < 3; i++)
+        pkeys[i] = load(libctxs[i], argv[0]);
+    for (size_t turn = 0; turn < 4; turn++)
+        for (size_t i = 0; i < 3; i++)
+            sign_and_verify(libctxs[i], pkeys[i]);
+    for (size_t gone = 0; gone < 3; gone++) {
+        EVP_PKEY_free(pkeys[gone]);
+        OSSL_LIB_CTX_free(libctxs[gone]);
+        for (size_t i = gone + 1; i < 3; i++)
+            sign_and_verify(libctxs[i], pkeys[i]);
+    }
+}
+
+static void *sign_often(void *pkey)
+{
+    for (int i = 0; i < SIGNATURES_EACH; i++)
+        sign_and_verify(NULL, pkey);
+    return NULL;
+}
+
+/* threads URI...: threads sign at once, with one key or with several in turn. */
+static void test_threads(char **argv)
+{
+    pthread_t threads[NUM_THREADS];
+    EVP_PKEY *pkeys[NUM_THREADS];
+    size_t num_uris = 0;
+
+    while (argv[num_uris] != NULL)
+        num_uris++;
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        pkeys[i] = load(NULL, argv[i % num_uris]);
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        expect(pthread_create(&threads[i], NULL, sign_often, pkeys[num_uris == 1 ? 0 : i]) == 0,
+               "a thread");
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        expect(pthread_join(threads[i], NULL) == 0, "its end");
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        EVP_PKEY_free(pkeys[i]);
+}
+
+static void reap(pid_t pid, const char *what)
+{
+    int status = -1;
+
+    expect(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, what);
+}
+
+/*
+ * fork URI: a child signs with what it inherited, while and after the parent does; its end disturbs
+ * nobody. One child at a time: of a TPM's three slots, loading takes one for the key and one for
+ * its parent.
+ */
+static void test_fork(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    sign_and_verify(NULL, pkey);
+    for (int round = 0; round < 3; round++) {
+        pid_t pid = fork();
+        expect(pid >= 0, "fork");
+        for (int turn = 0; turn < 10; turn++)
+            sign_and_verify(NULL, pkey);
+        if (pid == 0) {
+            EVP_PKEY_free(pkey);
+            exit(0);
+        }
+        reap(pid, "the child signs");
+        sign_and_verify(NULL, pkey);
+    }
+    pid_t idle = fork();
+    if (idle == 0)
+        exit(0); /* with every destructor, and nothing sent to the TPM */
+    reap(idle, "a child that does nothing");
+    sign_and_verify(NULL, pkey);
+    EVP_PKEY_free(pkey);
+}
+
+static size_t open_descriptors(void)
+{
+    size_t num = 0;
+    DIR *dir = opendir("/proc/self/fd");
+
+    expect(dir != NULL, "/proc");
+    while (readdir(dir) != NULL)
+        num++;
+    closedir(dir);
+    return num;
+}
+
+/* reload URI: a hundred times a context, its providers, a key and a signature, and all of it gone
+ * again. */
+static void test_reload(char **argv)
+{
+    size_t before = 0;
+
+    for (int i = 0; i < NUM_LOADS; i++) {
+        OSSL_LIB_CTX *libctx = new_context();
+        OSSL_PROVIDER *provider = OSSL_PROVIDER_load(libctx, "lct");
+        expect(provider != NULL, "the provider loads");
+        EVP_PKEY *pkey = load(libctx, argv[0]);
+        if (i % 10 == 0)
+            sign_and_verify(libctx, pkey);
+        EVP_PKEY_free(pkey);
+        expect(OSSL_PROVIDER_unload(provider) == 1, "the provider unloads");
+        OSSL_LIB_CTX_free(libctx);
+        if (i == 0)
+            before = open_descriptors();
+    }
+    expect(open_descriptors() == before, "no descriptor is left open");
+}
+
+/* many URI...: more keys than the TPM has slots, all loaded, each signing in turn. */
+static void test_many(char **argv)
+{
+    EVP_PKEY *pkeys[16];
+    size_t num = 0;
+
+    for (; argv[num] != NULL; num++)
+        pkeys[num] = load(NULL, argv[num]);
+    for (int turn = 0; turn < 2; turn++)
+        for (size_t i = 0; i < num; i++)
+            sign_and_verify(NULL, pkeys[i]);
+    for (size_t i = 0; i < num; i++)
+        EVP_PKEY_free(pkeys[i]);
+}
+
+/* signs URI COUNT: that many signatures of one key in one process. */
+static void test_signs(char **argv)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    size_t len;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    for (int i = atoi(argv[1]); i > 0; i--)
+        sign(NULL, pkey, signature, &len);
+    EVP_PKEY_free(pkey);
+}
+
+/* reason URI REASON: loading fails, and the queue has our library, the reason and a sentence. */
+static void test_reason(char **argv)
+{
+    bool found = false;
+    const char *data;
+    int flags;
+    unsigned long error;
+    OSSL_STORE_CTX *store = OSSL_STORE_open(argv[0], NULL, NULL, NULL, NULL);
+    OSSL_STORE_INFO *info = store != NULL ? OSSL_STORE_load(store) : NULL;
+
+    expect(info == NULL, "nothing is loaded");
+    while ((error = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0) {
+        if (!is_text(ERR_reason_error_string(error), argv[1]))
+            continue;
+        expect(is_text(ERR_lib_error_string(error), "lct"), "the library is ours");
+        expect((flags & ERR_TXT_STRING) != 0 && strstr(data, "lct:") != NULL, "a sentence");
+        found = true;
+    }
+    expect(found, "the reason is in the queue");
+    OSSL_STORE_close(store);
+}
+
+/* An allocator whose blocks free() would abort on: who mixes allocators is found out. */
+static void *offset_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    char *block = malloc(size + 64);
+    return block != NULL ? block + 64 : NULL;
+}
+
+static void offset_free(void *bytes, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (bytes != NULL)
+        free((char *)bytes - 64);
+}
+
+static void *offset_realloc(void *bytes, size_t size, const char *file, int line)
+{
+    if (bytes == NULL)
+        return offset_malloc(size, file, line);
+    if (size == 0) {
+        offset_free(bytes, file, line);
+        return NULL;
+    }
+    char *block = realloc((char *)bytes - 64, size + 64);
+    return block != NULL ? block + 64 : NULL;
+}
+
+/* software: with lct's keymgmt asked for by name, other people's keys are whole and ordinary. */
+static void test_software(char **argv)
+{
+    static const char *const private_names[] = {OSSL_PKEY_PARAM_PRIV_KEY, OSSL_PKEY_PARAM_RSA_D};
+    (void)argv;
+    for (int is_rsa = 0; is_rsa <= 1; is_rsa++) {
+        OSSL_PARAM *params = NULL;
+        EVP_PKEY *copy = NULL;
+        EVP_PKEY *pkey = is_rsa ? EVP_PKEY_Q_keygen(NULL, "provider=lct", "RSA", (size_t)2048)
+                                : EVP_PKEY_Q_keygen(NULL, "provider=lct", "EC", "P-256");
+        expect(pkey != NULL, "a software key is made by our keymgmt");
+        expect(EVP_PKEY_todata(pkey, EVP_PKEY_KEYPAIR, &params) == 1, "it exports whole");
+        expect(OSSL_PARAM_locate(params, private_names[is_rsa]) != NULL, "with its private part");
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, is_rsa ? "RSA" : "EC", "provider=lct");
+        expect(EVP_PKEY_fromdata_init(ctx) == 1 &&
+                   EVP_PKEY_fromdata(ctx, &copy, EVP_PKEY_KEYPAIR, params) == 1,
+               "and imports whole");
+        expect(EVP_PKEY_eq(pkey, copy) == 1, "and is the same");
+        EVP_PKEY *dup = EVP_PKEY_dup(pkey);
+        expect(dup != NULL && EVP_PKEY_eq(dup, pkey) == 1, "and duplicates");
+        sign_and_verify(NULL, pkey);
+        sign_and_verify(NULL, copy);
+        sign_and_verify(NULL, dup);
+        EVP_PKEY_CTX *check = EVP_PKEY_CTX_new_from_pkey(NULL, copy, NULL);
+        expect(EVP_PKEY_check(check) == 1, "and passes its check");
+        EVP_PKEY_CTX_free(check);
+        EVP_PKEY_CTX_free(ctx);
+        OSSL_PARAM_free(params);
+        EVP_PKEY_free(pkey);
+        EVP_PKEY_free(copy);
+        EVP_PKEY_free(dup);
+    }
+}
+
+/* use URI...: everything of the above that is short, for runs under another allocator. */
+static void test_use(char **argv)
+{
+    for (; *argv != NULL; argv++) {
+        char *one[] = {*argv, NULL};
+        test_dup(one);
+        test_streams(one);
+        test_copies(one);
+        test_export(one);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*run)(char **argv);
+    int min_arguments;
+} tests[] = {{"parameters", test_parameters, 5},
+             {"points", test_points, 2},
+             {"export", test_export, 1},
+             {"equal", test_equal, 2},
+             {"dup", test_dup, 1},
+             {"legacy", test_legacy, 1},
+             {"accepts", test_accepts, 2},
+             {"refuses", test_refuses, 2},
+             {"supports", test_supports, 1},
+             {"lengths", test_lengths, 1},
+             {"streams", test_streams, 1},
+             {"copies", test_copies, 1},
+             {"sizes", test_sizes, 1},
+             {"contexts", test_contexts, 1},
+             {"threads", test_threads, 1},
+             {"fork", test_fork, 1},
+             {"reload", test_reload, 1},
+             {"many", test_many, 1},
+             {"signs", test_signs, 2},
+             {"reason", test_reason, 2},
+             {"software", test_software, 0},
+             {"use", test_use, 1},
+             {"allocator", test_use, 1}};
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof tests / sizeof *tests; i++) {
+        if (strcmp(tests[i].name, argv[1]) != 0 || argc - 2 < tests[i].min_arguments)
+            continue;
+        if (strcmp(argv[1], "allocator") == 0)
+            expect(CRYPTO_set_mem_functions(offset_malloc, offset_realloc, offset_free) == 1,
+                   "the allocator is ours");
+        tests[i].run(argv + 2);
+        expect(ERR_peek_error() == 0, "the queue is empty");
+        puts("ok");
+        return 0;
+    }
+    fputs("usage: evp TEST ARGUMENT...\n", stderr);
+    return 2;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Preloaded before a program, it counts the steps that change the file system below a directory and
+ * stops the program, or its steps, where a test says so: LCT_FS_BELOW   the directory, absolute
+ *     LCT_FS_STEP    the step to stop at, from 1; 0 or unset: none
+ *     LCT_FS_ACTION  "kill": SIGKILL before the step; or the errno with which it fails: "ENOSPC",
+ * "EIO", "EROFS"; with a "+" after it that step and all later ones fail LCT_FS_LOG     a file to
+ * which each step's name is appended
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static struct {
+    const char *below;
+    size_t below_len;
+    const char *log;
+    long at;
+    int error; /* 0: kill */
+    bool onwards;
+    long steps;
+    pthread_mutex_t mutex;
+} plan = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+__attribute__((constructor)) static void read_plan(void)
+{
+    static const struct {
+        const char *name;
+        int error;
+    } errors[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EROFS", EROFS}};
+    const char *at = getenv("LCT_FS_STEP");
+    const char *action = getenv("LCT_FS_ACTION");
+
+    plan.below = getenv("LCT_FS_BELOW");
+    plan.below_len = plan.below != NULL ? strlen(plan.below) : 0;
+    plan.log = getenv("LCT_FS_LOG");
+    plan.at = at != NULL ? strtol(at, NULL, 10) : 0;
+    for (size_t i = 0; action != NULL && i < sizeof errors / sizeof *errors; i++)
+        if (strncmp(action, errors[i].name, strlen(errors[i].name)) == 0)
+            plan.error = errors[i].error;
+    plan.onwards = action != NULL && strchr(action, '+') != NULL;
+}
+
+static bool is_below(const char *path)
+{
+    return plan.below != NULL && strncmp(path, plan.below, plan.below_len) == 0 &&
+           (path[plan.below_len] == '\0' || path[plan.below_len] == '/');
+}
+
+/* The path that an open descriptor stands for. */
+static bool descriptor_path(char path[PATH_MAX], int fd)
+{
+    char link[64];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, PATH_MAX - 1);
+    if (len < 0)
+        return false;
+    path[len] = '\0';
+    return true;
+}
+
+static bool concerns_path(int dir, const char *name)
+{
+    char base[PATH_MAX];
+    char path[2 * PATH_MAX];
+
+    if (name[0] == '/')
+        return is_below(name);
+    if (dir == AT_FDCWD ? getcwd(base, sizeof base) == NULL : !descriptor_path(base, dir))
+        return false;
+    snprintf(path, sizeof path, "%s/%s", base, name);
+    return is_below(path);
+}
+
+static bool concerns_descriptor(int fd)
+{
+    char path[PATH_MAX];
+
+    return descriptor_path(path, fd) && is_below(path);
+}
+
+static void note(const char *step)
+{
+    char line[64];
+
+    if (plan.log == NULL)
+        return;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, plan.log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0)
+        abort();
+    int len = snprintf(line, sizeof line, "%s\n", step);
+    if (syscall(SYS_write, fd, line, (size_t)len) != len)
+        abort();
+    syscall(SYS_close, fd);
+}
+
+/* Counts one step. False: it fails, with errno set. */
+static bool may_go_on(const char *step)
+{
+    pthread_mutex_lock(&plan.mutex);
+    long number = ++plan.steps;
+    note(step);
+    pthread_mutex_unlock(&plan.mutex);
+    if (plan.at == 0 || (plan.onwards ? number < plan.at : number != plan.at))
+        return true;
+    if (plan.error == 0)
+        kill(getpid(), SIGKILL);
+    errno = plan.error;
+    return false;
+}
+
+static void *next(const char *name)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+
+    if (symbol == NULL)
+        abort();
+    return symbol;
+}
+
+/* The function behind ours, in a variable `real` of its type. */
+#define REAL(name)                                                                                 \
+    __typeof__(&(name)) real;                                                                      \
+    *(void **)&real = next(#name)
+
+static int open_at(int dir, const char *name, int flags, mode_t mode)
+{
+    if ((flags & (O_CREAT | O_TRUNC)) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {
+        if (concerns_path(dir, name) && !may_go_on("open"))
+            return -1;
+    }
+    return (int)syscall(SYS_openat, dir, name, flags, mode);
+}
+
+static mode_t mode_of(int flags, va_list arguments)
+{
+    bool creates = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+
+    return creates ? va_arg(arguments, mode_t) : 0;
+}
+
+#define OPEN(function)                                                                             \
+    int function(const char *name, int flags, ...)                                                 \
+    {                                                                                              \
+        va_list arguments;                                                                         \
+        va_start(arguments, flags);                                                                \
+        mode_t mode = mode_of(flags, arguments);                                                   \
+        va_end(arguments);                                                                         \
+        return open_at(AT_FDCWD, name, flags, mode);                                               \
+    }
+#define OPENAT(function)                                                                           \
+    int function(int dir, const char *name, int flags, ...)                                        \
+    {                                                                                              \
+        va_list arguments;                                                                         \
+        va_start(arguments, flags);                                                                \
+        mode_t mode = mode_of(flags, arguments);                                                   \
+        va_end(arguments);                                                                         \
+        return open_at(dir, name, flags, mode);                                                    \
+    }
+
+int open64(const char *name, int flags, ...);
+int openat64(int dir, const char *name, int flags, ...);
+FILE *fopen64(const char *name, const char *mode);
+
+OPEN(open)
+OPEN(open64)
+OPENAT(openat)
+OPENAT(openat64)
+
+#define FOPEN(function)                                                                            \
+    FILE *function(const char *name, const char *mode)                                             \
+    {                                                                                              \
+        REAL(function);                                                                            \
+        if (strpbrk(mode, "wa+") != NULL && concerns_path(AT_FDCWD, name) && !may_go_on("open"))   \
+            return NULL;                                                                           \
+        return real(name, mode);                                                                   \
+    }
+FOPEN(fopen)
+FOPEN(fopen64)
+
+ssize_t write(int fd, const void *bytes, size_t len)
+{
+    REAL(write);
+    if (concerns_descriptor(fd) && !may_go_on("write"))
+        return -1;
+    return real(fd, bytes, len);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+    REAL(pwrite);
+    if (concerns_descriptor(fd) && !may_go_on("write"))
+        return -1;
+    return real(fd, bytes, len, offset);
+}
+
+/* stdio writes inside libc, past our write(): a stream's steps are seen where it is flushed. */
+int fflush(FILE *stream)
+{
+    REAL(fflush);
+    if (stream != NULL && concerns_descriptor(fileno(stream)) && !may_go_on("write"))
+        return EOF;
+    return real(stream);
+}
+
+int fclose(FILE *stream)
+{
+    REAL(fclose);
+    if (concerns_descriptor(fileno(stream)) && !may_go_on("write")) {
+        int error = errno;
+        real(stream);
+        errno = error;
+        return EOF;
+    }
+    return real(stream);
+}
+
+#define ON_DESCRIPTOR(function, step, parameters, ...)                                             \
+    int function parameters                                                                        \
+    {                                                                                              \
+        REAL(function);                                                                            \
+        if (concerns_descriptor(fd) && !may_go_on(step))                                           \
+            return -1;                                                                             \
+        return real(__VA_ARGS__);                                                                  \
+    }
+#define ON_PATH(function, step, dir, name, parameters, ...)                                        \
+    int function parameters                                                                        \
+    {                                                                                              \
+        REAL(function);                                                                            \
+        if (concerns_path((dir), (name)) && !may_go_on(step))                                      \
+            return -1;                                                                             \
+        return real(__VA_ARGS__);                                                                  \
+    }
+
+ON_DESCRIPTOR(fsync, "fsync", (int fd), fd)
+ON_DESCRIPTOR(fdatasync, "fsync", (int fd), fd)
+ON_DESCRIPTOR(syncfs, "fsync", (int fd), fd)
+ON_DESCRIPTOR(ftruncate, "truncate", (int fd, off_t len), fd, len)
+ON_DESCRIPTOR(fchmod, "chmod", (int fd, mode_t mode), fd, mode)
+ON_DESCRIPTOR(fchown, "chown", (int fd, uid_t uid, gid_t gid), fd, uid, gid)
+
+ON_PATH(mkdir, "mkdir", AT_FDCWD, name, (const char *name, mode_t mode), name, mode)
+ON_PATH(mkdirat, "mkdir", dir, name, (int dir, const char *name, mode_t mode), dir, name, mode)
+ON_PATH(rmdir, "unlink", AT_FDCWD, name, (const char *name), name)
+ON_PATH(unlink, "unlink", AT_FDCWD, name, (const char *name), name)
+ON_PATH(unlinkat, "unlink", dir, name, (int dir, const char *name, int flags), dir, name, flags)
+ON_PATH(remove, "unlink", AT_FDCWD, name, (const char *name), name)
+ON_PATH(chmod, "chmod", AT_FDCWD, name, (const char *name, mode_t mode), name, mode)
+ON_PATH(fchmodat, "chmod", dir, name, (int dir, const char *name, mode_t mode, int flags), dir,
+        name, mode, flags)
+ON_PATH(chown, "chown", AT_FDCWD, name, (const char *name, uid_t uid, gid_t gid), name, uid, gid)
+ON_PATH(lchown, "chown", AT_FDCWD, name, (const char *name, uid_t uid, gid_t gid), name, uid, gid)
+ON_PATH(fchownat, "chown", dir, name, (int dir, const char *name, uid_t uid, gid_t gid, int flags),
+        dir, name, uid, gid, flags)
+ON_PATH(link, "link", AT_FDCWD, to, (const char *from, const char *to), from, to)
+ON_PATH(linkat, "link", to_dir, to,
+        (int from_dir, const char *from, int to_dir, const char *to, int flags), from_dir, from,
+        to_dir, to, flags)
+ON_PATH(symlink, "link", AT_FDCWD, name, (const char *target, const char *name), target, name)
+ON_PATH(symlinkat, "link", dir, name, (const char *target, int dir, const char *name), target, dir,
+        name)
+ON_PATH(rename, "rename", AT_FDCWD, to, (const char *from, const char *to), from, to)
+ON_PATH(renameat, "rename", to_dir, to,
+        (int from_dir, const char *from, int to_dir, const char *to), from_dir, from, to_dir, to)
+ON_PATH(renameat2, "rename", to_dir, to,
+        (int from_dir, const char *from, int to_dir, const char *to, unsigned int flags), from_dir,
+        from, to_dir, to, flags)
+
+char *mkdtemp(char *name)
+{
+    REAL(mkdtemp);
+    if (concerns_path(AT_FDCWD, name) && !may_go_on("mkdir"))
+        return NULL;
+    return real(name);
+}
+
+int mkostemp(char *name, int flags)
+{
+    REAL(mkostemp);
+    if (concerns_path(AT_FDCWD, name) && !may_go_on("open"))
+        return -1;
+    return real(name, flags);
+}

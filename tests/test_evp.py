@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What applications do with a key through EVP and the openssl command does not: tests/evp.c."""
+
+import pytest
+
+from tpm import Command
+
+KINDS = pytest.mark.parametrize("key", ["ec", "rsa"])
+ALL_KINDS = pytest.mark.parametrize("key", ["ec", "p384", "rsa", "rsa3072"])
+ORDERS = pytest.mark.parametrize("order", [("default", "lct"), ("lct", "default")],
+                                 ids=["default first", "lct first"])
+PARAMETERS = {"ec": (256, 128, 72, "prime256v1"), "p384": (384, 192, 104, "secp384r1"),
+              "rsa": (2048, 112, 256, "-"), "rsa3072": (3072, 128, 384, "-")}
+
+
+@pytest.fixture(name="evp")
+def fixture_evp(owner):
+    """Runs a test of tests/evp.c."""
+    program = owner.build / "tests" / "evp"
+    if not program.exists():
+        pytest.skip("this build has no test programs")
+
+    def run(*arguments, **options):
+        done = owner.run(program, *arguments, status=None, **options)
+        assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
+        assert done.stderr == ""
+
+    return run
+
+
+@ALL_KINDS
+def test_a_key_says_exactly_what_it_is(evp, key):
+    evp("parameters", f"lct:{key}", *PARAMETERS[key])
+
+
+@pytest.mark.parametrize("key, size", [("ec", 32), ("p384", 48)])
+def test_points_have_their_full_width(evp, key, size):
+    evp("points", f"lct:{key}", size)
+
+
+@pytest.mark.parametrize("coordinate", [0, 1])
+def test_a_point_with_a_short_coordinate_has_its_full_width(watched, proxy, evp, coordinate):
+    """One coordinate in 256 begins with a zero: the TPM is asked again until it makes one."""
+
+    def create(_command, ask):
+        while True:
+            answer = ask()
+            assert answer[6:10] == bytes(4)
+            public = 14 + 2 + int.from_bytes(answer[14:16])  # behind header, size and TPM2B_PRIVATE
+            points, at = [], public + 20  # the unique field of a TPM2B_PUBLIC of ours
+            for _ in range(2):
+                size = int.from_bytes(answer[at:at + 2])
+                points.append(answer[at + 2:at + 2 + size].rjust(32, b"\0"))
+                at += 2 + size
+            if points[coordinate][0] == 0:
+                return answer
+
+    proxy.hook(Command.Create, create)
+    watched.lct("create", "short")
+    evp("points", "lct:short", 32)
+    evp("equal", "lct:short", "lct:ec")
+    evp("dup", "lct:short")
+
+
+@KINDS
+@ORDERS
+def test_export_gives_the_public_key_and_never_the_private_one(owner, evp, key, order):
+    owner.configure(order=order)
+    evp("export", f"lct:{key}")
+
+
+@ORDERS
+@pytest.mark.parametrize("key, other", [("ec", "p384"), ("ec", "rsa"), ("rsa", "rsa3072"),
+                                        ("rsa", "ec")])
+def test_keys_are_equal_in_both_orders_of_arguments(owner, evp, key, other, order):
+    owner.configure(order=order)
+    evp("equal", f"lct:{key}", f"lct:{other}")
+
+
+def test_two_keys_of_one_kind_are_not_equal(owner, evp):
+    owner.lct("create", "another")
+    evp("equal", "lct:ec", "lct:another")
+
+
+@KINDS
+def test_a_duplicate_outlives_its_original(evp, key):
+    evp("dup", f"lct:{key}")
+
+
+@KINDS
+def test_there_is_no_legacy_key(evp, key):
+    evp("legacy", f"lct:{key}")
+
+
+@KINDS
+def test_init_is_a_probe_that_asks_the_tpm_nothing(watched, proxy, evp, key):
+    assert watched.tcti == proxy.tcti
+    evp("accepts", f"lct:{key}", "SHA1", "SHA256", "SHA2-256", "sha256", "SHA384", "SHA512")
+    evp("supports", f"lct:{key}")
+    evp("refuses", f"lct:{key}", "NOSUCHHASH")
+    assert proxy.codes == []
+
+
+def test_init_refuses_digests_that_the_tpm_cannot_sign_with_rsa(watched, proxy, evp):
+    assert watched.tcti == proxy.tcti
+    evp("refuses", "lct:rsa", "MD5", "SHA2-224", "SHA3-256", "SHA2-512/256", "BLAKE2S-256")
+    assert proxy.codes == []
+
+
+def test_init_takes_any_digest_for_ecdsa(evp):
+    evp("accepts", "lct:ec", "SHA224", "SHA3-256", "SHA2-512/256", "BLAKE2S-256")
+
+
+@pytest.mark.parametrize("key", ["ec", "p384"])
+def test_ecdsa_signs_digests_of_every_length(evp, key):
+    evp("lengths", f"lct:{key}")
+
+
+@KINDS
+@ORDERS
+def test_streaming_and_one_shot_signatures_verify(owner, evp, key, order):
+    owner.configure(order=order)
+    evp("streams", f"lct:{key}")
+
+
+@KINDS
+def test_a_context_is_copied_between_updates(evp, key):
+    evp("copies", f"lct:{key}")
+
+
+@ALL_KINDS
+def test_the_size_of_a_signature_is_told_beforehand(evp, key):
+    evp("sizes", f"lct:{key}")
+
+
+@KINDS
+def test_library_contexts_live_side_by_side(evp, key):
+    evp("contexts", f"lct:{key}")
+
+
+@KINDS
+def test_threads_share_a_key(evp, key):
+    evp("threads", f"lct:{key}")
+
+
+def test_threads_sign_with_different_keys(evp):
+    evp("threads", "lct:ec", "lct:rsa", "lct:p384", "lct:ec")
+
+
+@KINDS
+def test_parent_and_children_sign_after_a_fork(evp, key):
+    evp("fork", f"lct:{key}")
+
+
+def test_the_provider_loads_and_unloads_a_hundred_times(watched, proxy, evp):
+    assert watched.tcti == proxy.tcti
+    evp("reload", "lct:ec")
+    assert proxy.count(Command.Sign) == 10
+    assert proxy.count(Command.Load) == proxy.count(Command.FlushContext) <= 10
+    assert len(proxy.codes) <= 30
+
+
+def test_more_keys_than_the_tpm_has_slots(owner, evp):
+    names = [f"many{number}" for number in range(6)]
+    for name in names:
+        owner.lct("create", name)
+    evp("many", *[f"lct:{name}" for name in names])
+
+
+@ALL_KINDS
+def test_each_further_signature_is_one_command(watched, proxy, evp, key):
+    assert watched.tcti == proxy.tcti
+    evp("signs", f"lct:{key}", 10)
+    assert proxy.codes == [Command.Load] + [Command.Sign] * 10 + [Command.FlushContext]
+
+
+def test_loading_a_key_is_no_command(watched, proxy, evp):
+    assert watched.tcti == proxy.tcti
+    evp("signs", "lct:ec", 0)
+    assert proxy.codes == []
+
+
+@pytest.mark.parametrize("uri, reason", [("lct:nobody", "no such identity"),
+                                         ("lct:../x", "malformed id"),
+                                         ("lct:ec?generation=9", "no such identity")])
+def test_errors_are_in_the_queue_with_our_reason(evp, uri, reason):
+    evp("reason", uri, reason)
+
+
+@ORDERS
+def test_software_keys_of_our_keymgmt_are_whole_and_ordinary(owner, evp, order):
+    owner.configure(order=order)
+    evp("software")
+
+
+@ORDERS
+def test_it_all_works_under_an_application_s_own_allocator(owner, evp, order):
+    owner.configure(order=order)
+    evp("allocator", "lct:ec", "lct:rsa")

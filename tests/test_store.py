@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Creating and deleting are whole or not at all, whatever stops them."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from test_command import one_sentence
+
+ERRORS = ("ENOSPC", "EIO", "EROFS")
+ENOUGH = 200  # more steps than any command takes
+
+
+@pytest.fixture(name="creator")
+def fixture_creator(owner):
+    """The owner, whose store is asked to create identities while its file system fails."""
+    return owner
+
+
+def run_failing(user, arguments, step, action) -> subprocess.CompletedProcess:
+    """Runs the command with the file system below the store failing at a step."""
+    return user.lct(*arguments, status=None, preload=[user.build / "tests" / "preload_fs.so"],
+                    env={"LCT_FS_BELOW": str(user.store), "LCT_FS_STEP": str(step),
+                         "LCT_FS_ACTION": action})
+
+
+def steps_of(user, arguments) -> list[str]:
+    """The file-system steps of a command that is let through."""
+    log = user.path("steps.log")
+    user.lct(*arguments, preload=[user.build / "tests" / "preload_fs.so"],
+             env={"LCT_FS_BELOW": str(user.store), "LCT_FS_LOG": str(log)})
+    return log.read_text().split()
+
+
+def leftovers(store: Path) -> list[str]:
+    """What half-made identities would leave."""
+    return sorted(str(path.relative_to(store)) for path in store.glob(".new/**/*"))
+
+
+def assert_whole_or_nothing(user, name: str) -> bool:
+    """Whether the identity is there; if it is, it works."""
+    listed = {row["id"] for row in json.loads(user.lct("list", "--json").stdout)}
+    assert listed >= {"ec", "rsa"}, "the others are untouched"
+    if name in listed:
+        user.lct("check", name)
+    else:
+        assert name not in user.in_store()
+        user.lct("show", name, status=3)
+    return name in listed
+
+
+def test_create_writes_durably_and_renames_into_place(creator):
+    steps = steps_of(creator, ["create", "alice"])
+    counted = Counter(steps)
+    assert counted["rename"] == 1
+    assert counted["write"] >= 2 and counted["open"] >= 2
+    renamed = steps.index("rename")
+    assert counted["fsync"] >= 4, "both files, their directory and the store"
+    assert "fsync" in steps[renamed:], "the store's directory after the rename"
+    assert "write" not in steps[renamed:]
+    assert "fsync" in steps[len(steps) - 1 - steps[::-1].index("write"):renamed]
+    assert leftovers(creator.store) == []
+
+
+def test_a_create_killed_at_any_step_leaves_the_whole_identity_or_nothing(creator, tpm):
+    seen = set()
+    for step in range(1, ENOUGH):
+        name = f"victim{step}"
+        done = run_failing(creator, ["create", name], step, "kill")
+        left, _ = tpm.left_behind(), tpm.flush()
+        assert not left, f"step {step}: the TPM is done with before the store is written: {left}"
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        seen.add(assert_whole_or_nothing(creator, name))
+        creator.lct("create", name, "--if-absent")
+        assert assert_whole_or_nothing(creator, name)
+        assert leftovers(creator.store) == []
+    assert step > 5 and step < ENOUGH - 1
+    assert seen == {True, False}, "killed before and after the rename"
+
+
+def test_the_very_first_create_killed_at_any_step_leaves_a_store_that_works(make_user, larder):
+    assert larder.exists(), "the storage root key is there"
+    for step in range(1, ENOUGH):
+        user = make_user()
+        done = run_failing(user, ["create", "alice"], step, "kill")
+        if done.returncode == 0:
+            break
+        user.lct("list")
+        user.lct("create", "alice", "--if-absent")
+        user.lct("check", "alice")
+        assert leftovers(user.store) == []
+    assert step > 5
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_create_whose_step_fails_says_so_and_leaves_nothing_half_made(creator, error):
+    creator.lct("create", "first")
+    steps = steps_of(creator, ["create", "counted"])
+    for number, step in enumerate(steps, start=1):
+        name = f"victim{number}"
+        done = run_failing(creator, ["create", name], number, error)
+        there = assert_whole_or_nothing(creator, name)
+        if done.returncode == 0:
+            assert there and step == "unlink", f"{step} {number} failed, and create said nothing"
+            continue
+        assert done.returncode in (7, 18), f"{step} {number}: {done.stderr}"
+        sentence = one_sentence(done.stderr)
+        assert os.strerror(getattr(errno, error)).lower() in sentence.lower()
+        assert str(creator.store) in sentence
+        assert done.stdout == ""
+        creator.lct("create", name, "--if-absent")
+        assert leftovers(creator.store) == []
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_create_on_a_disk_that_stays_full_ends_with_status_7(creator, error):
+    creator.lct("create", "first")
+    steps = steps_of(creator, ["create", "counted"])
+    for step in range(1, steps.index("rename") + 2):
+        done = run_failing(creator, ["create", "victim"], step, f"{error}+")
+        assert done.returncode == 7, f"step {step}: {done.stderr}"
+        one_sentence(done.stderr)
+        assert not assert_whole_or_nothing(creator, "victim")
+    creator.lct("create", "victim")
+    assert leftovers(creator.store) == []
+
+
+@pytest.mark.usefixtures("larder", "namespaces")
+def test_a_create_on_a_really_full_disk_says_so(user):
+    user.store.mkdir()
+    script = ("mount -t tmpfs -o size=8k,nr_inodes=64 none \"$1\" && "
+              "dd if=/dev/zero of=\"$1\"/.ballast bs=4096 2>/dev/null; "
+              "\"$0\" create alice; echo status $?; ls -A \"$1\"")
+    done = user.run("unshare", "--mount", "sh", "-c", script, user.build / "lct", user.store)
+    assert "status 7\n" in done.stdout
+    assert "no space" in one_sentence(done.stderr).lower()
+    assert "alice" not in done.stdout.split()
+
+
+def test_a_delete_killed_at_any_step_leaves_no_half_identity(creator):
+    for step in range(1, ENOUGH):
+        name = f"victim{step}"
+        creator.lct("create", name)
+        done = run_failing(creator, ["delete", name, "--yes"], step, "kill")
+        if done.returncode == 0:
+            break
+        if assert_whole_or_nothing(creator, name):
+            creator.lct("delete", name, "--yes")
+        creator.lct("create", name)
+        creator.lct("check", name)
+        assert leftovers(creator.store) == []
+    assert step > 1
+
+
+def test_two_creators_of_one_id_have_one_winner(creator):
+    for attempt in range(10):
+        name = f"contended{attempt}"
+        barrier = threading.Barrier(4)
+        done = []
+
+        def create(name=name, barrier=barrier, done=done):
+            barrier.wait()
+            done.append(creator.lct("create", name, status=None))
+
+        threads = [threading.Thread(target=create) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(each.returncode for each in done) == [0, 4, 4, 4], [
+            each.stderr for each in done]
+        creator.lct("check", name)
+    assert leftovers(creator.store) == []
+
+
+def test_creators_of_different_ids_do_not_disturb_each_other(creator):
+    threads = [threading.Thread(target=creator.lct, args=("create", f"peer{number}"))
+               for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {f"peer{number}" for number in range(8)} <= set(creator.in_store())
+    creator.lct("check")
+    assert leftovers(creator.store) == []
+
+
+@pytest.mark.parametrize("one, other", [("a:b", "a_b"), ("a:b", "a%3Ab"), ("A", "a"),
+                                        ("a@b", "a_b"), ("a+b", "a b")])
+def test_ids_are_encoded_so_that_none_is_another(user, one, other):
+    user.lct("create", one)
+    if all(character.isalnum() or character in "._:@+-" for character in other):
+        user.lct("create", other)
+        assert len(user.in_store()) == 2
+        assert user.public_key(f"lct:{one}", "one").read_text() != user.public_key(
+            f"lct:{other}", "other").read_text()
+    else:
+        user.lct("create", other, status=5)
+        user.lct("show", other, status=5)
+        assert len(user.in_store()) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 128, "a.b", "a@example.org", "9", "_", "a+b-c", "a:b:c"])
+def test_every_well_formed_id_works_in_the_command_and_in_a_uri(user, name):
+    user.lct("create", name)
+    (row,) = json.loads(user.lct("list", "--json").stdout)
+    assert row["id"] == name
+    for uri in (f"lct:{name}", f"lct:///{name}"):
+        user.public_key(uri)

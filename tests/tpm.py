@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Software TPMs, a client that asks them what they hold, and a proxy that counts and forges."""
+
+import enum
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+NO_SESSIONS, SESSIONS = 0x8001, 0x8002
+RC_MEMORY, RC_LOCKOUT, RC_RETRY = 0x902, 0x921, 0x922
+SRK = 0x81000001
+TIMEOUT = 30
+
+
+class Command(enum.IntEnum):
+    """TPM 2.0 Part 2, 6.5.2."""
+
+    EvictControl = 0x120
+    CreatePrimary = 0x131
+    Create = 0x153
+    Load = 0x157
+    Sign = 0x15D
+    FlushContext = 0x165
+    ReadPublic = 0x173
+    StartAuthSession = 0x176
+    GetCapability = 0x17A
+
+
+def response(rc: int) -> bytes:
+    """A response that says `rc` and nothing else."""
+    return struct.pack(">HII", NO_SESSIONS, 10, rc)
+
+
+def exchange(path: Path, command: bytes) -> bytes:
+    """One command to the TPM whose data socket is `path`, over a connection of its own."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TIMEOUT)
+        connection.connect(str(path))
+        connection.sendall(command)
+        return receive(connection)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """One whole message, or nothing if the peer has closed."""
+    message = b""
+    while len(message) < 6 or len(message) < struct.unpack(">I", message[2:6])[0]:
+        part = connection.recv(4096)
+        if not part:
+            return b""
+        message += part
+    return message
+
+
+def wait_for(condition, what: str, seconds: float = TIMEOUT):
+    """Waits until `condition()` is true and returns its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.01)
+    return value
+
+
+class Swtpm:
+    """A software TPM of our own in `directory`, on the UNIX socket `path`."""
+
+    def __init__(self, directory: Path):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.path = directory / "s"
+        self.process = None
+        self.start()
+        self.lockout_count = self.property(0x20E)
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.directory}",
+             "--server", f"type=unixio,path={self.path}",
+             "--ctrl", f"type=unixio,path={self.path}.ctrl",
+             "--flags", "startup-clear", "--seccomp", "action=none"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(self.answers, "swtpm")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
+        for name in (self.path, Path(f"{self.path}.ctrl")):
+            name.unlink(missing_ok=True)
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, "swtpm ended"
+        try:
+            self.handles(0x80000000)
+        except (ConnectionError, FileNotFoundError):
+            return False
+        return True
+
+    @property
+    def tcti(self) -> str:
+        return f"swtpm:path={self.path}"
+
+    def capability(self, capability: int, first: int, count: int) -> bytes:
+        """TPM2_GetCapability: what follows the capability's own number."""
+        command = struct.pack(">HIIIII", NO_SESSIONS, 22, Command.GetCapability, capability, first,
+                              count)
+        answer = exchange(self.path, command)
+        assert answer[6:10] == bytes(4), f"TPM2_GetCapability: {answer.hex()}"
+        return answer[15:]
+
+    def handles(self, first: int) -> list[int]:
+        """The handles of the kind that `first` begins."""
+        found = self.capability(1, first, 64)
+        handles = struct.unpack_from(f">{struct.unpack_from('>I', found)[0]}I", found, 4)
+        return [handle for handle in handles if handle >> 24 == first >> 24]
+
+    def property(self, number: int) -> int:
+        found = self.capability(6, number, 1)
+        count, key, value = struct.unpack_from(">III", found)
+        assert (count, key) == (1, number)
+        return value
+
+    def persistent(self) -> list[int]:
+        return self.handles(0x81000000)
+
+    def left_behind(self) -> list[str]:
+        """What a well-behaved program does not leave: objects, sessions, lockout counts."""
+        kinds = {"transient object": 0x80000000, "loaded session": 0x02000000,
+                 "saved session": 0x03000000}
+        left = [f"{kind} {handle:#x}" for kind, first in kinds.items()
+                for handle in self.handles(first)]
+        if (count := self.property(0x20E)) > self.lockout_count:
+            left.append(f"lockout count {count}")
+        return left
+
+    def flush(self):
+        """Throws out what a killed program could not: for tests that kill."""
+        for handle in self.handles(0x80000000):
+            exchange(self.path, struct.pack(">HIII", NO_SESSIONS, 14, Command.FlushContext, handle))
+
+    def tool(self, *arguments, status: int | None = 0) -> subprocess.CompletedProcess:
+        """A command of tpm2-tools on this TPM."""
+        done = subprocess.run([str(argument) for argument in arguments], cwd=self.directory,
+                              env=os.environ | {"TPM2TOOLS_TCTI": self.tcti}, timeout=TIMEOUT,
+                              capture_output=True, text=True, check=False)
+        report = f"{arguments}: {done.stdout}{done.stderr}"
+        assert status is None or done.returncode == status, report
+        return done
+
+
+class Proxy:
+    """
+    Stands in front of a TPM on a UNIX socket of its own, writes down each command's code, and lets
+    a test answer in the TPM's place: a hook is called with the command and with the function that
+    asks the TPM.
+    """
+
+    def __init__(self, directory: Path, tpm: Swtpm):
+        directory.mkdir()
+        self.path = directory / "s"
+        Path(f"{self.path}.ctrl").symlink_to(f"{tpm.path}.ctrl")
+        self.tpm = tpm
+        self.codes = []
+        self._hooks = {}
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen(64)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    @property
+    def tcti(self) -> str:
+        return f"swtpm:path={self.path}"
+
+    def stop(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(TIMEOUT)
+        self._listener.close()
+
+    def hook(self, code: Command, answer, nth: int | None = None):
+        """`answer(command, ask)` is the response to the nth such command from now, or to each."""
+        self._hooks[code] = [answer, nth]
+
+    def refuse(self, code: Command, rc: int, nth: int | None = None):
+        self.hook(code, lambda _command, _ask: response(rc), nth)
+
+    def count(self, code: Command) -> int:
+        return self.codes.count(code)
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: socket.socket):
+        with connection:
+            while command := receive(connection):
+                if not (answer := self._answer(command)):
+                    return
+                try:
+                    connection.sendall(answer)
+                except OSError:
+                    return
+
+    def _answer(self, command: bytes) -> bytes | None:
+        code = struct.unpack_from(">I", command, 6)[0]
+        self.codes.append(Command(code) if code in set(Command) else code)
+
+        def ask(forwarded: bytes = command) -> bytes:
+            return exchange(self.tpm.path, forwarded)
+
+        hook = self._hooks.get(code)
+        if hook is None:
+            return ask()
+        answer, nth = hook
+        if nth is not None:
+            hook[1] = nth - 1
+            if nth != 1:
+                return ask()
+        return answer(command, ask)
