@@ -18,8 +18,8 @@ static const OSSL_ALGORITHM keymgmts[] = {
 };
 
 static const OSSL_ALGORITHM signatures[] = {
-    {"ECDSA", "provider=lct", lct_ecdsa_signature, "ECDSA by the TPM"},
-    {RSA_NAMES, "provider=lct", lct_rsa_signature, "RSA signatures by the TPM"},
+    {"ECDSA", "provider=lct", lct_signature, "ECDSA by the TPM"},
+    {RSA_NAMES, "provider=lct", lct_signature, "RSA signatures by the TPM"},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -9,8 +9,7 @@
  * like say what they hold. */
 extern const OSSL_DISPATCH lct_ec_keymgmt[];
 extern const OSSL_DISPATCH lct_rsa_keymgmt[];
-extern const OSSL_DISPATCH lct_ecdsa_signature[];
-extern const OSSL_DISPATCH lct_rsa_signature[];
+extern const OSSL_DISPATCH lct_signature[];
 extern const OSSL_DISPATCH lct_store_loader[];
 extern const OSSL_DISPATCH lct_spki_der_encoder[];
 extern const OSSL_DISPATCH lct_spki_pem_encoder[];

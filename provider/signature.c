@@ -629,31 +629,8 @@ static const OSSL_PARAM *signature_settable_ctx_params(void *ctx, void *provctx)
                : none;
 }
 
-/* The tables differ in that only RSA recovers. */
-const OSSL_DISPATCH lct_ecdsa_signature[] = {
-    {OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))signature_newctx},
-    {OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))signature_freectx},
-    {OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))signature_dupctx},
-    {OSSL_FUNC_SIGNATURE_SIGN_INIT, (void (*)(void))signature_sign_init},
-    {OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void))signature_sign},
-    {OSSL_FUNC_SIGNATURE_VERIFY_INIT, (void (*)(void))signature_verify_init},
-    {OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void))signature_verify},
-    {OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void))signature_digest_sign_init},
-    {OSSL_FUNC_SIGNATURE_DIGEST_SIGN_UPDATE, (void (*)(void))signature_digest_sign_update},
-    {OSSL_FUNC_SIGNATURE_DIGEST_SIGN_FINAL, (void (*)(void))signature_digest_sign_final},
-    {OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void))signature_digest_sign},
-    {OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void))signature_digest_verify_init},
-    {OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_UPDATE, (void (*)(void))signature_digest_verify_update},
-    {OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_FINAL, (void (*)(void))signature_digest_verify_final},
-    {OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void))signature_digest_verify},
-    {OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void))signature_get_ctx_params},
-    {OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS, (void (*)(void))signature_gettable_ctx_params},
-    {OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void))signature_set_ctx_params},
-    {OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void))signature_settable_ctx_params},
-    {0, NULL},
-};
-
-const OSSL_DISPATCH lct_rsa_signature[] = {
+/* One table for both: that ECDSA recovers nothing, libcrypto says by itself. */
+const OSSL_DISPATCH lct_signature[] = {
     {OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void))signature_newctx},
     {OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void))signature_freectx},
     {OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void))signature_dupctx},

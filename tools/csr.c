@@ -149,15 +149,8 @@ enum lct_code lct_csr_run(struct lct_tool *tool, int argc, char **argv, struct l
     const char *subject = NULL, *id = NULL;
     const struct lct_option options[] = {{"subject", &subject, NULL}};
     struct lct_signing signing = {0};
-    char **operands;
-    int num_operands;
-    enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &id, err);
 
-    if (code == LCT_OK)
-        code = lct_tool_id(tool, &id, operands[0], err);
-    if (code == LCT_OK)
-        code = lct_tool_open(tool, err);
     if (code == LCT_OK)
         code = lct_signing_open(&signing, tool, id, err);
     if (code == LCT_OK)

@@ -120,14 +120,7 @@ enum lct_code lct_show_run(struct lct_tool *tool, int argc, char **argv, struct 
     bool json = false;
     const struct lct_option options[] = {{"json", NULL, &json}};
     const char *id = NULL;
-    char **operands;
-    int num_operands;
-    enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &id, err);
 
-    if (code == LCT_OK)
-        code = lct_tool_id(tool, &id, operands[0], err);
-    if (code == LCT_OK)
-        code = lct_tool_open(tool, err);
     return code == LCT_OK ? show(tool, id, json, err) : code;
 }

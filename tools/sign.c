@@ -126,10 +126,7 @@ enum lct_code lct_sign_run(struct lct_tool *tool, int argc, char **argv, struct 
     const struct lct_option options[] = {{"raw", NULL, &raw}, {"jose", NULL, &jose}};
     struct lct_signing signing = {0};
     const char *id = NULL;
-    char **operands;
-    int num_operands;
-    enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, 2, 1, 1, &operands, &num_operands, err);
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &id, err);
 
     if (code == LCT_OK && raw && jose)
         code = LCT_FAIL(err, LCT_ERR_USAGE, "--raw and --jose exclude each other");
@@ -137,10 +134,6 @@ enum lct_code lct_sign_run(struct lct_tool *tool, int argc, char **argv, struct 
         code = LCT_FAIL(
             err, LCT_ERR_USAGE,
             "a signature is binary: send it to a file, as in lct sign ID <data >signature");
-    if (code == LCT_OK)
-        code = lct_tool_id(tool, &id, operands[0], err);
-    if (code == LCT_OK)
-        code = lct_tool_open(tool, err);
     if (code == LCT_OK)
         code = lct_signing_open(&signing, tool, id, err);
     if (code == LCT_OK)

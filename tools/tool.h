@@ -54,6 +54,14 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
                                 const struct lct_option *options, size_t num_options, int min,
                                 int max, char ***operands, int *num_operands, struct lct_err *err);
 
+/*
+ * How a subcommand about one identity begins: parses its options, takes the one operand as an id,
+ * and opens the tool. Errors of lct_options_parse, lct_tool_id and lct_tool_open.
+ */
+enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
+                             const struct lct_option *options, size_t num_options, const char **id,
+                             struct lct_err *err);
+
 /* Reads the configuration and opens what the subcommands use; sends the TPM nothing. */
 enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err);
 void lct_tool_close(struct lct_tool *tool);
