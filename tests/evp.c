@@ -688,6 +688,20 @@ static void test_software(char **argv)
     }
 }
 
+/* prompted URI: a signature for each line of standard input, of one key in one process. */
+static void test_prompted(char **argv)
+{
+    char line[8];
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        sign_and_verify(NULL, pkey);
+        puts("signed");
+        expect(fflush(stdout) == 0, "standard output");
+    }
+    EVP_PKEY_free(pkey);
+}
+
 /* use URI...: everything of the above that is short, for runs under another allocator. */
 static void test_use(char **argv)
 {
@@ -723,6 +737,7 @@ static const struct {
              {"reload", test_reload, 1},
              {"many", test_many, 1},
              {"signs", test_signs, 2},
+             {"prompted", test_prompted, 1},
              {"reason", test_reason, 2},
              {"software", test_software, 0},
              {"use", test_use, 1},

@@ -58,7 +58,9 @@ static bool says_later(const struct lct_channel *channel)
 {
     uint32_t rc = get_u32(channel->response + 6);
 
-    return rc == TPM2_RC_RETRY || rc == TPM2_RC_YIELDED || rc == TPM2_RC_TESTING;
+    return rc == TPM2_RC_RETRY || rc == TPM2_RC_YIELDED || rc == TPM2_RC_TESTING ||
+           rc == TPM2_RC_OBJECT_MEMORY || rc == TPM2_RC_SESSION_MEMORY ||
+           rc == TPM2_RC_SESSION_HANDLES;
 }
 
 static void wait_ms(long ms)
@@ -68,6 +70,58 @@ static void wait_ms(long ms)
     (void)nanosleep(&pause, NULL);
 }
 
+/* One whole exchange of the command in the channel. False, with the failure, if the connection
+ * broke or talks rubbish. */
+static bool try_once(struct lct_channel *channel)
+{
+    struct lct_wire *wire = channel->wire;
+
+    if (wire->send(wire, channel->command, channel->command_len, &channel->failure) != LCT_OK ||
+        wire->receive(wire, channel->response, &channel->response_len, sizeof channel->response,
+                      RESPONSE_TIMEOUT, &channel->failure) != LCT_OK)
+        return false;
+    channel->failure.code = LCT_OK;
+    if (well_formed(channel))
+        return true;
+    (void)LCT_FAIL(&channel->failure, LCT_ERR_NO_TPM, "the TPM's response is malformed");
+    return false;
+}
+
+/* The same, over a new connection if this one breaks: the TPM or its resource manager was
+ * restarted, say. */
+static bool exchange(struct lct_channel *channel)
+{
+    if (channel->wire == NULL)
+        return false;
+    if (try_once(channel))
+        return true;
+    channel->wire->close(channel->wire);
+    channel->wire = NULL;
+    if (lct_wire_open(&channel->wire, channel->way_in, &channel->failure) != LCT_OK)
+        return false;
+    channel->reopened = true;
+    return try_once(channel);
+}
+
+/* The response, whole and well-formed, into the channel; asked for again while the TPM says
+ * "later". */
+static TSS2_RC fetch(struct lct_channel *channel)
+{
+    long pause = FIRST_WAIT;
+
+    for (int sent = 0;; sent++, pause *= 2) {
+        if (!exchange(channel)) {
+            channel->response_len = 0;
+            return TSS2_TCTI_RC_IO_ERROR;
+        }
+        if (!says_later(channel) || sent == MAX_RESENDS)
+            return TSS2_RC_SUCCESS;
+        wait_ms(pause);
+    }
+}
+
+/* Nothing is sent yet: a command and its response are one exchange, which may have to be made
+ * again. */
 static TSS2_RC channel_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t *command)
 {
     struct lct_channel *channel = (struct lct_channel *)tcti;
@@ -77,33 +131,7 @@ static TSS2_RC channel_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint
     memcpy(channel->command, command, size);
     channel->command_len = size;
     channel->response_len = 0;
-    channel->failure.code = LCT_OK;
-    if (channel->wire->send(channel->wire, command, size, &channel->failure) != LCT_OK)
-        return TSS2_TCTI_RC_IO_ERROR;
     return TSS2_RC_SUCCESS;
-}
-
-/* The response, whole and well-formed, into the channel; the command is sent again while the TPM
- * says "later". */
-static TSS2_RC fetch(struct lct_channel *channel)
-{
-    struct lct_wire *wire = channel->wire;
-    long pause = FIRST_WAIT;
-
-    for (int sent = 0;; sent++, pause *= 2) {
-        if (wire->receive(wire, channel->response, &channel->response_len, sizeof channel->response,
-                          RESPONSE_TIMEOUT, &channel->failure) != LCT_OK)
-            return TSS2_TCTI_RC_IO_ERROR;
-        if (!well_formed(channel)) {
-            (void)LCT_FAIL(&channel->failure, LCT_ERR_NO_TPM, "the TPM's response is malformed");
-            return TSS2_TCTI_RC_MALFORMED_RESPONSE;
-        }
-        if (!says_later(channel) || sent == MAX_RESENDS)
-            return TSS2_RC_SUCCESS;
-        wait_ms(pause);
-        if (wire->send(wire, channel->command, channel->command_len, &channel->failure) != LCT_OK)
-            return TSS2_TCTI_RC_IO_ERROR;
-    }
 }
 
 /* SAPI asks for the size first, with no buffer, and waits for ever: `timeout` says nothing. */
@@ -114,10 +142,8 @@ static TSS2_RC channel_receive(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *r
     TSS2_RC rc = channel->response_len == 0 ? fetch(channel) : TSS2_RC_SUCCESS;
 
     (void)timeout;
-    if (rc != TSS2_RC_SUCCESS) {
-        channel->response_len = 0;
+    if (rc != TSS2_RC_SUCCESS)
         return rc;
-    }
     if (response != NULL && *size < channel->response_len)
         return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
     if (response != NULL) {
@@ -128,27 +154,35 @@ static TSS2_RC channel_receive(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *r
     return TSS2_RC_SUCCESS;
 }
 
-struct lct_channel *lct_channel_new(struct lct_wire *wire)
+enum lct_code lct_channel_open(struct lct_channel **channel, const char *tcti, struct lct_err *err)
 {
-    struct lct_channel *channel = calloc(1, sizeof *channel);
+    struct lct_wire *wire = NULL;
+    enum lct_code code = lct_wire_open(&wire, tcti, err);
 
-    if (channel == NULL) {
+    if (code != LCT_OK)
+        return code;
+    *channel = calloc(1, sizeof **channel);
+    if (*channel == NULL) {
         wire->close(wire);
-        return NULL;
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
-    channel->tcti.magic = 0x6c637400; /* "lct" */
-    channel->tcti.version = 1;
-    channel->tcti.transmit = channel_transmit;
-    channel->tcti.receive = channel_receive;
-    channel->wire = wire;
-    return channel;
+    (*channel)->tcti = (TSS2_TCTI_CONTEXT_COMMON_V1){
+        .magic = 0x6c637400, /* "lct" */
+        .version = 1,
+        .transmit = channel_transmit,
+        .receive = channel_receive,
+    };
+    (*channel)->wire = wire;
+    (*channel)->way_in = tcti;
+    return LCT_OK;
 }
 
 void lct_channel_free(struct lct_channel *channel)
 {
     if (channel == NULL)
         return;
-    channel->wire->close(channel->wire);
+    if (channel->wire != NULL)
+        channel->wire->close(channel->wire);
     free(channel);
 }
 
@@ -157,5 +191,5 @@ struct lct_wire *lct_channel_abandon(struct lct_channel *channel)
     struct lct_wire *wire = channel->wire;
 
     free(channel);
-    return wire->abandon(wire) ? NULL : wire;
+    return wire == NULL || wire->abandon(wire) ? NULL : wire;
 }

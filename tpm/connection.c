@@ -123,23 +123,20 @@ static void forget_if_inherited(struct lct_tpm *tpm)
 static enum lct_code connect_tpm(struct lct_tpm *tpm, struct lct_err *err)
 {
     size_t size = Tss2_Sys_GetContextSize(LCT_MAX_MESSAGE);
-    struct lct_wire *wire = NULL;
-    enum lct_code code = lct_wire_open(&wire, tpm->tcti, err);
+    enum lct_code code = lct_channel_open(&tpm->channel, tpm->tcti, err);
 
     if (code != LCT_OK)
         return code;
-    tpm->channel = lct_channel_new(wire);
     tpm->sys = calloc(1, size);
-    if (tpm->channel == NULL || tpm->sys == NULL ||
-        Tss2_Sys_Initialize(tpm->sys, size, (TSS2_TCTI_CONTEXT *)&tpm->channel->tcti, NULL) !=
-            TSS2_RC_SUCCESS) {
-        free(tpm->sys);
-        tpm->sys = NULL;
-        lct_channel_free(tpm->channel);
-        tpm->channel = NULL;
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "tpm2-tss gives no context");
-    }
-    return LCT_OK;
+    if (tpm->sys != NULL &&
+        Tss2_Sys_Initialize(tpm->sys, size, (TSS2_TCTI_CONTEXT *)&tpm->channel->tcti, NULL) ==
+            TSS2_RC_SUCCESS)
+        return LCT_OK;
+    free(tpm->sys);
+    tpm->sys = NULL;
+    lct_channel_free(tpm->channel);
+    tpm->channel = NULL;
+    return LCT_FAIL(err, LCT_ERR_INTERNAL, "tpm2-tss gives no context");
 }
 
 void lct_tpm_close(struct lct_tpm *tpm)
@@ -192,7 +189,7 @@ enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC com
         return lct_result(err, label, command, rc);
     if (err == NULL)
         err = &ignored;
-    if (tpm->channel->failure.code != LCT_OK) {
+    if (tpm->channel != NULL && tpm->channel->failure.code != LCT_OK) {
         *err = tpm->channel->failure;
         err->tpm_rc = rc;
         code = lct_err_prefix(err, label);
@@ -224,8 +221,12 @@ static bool is_resident(struct lct_tpm *tpm)
 
 void lct_tpm_flush_resident(struct lct_tpm *tpm)
 {
+    if (tpm->channel != NULL && tpm->channel->reopened)
+        tpm->suspect = true;
     if (tpm->resident.len != 0 && (!tpm->suspect || is_resident(tpm)))
         lct_tpm_flush(tpm, tpm->resident_handle);
     tpm->resident.len = 0;
     tpm->suspect = false;
+    if (tpm->channel != NULL)
+        tpm->channel->reopened = false;
 }

@@ -28,8 +28,8 @@ static bool is_parents_fault(TSS2_RC rc)
 {
     TPM2_RC base = lct_result_base(rc);
 
-    return base == TPM2_RC_INTEGRITY || base == TPM2_RC_HANDLE || base == TPM2_RC_TYPE ||
-           base == TPM2_RC_SIZE || base == TPM2_RC_REFERENCE_H0 || base == TPM2_RC_BINDING;
+    return lct_result_is_lost_handle(rc) || base == TPM2_RC_INTEGRITY || base == TPM2_RC_TYPE ||
+           base == TPM2_RC_SIZE || base == TPM2_RC_BINDING;
 }
 
 /* Why the TPM took the key for none of its parent's: it is another parent, or the key's file is
@@ -76,6 +76,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     tpm->resident = *key->name;
     tpm->resident_handle = handle;
     tpm->suspect = false;
+    tpm->channel->reopened = false;
     return LCT_OK;
 }
 
@@ -147,8 +148,7 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signat
     memcpy(tpm_digest.buffer, digest, digest_len);
     TSS2_RC rc = Tss2_Sys_Sign(tpm->sys, tpm->resident_handle, &lct_tpm_no_auth, &tpm_digest,
                                &tpm_scheme, &ticket, &tpm_signature, &auths);
-    TPM2_RC base = lct_result_base(rc);
-    *gone = base == TPM2_RC_REFERENCE_H0 || base == TPM2_RC_HANDLE;
+    *gone = lct_result_is_lost_handle(rc);
     enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, rc, err);
     if (code != LCT_OK)
         return code;

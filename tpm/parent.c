@@ -101,8 +101,7 @@ static enum lct_code read_public(struct lct_tpm *tpm, const char *label, TPM2_HA
     memset(public_area, 0, sizeof *public_area);
     TSS2_RC rc =
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, public_area, &tpm_name, &qualified, &auths);
-    TPM2_RC base = lct_result_base(rc);
-    *absent = base == TPM2_RC_HANDLE || base == TPM2_RC_REFERENCE_H0;
+    *absent = lct_result_is_lost_handle(rc);
     copy_name(name, &tpm_name);
     return *absent ? LCT_OK : lct_tpm_result(tpm, label, TPM2_CC_ReadPublic, rc, err);
 }

@@ -67,6 +67,21 @@ bool lct_result_is_local(TSS2_RC rc)
     return (without_manager(rc) & TSS2_RC_LAYER_MASK) != 0;
 }
 
+bool lct_result_is_lost_handle(TSS2_RC rc)
+{
+    TSS2_RC plain = without_manager(rc);
+
+    switch (lct_result_base(plain)) {
+    case TPM2_RC_REFERENCE_H0:
+    case TPM2_RC_HANDLE:
+        return true;
+    case TPM2_RC_VALUE: /* of a handle: not of a parameter, not of a session */
+        return (plain & (TPM2_RC_P | TPM2_RC_S)) == 0;
+    default:
+        return false;
+    }
+}
+
 static enum lct_code fail(struct lct_err *err, const char *label, const char *name, TSS2_RC rc,
                           enum lct_code code, const char *text)
 {

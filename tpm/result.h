@@ -16,6 +16,12 @@ enum lct_code lct_result(struct lct_err *err, const char *label, TPM2_CC command
 /* The code without the handle, parameter or session it is about: comparable with TPM2_RC_*. */
 TPM2_RC lct_result_base(TSS2_RC rc);
 
+/*
+ * Whether it says that there is nothing behind a handle of the command: never was, or flushed, or
+ * lost when the TPM or a resource manager was restarted (tpm2-abrmd says so with TPM2_RC_VALUE).
+ */
+bool lct_result_is_lost_handle(TSS2_RC rc);
+
 /* Whether it is of a layer of TSS, not of the TPM: the connection is not to be used again. */
 bool lct_result_is_local(TSS2_RC rc);
 
