@@ -239,7 +239,8 @@ static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err 
                         strerror(errno));
     for (const struct dirent *entry = readdir(entries); good && entry != NULL;
          entry = readdir(entries))
-        if (lct_id_check(entry->d_name, NULL) == LCT_OK)
+        if (lct_id_check(entry->d_name, NULL) == LCT_OK &&
+            (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN))
             good = add_id(list, entry->d_name);
     closedir(entries);
     return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");

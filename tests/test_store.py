@@ -216,3 +216,12 @@ def test_every_well_formed_id_works_in_the_command_and_in_a_uri(user, name):
     assert row["id"] == name
     for uri in (f"lct:{name}", f"lct:///{name}"):
         user.public_key(uri)
+
+
+def test_what_is_no_directory_is_no_identity(owner):
+    owner.store.joinpath("notes").write_text("mine\n")
+    owner.store.joinpath("link").symlink_to("ec")
+    assert [entry["id"] for entry in json.loads(owner.lct("list", "--json").stdout)] == [
+        "ec", "p384", "rsa", "rsa3072"]
+    assert "no such identity" in owner.lct("show", "link", status=3).stderr
+    owner.lct("show", "notes", status=3)
