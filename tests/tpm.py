@@ -28,6 +28,7 @@ class Command(enum.IntEnum):
     ReadPublic = 0x173
     StartAuthSession = 0x176
     GetCapability = 0x17A
+    PCR_Read = 0x17E
 
 
 def response(rc: int) -> bytes:

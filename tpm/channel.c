@@ -22,6 +22,7 @@ static const struct lct_command commands[] = {
     {TPM2_CC_FlushContext, HEADER, "TPM2_FlushContext"},
     {TPM2_CC_GetCapability, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
     {TPM2_CC_Load, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
+    {TPM2_CC_PCR_Read, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
     {TPM2_CC_ReadPublic, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
     {TPM2_CC_Sign, HEADER + 4 + 8 + 5, "TPM2_Sign"},
 };

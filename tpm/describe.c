@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tpm/connection.h"
+#include "tpm/capability.h"
 #include "tpm/tpm.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-static enum lct_code get(struct lct_tpm *tpm, TPM2_CAP capability, uint32_t property,
-                         uint32_t count, TPMS_CAPABILITY_DATA *data, const char *label,
-                         struct lct_err *err)
-{
-    TPMI_YES_NO more = 0;
-    TSS2L_SYS_AUTH_RESPONSE auths = {0};
-
-    memset(data, 0, sizeof *data);
-    return lct_tpm_result(
-        tpm, label, TPM2_CC_GetCapability,
-        Tss2_Sys_GetCapability(tpm->sys, NULL, capability, property, count, &more, data, &auths),
-        err);
-}
 
 /* TPM 2.0 Part 2, 6.13: strings are properties of four characters each, padded with blanks or NULs.
  */
@@ -68,8 +54,8 @@ static enum lct_code describe_maker(struct lct_tpm *tpm, struct lct_tpm_info *in
     TPMS_CAPABILITY_DATA data;
     char manufacturer[8] = "", vendor[24] = "";
     uint32_t firmware = 0;
-    enum lct_code code =
-        get(tpm, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_MANUFACTURER, 8, &data, label, err);
+    enum lct_code code = lct_capability_get(tpm, &data, label, TPM2_CAP_TPM_PROPERTIES,
+                                            TPM2_PT_MANUFACTURER, 8, err);
 
     if (code != LCT_OK)
         return code;
@@ -96,8 +82,8 @@ static enum lct_code describe_hashes(struct lct_tpm *tpm, struct lct_tpm_info *i
                                      const char *label, struct lct_err *err)
 {
     TPMS_CAPABILITY_DATA data;
-    enum lct_code code =
-        get(tpm, TPM2_CAP_ALGS, TPM2_ALG_FIRST, TPM2_MAX_CAP_ALGS, &data, label, err);
+    enum lct_code code = lct_capability_get(tpm, &data, label, TPM2_CAP_ALGS, TPM2_ALG_FIRST,
+                                            TPM2_MAX_CAP_ALGS, err);
 
     if (code != LCT_OK)
         return code;

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/capability.h"
+
+#include <string.h>
+
+enum lct_code lct_capability_get(struct lct_tpm *tpm, TPMS_CAPABILITY_DATA *data, const char *label,
+                                 TPM2_CAP capability, uint32_t property, uint32_t count,
+                                 struct lct_err *err)
+{
+    TPMI_YES_NO more = 0;
+    TSS2L_SYS_AUTH_RESPONSE auths = {0};
+
+    memset(data, 0, sizeof *data);
+    enum lct_code code = lct_tpm_result(
+        tpm, label, TPM2_CC_GetCapability,
+        Tss2_Sys_GetCapability(tpm->sys, NULL, capability, property, count, &more, data, &auths),
+        err);
+    if (code != LCT_OK || data->capability != capability)
+        memset(data, 0, sizeof *data);
+    return code;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/probe.h"
+
+#include "tpm/capability.h"
+#include "tpm/parent.h"
+
+#include <string.h>
+
+static const char label[] = "the TPM";
+
+static uint32_t *place_of(struct lct_probe *probe, uint32_t property)
+{
+    switch (property) {
+    case TPM2_PT_REVISION:
+        return &probe->revision;
+    case TPM2_PT_PERMANENT:
+        return &probe->permanent;
+    case TPM2_PT_HR_TRANSIENT_AVAIL:
+        return &probe->transient_free;
+    case TPM2_PT_HR_PERSISTENT_AVAIL:
+        return &probe->persistent_free;
+    case TPM2_PT_LOCKOUT_COUNTER:
+        return &probe->tries;
+    case TPM2_PT_MAX_AUTH_FAIL:
+        return &probe->max_tries;
+    case TPM2_PT_LOCKOUT_INTERVAL:
+        return &probe->interval;
+    default:
+        return NULL;
+    }
+}
+
+static enum lct_code read_properties(struct lct_tpm *tpm, struct lct_probe *probe, uint32_t first,
+                                     uint32_t count, struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    enum lct_code code =
+        lct_capability_get(tpm, &data, label, TPM2_CAP_TPM_PROPERTIES, first, count, err);
+    const TPML_TAGGED_TPM_PROPERTY *list = &data.data.tpmProperties;
+
+    for (uint32_t i = 0; code == LCT_OK && i < list->count && i < TPM2_MAX_TPM_PROPERTIES; i++) {
+        uint32_t *place = place_of(probe, list->tpmProperty[i].property);
+        if (place != NULL)
+            *place = list->tpmProperty[i].value;
+    }
+    return code;
+}
+
+/*
+ * Those from `first` to `last` (TPM 2.0 Part 2, 7.4), as numbers because TSS's constants shift into
+ * the sign bit.
+ */
+static enum lct_code read_handles(struct lct_tpm *tpm, struct lct_handles *handles, uint32_t first,
+                                  uint32_t last, struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    enum lct_code code =
+        lct_capability_get(tpm, &data, label, TPM2_CAP_HANDLES, first, LCT_MAX_HANDLES, err);
+    const TPML_HANDLE *list = &data.data.handles;
+
+    for (uint32_t i = 0; code == LCT_OK && i < list->count && i < LCT_MAX_HANDLES; i++)
+        if (list->handle[i] >= first && list->handle[i] <= last)
+            handles->handles[handles->num++] = list->handle[i];
+    return code;
+}
+
+/* TPM 2.0 Part 3, 22.4. Zero is what a PCR that nobody extended is (TCG PC Client PFP, 3.3). */
+static enum lct_code pcr_is_zero(struct lct_tpm *tpm, const struct lct_hash *hash, unsigned pcr,
+                                 bool *zero, struct lct_err *err)
+{
+    const TPML_PCR_SELECTION selection = {
+        .count = 1,
+        .pcrSelections = {{hash->id, 3, {(BYTE)(1U << pcr)}}},
+    };
+    TPML_PCR_SELECTION got = {0};
+    TPML_DIGEST values = {0};
+    TSS2L_SYS_AUTH_RESPONSE auths = {0};
+    UINT32 updates = 0;
+    static const uint8_t nothing[LCT_MAX_HASH];
+
+    enum lct_code code = lct_tpm_result(
+        tpm, label, TPM2_CC_PCR_Read,
+        Tss2_Sys_PCR_Read(tpm->sys, NULL, &selection, &updates, &got, &values, &auths), err);
+    *zero = values.count != 1 || values.digests[0].size != hash->size ||
+            memcmp(values.digests[0].buffer, nothing, hash->size) == 0;
+    return code;
+}
+
+static enum lct_code read_bank(struct lct_tpm *tpm, struct lct_probe *probe,
+                               const struct lct_hash *hash, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+    bool zero = true;
+
+    for (unsigned pcr = 0; pcr < 8 && zero && code == LCT_OK; pcr++)
+        code = pcr_is_zero(tpm, hash, pcr, &zero, err);
+    if (code == LCT_OK)
+        probe->banks[probe->num_banks++] = (struct lct_bank){hash, !zero};
+    return code;
+}
+
+static bool is_allocated(const TPMS_PCR_SELECTION *bank)
+{
+    for (uint8_t i = 0; i < bank->sizeofSelect && i < sizeof bank->pcrSelect; i++)
+        if (bank->pcrSelect[i] != 0)
+            return true;
+    return false;
+}
+
+static enum lct_code read_banks(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    enum lct_code code = lct_capability_get(tpm, &data, label, TPM2_CAP_PCRS, 0, 1, err);
+    const TPML_PCR_SELECTION *list = &data.data.assignedPCR;
+
+    for (uint32_t i = 0; code == LCT_OK && i < list->count && i < TPM2_NUM_PCR_BANKS; i++) {
+        const struct lct_hash *hash = lct_hash_by_id(list->pcrSelections[i].hash);
+        if (hash != NULL && is_allocated(&list->pcrSelections[i]) &&
+            probe->num_banks < LCT_MAX_BANKS)
+            code = read_bank(tpm, probe, hash, err);
+    }
+    return code;
+}
+
+/* Only of what is there: lct_parent_for_creation would make it. */
+static enum lct_code read_srk(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+{
+    struct lct_parent parent;
+
+    if (!lct_handles_have(&probe->persistent, lct_srk_handle))
+        return LCT_OK;
+    enum lct_code code = lct_parent_for_creation(tpm, &parent, label, false, err);
+    probe->srk_usable = code == LCT_OK;
+    if (code == LCT_OK)
+        lct_parent_leave(tpm, &parent);
+    return code == LCT_ERR_UNSUPPORTED ? LCT_OK : code;
+}
+
+enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+{
+    memset(probe, 0, sizeof *probe);
+    enum lct_code code = lct_tpm_describe(tpm, &probe->info, label, err);
+    if (code == LCT_OK)
+        code = lct_tpm_take(tpm, label, err);
+    if (code != LCT_OK)
+        return code;
+    code = read_properties(tpm, probe, TPM2_PT_REVISION, 1, err);
+    if (code == LCT_OK)
+        code = read_properties(tpm, probe, TPM2_PT_PERMANENT, 32, err);
+    if (code == LCT_OK)
+        code = read_handles(tpm, &probe->transient, 0x80000000, 0x80ffffff, err);
+    if (code == LCT_OK)
+        code = read_handles(tpm, &probe->persistent, 0x81000000, 0x81ffffff, err);
+    if (code == LCT_OK) /* TCG EK Credential Profile, 2.2.1.4: where EK certificates are */
+        code = read_handles(tpm, &probe->certificates, 0x01c00002, 0x01c0003f, err);
+    if (code == LCT_OK)
+        code = read_banks(tpm, probe, err);
+    if (code == LCT_OK)
+        code = read_srk(tpm, probe, err);
+    lct_tpm_give(tpm);
+    return code;
+}
+
+bool lct_handles_have(const struct lct_handles *handles, uint32_t handle)
+{
+    for (size_t i = 0; i < handles->num; i++)
+        if (handles->handles[i] == handle)
+            return true;
+    return false;
+}
