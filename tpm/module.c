@@ -58,8 +58,8 @@ static void module_close(struct lct_wire *wire)
     free(module);
 }
 
-/* The module's file is there. A name with a slash or an ending is a file already. */
-static enum lct_code check_file(const char *name, struct lct_err *err)
+/* A name with a slash or an ending is a file already. */
+enum lct_code lct_module_find(const char *name, struct lct_err *err)
 {
     char file[128];
     bool plain = strpbrk(name, "/.") == NULL;
@@ -149,7 +149,7 @@ enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const ch
                               struct lct_err *err)
 {
     bool simulator = strcmp(name, "swtpm") == 0 || strcmp(name, "mssim") == 0;
-    enum lct_code code = check_file(name, err);
+    enum lct_code code = lct_module_find(name, err);
 
     if (code == LCT_OK && simulator)
         code = check_simulator(conf, err);

@@ -45,4 +45,7 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
 enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
                               struct lct_err *err);
 
+/* Whether the file of a TCTI module is there: LCT_ERR_NO_TPM says which package has it. */
+enum lct_code lct_module_find(const char *name, struct lct_err *err);
+
 #endif

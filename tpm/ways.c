@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/ways.h"
+
+#include "tpm/wire.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME = 33, MAX_GROUPS = 64 };
+
+/* Names of the system, or numbers where it has none. */
+static const char *group_name(char name[NAME], gid_t gid)
+{
+    const struct group *group = getgrgid(gid);
+
+    if (group != NULL)
+        (void)snprintf(name, NAME, "%s", group->gr_name);
+    else
+        (void)snprintf(name, NAME, "%lu", (unsigned long)gid);
+    return name;
+}
+
+static const char *user_name(char name[NAME], uid_t uid)
+{
+    const struct passwd *user = getpwuid(uid);
+
+    if (user != NULL)
+        (void)snprintf(name, NAME, "%s", user->pw_name);
+    else
+        (void)snprintf(name, NAME, "%lu", (unsigned long)uid);
+    return name;
+}
+
+static void name_own_groups(char *text, size_t size)
+{
+    gid_t groups[MAX_GROUPS];
+    char name[NAME];
+    int num = getgroups(MAX_GROUPS, groups);
+    size_t len = (size_t)snprintf(text, size, "%s", group_name(name, getegid()));
+
+    for (int i = 0; i < num && len < size; i++)
+        if (groups[i] != getegid())
+            len += (size_t)snprintf(text + len, size - len, " %s", group_name(name, groups[i]));
+}
+
+/* Whether the user database has this user in the group, though this process is not. */
+static bool is_member(const char *user, gid_t gid)
+{
+    const struct group *group = getgrgid(gid);
+
+    for (char **member = group != NULL ? group->gr_mem : NULL; member != NULL && *member != NULL;
+         member++)
+        if (strcmp(*member, user) == 0)
+            return true;
+    return false;
+}
+
+static void explain_permission(struct lct_way *way, const struct stat *st)
+{
+    char owner[NAME], group[NAME], user[NAME], groups[256];
+    bool for_group = (st->st_mode & 0060) == 0060 && st->st_gid != 0;
+
+    (void)user_name(owner, st->st_uid);
+    (void)group_name(group, st->st_gid);
+    (void)user_name(user, geteuid());
+    name_own_groups(groups, sizeof groups);
+    (void)snprintf(
+        way->text, sizeof way->text,
+        "%.128s may not be opened: it is of %s:%s with mode %04o, and this user is %s in "
+        "the groups %.200s",
+        way->name, owner, group, (unsigned)st->st_mode & 07777, user, groups);
+    if (!for_group) /* the package's udev rules make the devices tss:tss 0660 */
+        (void)snprintf(way->command, sizeof way->command, "apt install tpm-udev");
+    else if (is_member(user, st->st_gid)) /* since the login */
+        (void)snprintf(way->command, sizeof way->command, "newgrp %s", group);
+    else
+        (void)snprintf(way->command, sizeof way->command, "usermod -aG %s %s", group, user);
+}
+
+/* Whether a process, by its directory in /proc, has the file open. */
+static bool has_open(const char *process, const char *path)
+{
+    char dir[PATH_MAX], target[PATH_MAX];
+    bool found = false;
+
+    (void)snprintf(dir, sizeof dir, "%.4000s/fd", process);
+    DIR *entries = opendir(dir);
+    if (entries == NULL)
+        return false;
+    for (const struct dirent *entry = readdir(entries); entry != NULL && !found;
+         entry = readdir(entries)) {
+        ssize_t n = readlinkat(dirfd(entries), entry->d_name, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = '\0';
+        found = strcmp(target, path) == 0;
+    }
+    closedir(entries);
+    return found;
+}
+
+static void name_process(char *text, size_t size, const char *process, const char *pid)
+{
+    char path[PATH_MAX], comm[64] = "";
+
+    (void)snprintf(path, sizeof path, "%.4000s/comm", process);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, comm, sizeof comm - 1) : 0;
+    comm[n > 0 ? n : 0] = '\0';
+    comm[strcspn(comm, "\n")] = '\0';
+    if (fd >= 0)
+        close(fd);
+    (void)snprintf(text, size, "%s (process %.20s)", comm, pid);
+}
+
+/* Which process has the device open, where /proc shows it to this user. */
+static bool find_holder(char *text, size_t size, const char *root, const char *path)
+{
+    char dir[PATH_MAX], process[PATH_MAX];
+    bool found = false;
+
+    (void)snprintf(dir, sizeof dir, "%s/proc", root);
+    DIR *entries = opendir(dir);
+    if (entries == NULL)
+        return false;
+    for (const struct dirent *entry = readdir(entries); entry != NULL && !found;
+         entry = readdir(entries)) {
+        if (!isdigit((unsigned char)entry->d_name[0]) ||
+            snprintf(process, sizeof process, "%s/%s", dir, entry->d_name) >= (int)sizeof process)
+            continue;
+        found = has_open(process, path);
+        if (found)
+            name_process(text, size, process, entry->d_name);
+    }
+    closedir(entries);
+    return found;
+}
+
+static void explain_busy(struct lct_way *way, const char *root)
+{
+    char holder[128];
+    bool found = find_holder(holder, sizeof holder, root, way->name);
+
+    (void)snprintf(way->text, sizeof way->text,
+                   "%.128s is in use by %s, and only one program at a time may have it", way->name,
+                   found ? holder : "a program that this user may not see");
+    if (found && strncmp(holder, "tpm2-abrmd", 10) == 0)
+        (void)snprintf(way->command, sizeof way->command, "lct doctor --tcti tabrmd");
+    else if (!found)
+        (void)snprintf(way->command, sizeof way->command, "fuser -v %.128s", way->name);
+}
+
+static bool is_there(const char *root, const char *path)
+{
+    char file[PATH_MAX];
+
+    (void)snprintf(file, sizeof file, "%s%s", root, path);
+    return access(file, F_OK) == 0;
+}
+
+/* systemd.exec(5): such a service does not see what the kernel has. */
+static void explain_absence(struct lct_way *way, const char *root)
+{
+    bool hidden = is_there(root, strcmp(way->name, "/dev/tpm0") == 0 ? "/sys/class/tpm/tpm0"
+                                                                     : "/sys/class/tpmrm/tpmrm0");
+
+    (void)snprintf(way->text, sizeof way->text, "there is no %.128s%s", way->name,
+                   hidden ? ", though the kernel has it: PrivateDevices=yes hides it from a service"
+                          : "");
+}
+
+static void explain(struct lct_way *way, const char *root, const char *file, int error)
+{
+    struct stat st;
+
+    if (error == EACCES && stat(file, &st) == 0)
+        explain_permission(way, &st);
+    else if (error == EBUSY)
+        explain_busy(way, root);
+    else if (error == ENOENT)
+        explain_absence(way, root);
+    else if (error == EPERM) /* the device cgroup: systemd.resource-control(5) */
+        (void)snprintf(way->text, sizeof way->text,
+                       "%.128s may not be opened by this service or container; in a systemd unit, "
+                       "add DeviceAllow=%.128s rw",
+                       way->name, way->name);
+    else
+        (void)snprintf(way->text, sizeof way->text, "%.128s does not open: %s", way->name,
+                       strerror(error));
+}
+
+static void try_device(struct lct_way *way, const char *root)
+{
+    char file[PATH_MAX];
+
+    (void)snprintf(file, sizeof file, "%s%s", root, way->name);
+    int fd = open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        way->state = LCT_WAY_SHUT;
+        explain(way, root, file, errno);
+        return;
+    }
+    close(fd);
+    way->state = LCT_WAY_OPENS;
+    (void)snprintf(way->text, sizeof way->text, "%s opens", way->name);
+}
+
+/*
+ * tpm2-abrmd is asked only where the bus's socket is there: D-Bus and its module tell the host's
+ * stderr otherwise. A bus address that is no path is left to them.
+ */
+static bool has_bus(char path[PATH_MAX], const char *root, const char *conf)
+{
+    bool session = strstr(conf, "bus_type=session") != NULL;
+    const char *address =
+        secure_getenv(session ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS");
+    static const char unix_path[] = "unix:path=";
+
+    if (address != NULL && strncmp(address, unix_path, sizeof unix_path - 1) != 0)
+        return true;
+    if (address != NULL)
+        (void)snprintf(path, PATH_MAX, "%.*s", (int)strcspn(address + sizeof unix_path - 1, ",;"),
+                       address + sizeof unix_path - 1);
+    else if (session)
+        (void)snprintf(path, PATH_MAX, "/run/user/%lu/bus", (unsigned long)geteuid());
+    else
+        (void)snprintf(path, PATH_MAX, "%s/run/dbus/system_bus_socket", root);
+    return access(path, F_OK) == 0;
+}
+
+/* A TCTI module of tpm2-tss. */
+static void try_module(struct lct_way *way, const char *root, const char *tcti)
+{
+    struct lct_wire *wire = NULL;
+    struct lct_err err = {.code = LCT_OK};
+    char name[64], bus[PATH_MAX];
+    int name_len = (int)strcspn(tcti, ":");
+
+    (void)snprintf(name, sizeof name, "%.*s", name_len, tcti);
+    way->state = LCT_WAY_SHUT;
+    if (lct_module_find(name, &err) != LCT_OK) {
+        (void)snprintf(way->text, sizeof way->text, "there is no TCTI module %s", name);
+        if (strpbrk(name, "/.") == NULL)
+            (void)snprintf(way->command, sizeof way->command, "apt install libtss2-tcti-%s0", name);
+    } else if (strcmp(name, "tabrmd") == 0 && !has_bus(bus, root, tcti + name_len)) {
+        (void)snprintf(way->text, sizeof way->text,
+                       "tpm2-abrmd cannot be asked: there is no D-Bus at %.300s", bus);
+        (void)snprintf(way->command, sizeof way->command, "systemctl start dbus tpm2-abrmd");
+    } else if (lct_wire_open(&wire, tcti, &err) != LCT_OK) {
+        bool manager = strcmp(name, "tabrmd") == 0;
+        (void)snprintf(way->text, sizeof way->text, "%s%.500s",
+                       manager ? "tpm2-abrmd does not answer on the D-Bus: " : "", err.text);
+        (void)snprintf(way->command, sizeof way->command, "%s",
+                       manager ? "systemctl start tpm2-abrmd" : "");
+    } else {
+        way->state = LCT_WAY_OPENS;
+        (void)snprintf(way->text, sizeof way->text, "tcti %.128s opens", tcti);
+        wire->close(wire);
+    }
+}
+
+/* The kernel's devices: the first that opens is taken, the others are not tried. */
+static size_t try_devices(struct lct_way *ways, size_t num, const char *root, bool wanted)
+{
+    static const char *const devices[] = {"/dev/tpmrm0", "/dev/tpm0"};
+    const char *reason = "tcti is set";
+
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
+        struct lct_way *way = &ways[num];
+        *way = (struct lct_way){.state = LCT_WAY_UNTRIED};
+        (void)snprintf(way->name, sizeof way->name, "%s", devices[i]);
+        (void)snprintf(way->text, sizeof way->text, "%s is there, and is not tried because %s",
+                       devices[i], reason);
+        if (wanted)
+            try_device(way, root);
+        else if (!is_there(root, devices[i]) || (num > 0 && strcmp(ways[0].name, devices[i]) == 0))
+            continue;
+        if (way->state == LCT_WAY_OPENS) {
+            wanted = false;
+            reason = "the first that opens is taken";
+        }
+        num++;
+    }
+    return num;
+}
+
+size_t lct_ways_try(struct lct_way ways[LCT_MAX_WAYS], const char *root, const char *tcti)
+{
+    if (tcti == NULL)
+        return try_devices(ways, 0, root, true);
+    ways[0] = (struct lct_way){.state = LCT_WAY_SHUT};
+    if (strncmp(tcti, "device", 6) == 0 && (tcti[6] == ':' || tcti[6] == '\0')) {
+        bool named = tcti[6] == ':' && tcti[7] != '\0';
+        (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", named ? tcti + 7 : "/dev/tpmrm0");
+        try_device(&ways[0], "");
+    } else {
+        (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", tcti);
+        try_module(&ways[0], root, tcti);
+    }
+    return try_devices(ways, 1, root, false);
+}
