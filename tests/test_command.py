@@ -16,7 +16,8 @@ from conftest import ALGORITHMS
 from keyfile import KeyFile
 from tpm import SRK
 
-SUBCOMMANDS = ("create", "list", "show", "delete", "check", "csr", "sign", "help")
+SUBCOMMANDS = ("create", "list", "show", "delete", "check", "doctor", "csr", "sign",
+              "help")
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
 
 

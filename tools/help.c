@@ -29,6 +29,16 @@ static const struct lct_subcommand subcommands[] = {
      lct_sign_run},
     {"delete", "ID [--yes]", "delete an identity and its key, for ever",
      "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
+    {"doctor", "[ID] [--json] [--root DIR]",
+     "find out whether signing works here, and what to do if not",
+     "Which TPM and which way in, the boot, OpenSSL's configuration, the store, one signature; "
+     "with\n"
+     "an ID, that identity too. Changes nothing. Exit status 0 only if signing works, else that "
+     "of\n"
+     "the first problem.\n"
+     "  --json       an array of {topic, severity, text, command, ...}\n"
+     "  --root DIR   look for /sys, /dev, /proc and /run below DIR\n",
+     lct_doctor_run},
     {"help", "[COMMAND]", "show this, or a command's help", NULL, lct_help_run},
 };
 

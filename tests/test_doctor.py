@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lct doctor: on machines that are not there, and on what can go wrong with a real TPM."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from conftest import User
+from test_command import NEEDS_ROOT, let_others_in, one_sentence
+from tpm import RC_RETRY, SRK, Command, wait_for
+
+SEVERITIES = {"ok", "note", "warning", "problem"}
+TOPICS = {"tpm", "way", "boot", "openssl", "store", "signature", "identity"}
+NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+EFI = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+EVENTS = "sys/kernel/security/tpm0/binary_bios_measurements"
+RC_FAILURE = 0x101
+HARMLESS = {Command.GetCapability, Command.PCR_Read, Command.ReadPublic, Command.Load,
+            Command.Sign, Command.FlushContext}
+
+
+def examine(who: User, *arguments, status: int = 0, **options) -> list[dict]:
+    """What doctor finds, having checked the form of it; the first problem is its error."""
+    done = who.lct("doctor", "--json", *arguments, status=status, **options)
+    findings = json.loads(done.stdout)
+    for finding in findings:
+        assert finding["severity"] in SEVERITIES and finding["topic"] in TOPICS
+        assert finding["command"] is None or finding["command"]
+        assert re.fullmatch(r"[^\n]*[^.\n]", finding["text"])
+    problems = [finding["text"] for finding in findings if finding["severity"] == "problem"]
+    assert bool(problems) == (status != 0)
+    if problems:
+        assert one_sentence(done.stderr) == problems[0]
+    else:
+        assert done.stderr == ""
+    return findings
+
+
+def the(findings: list[dict], topic: str, pattern: str) -> dict:
+    """The one finding about `topic` that says `pattern`."""
+    found = [finding for finding in findings
+             if finding["topic"] == topic and re.search(pattern, finding["text"])]
+    assert len(found) == 1, findings
+    return found[0]
+
+
+def problem(findings: list[dict], pattern: str) -> dict:
+    """The only problem."""
+    found = [finding for finding in findings if finding["severity"] == "problem"]
+    assert len(found) == 1 and re.search(pattern, found[0]["text"]), found
+    return found[0]
+
+
+def machine(user: User, files: dict[str, str | bytes]) -> Path:
+    """A directory that looks like a machine's root."""
+    root = user.path("machine")
+    root.mkdir()
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
+
+
+@pytest.fixture(name="kernel_user")
+def fixture_kernel_user(user) -> User:
+    """A user who has named no way in: the kernel's devices are searched."""
+    user.configure(tcti=None)
+    return user
+
+
+def test_all_is_well_and_a_signature_is_timed(owner):
+    findings = examine(owner)
+    assert 0 < the(findings, "signature", r"lct:ec signs")["milliseconds"] < 10000
+    assert the(findings, "tpm", "TPM 2.0 of revision 1")["software"] is True
+    assert the(findings, "tpm", "software TPM")["severity"] == "warning"
+    assert the(findings, "tpm", "0x81000001")["severity"] == "ok"
+    assert the(findings, "store", "identities: 4")["damaged"] == 0
+    assert the(findings, "openssl", "activates lct")["severity"] == "ok"
+
+
+def test_the_screen_is_for_people(owner):
+    owner.configure(order=("lct", "default"))
+    lines = owner.lct("doctor").stdout.splitlines()
+    assert len(lines) < 40
+    headings = [line.split("  ")[0] for line in lines if line[0] != " "]
+    assert headings == ["TPM", "way in", "boot", "OpenSSL", "store", "signature"]
+    warning = next(i for i, line in enumerate(lines) if "before default" in line)
+    assert lines[warning].split()[1] == "warning"
+    assert lines[warning + 1].split()[:2] == ["$", "editor"]
+
+
+def test_only_harmless_commands_are_sent(watched, proxy):
+    examine(watched, "ec")
+    assert set(proxy.codes) <= HARMLESS
+
+
+def test_nothing_is_made(user):
+    finding = the(examine(user), "signature", "no identity")
+    assert (finding["severity"], finding["command"]) == ("note", "lct create NAME")
+    assert not user.store.exists()
+
+
+def test_an_identity_is_checked_too(owner):
+    findings = examine(owner, "lct:rsa")
+    assert the(findings, "identity", "lct:rsa has the Name")["severity"] == "ok"
+    the(findings, "signature", "lct:rsa signs")
+
+
+def test_an_unknown_identity_is_a_problem(owner):
+    problem(examine(owner, "nobody", status=3), "lct:nobody")
+    one_sentence(owner.lct("doctor", ".hidden", status=5).stderr)
+
+
+def test_a_damaged_identity_is_a_warning_until_it_is_asked_about(owner):
+    (owner.store / "ec" / "key-1.pem").write_text("")
+    findings = examine(owner)
+    assert the(findings, "store", "lct:ec")["damaged"] == 1
+    the(findings, "signature", "lct:p384 signs")
+    problem(examine(owner, "ec", status=6), "lct:ec")
+
+
+def test_no_tpm(kernel_user):
+    root = machine(kernel_user, {"proc/1/comm": "init\n"})
+    findings = examine(kernel_user, "--root", root, status=9)
+    for device in ("/dev/tpmrm0", "/dev/tpm0"):
+        assert the(findings, "way", device)["severity"] == "problem"
+    assert "fTPM" in the(findings, "tpm", "kernel knows of no TPM")["text"]
+    assert {finding["topic"] for finding in findings} >= {"openssl", "store", "boot"}
+
+
+def test_a_trusted_execution_environment_may_have_one(kernel_user):
+    root = machine(kernel_user, {"dev/tee0": ""})
+    findings = examine(kernel_user, "--root", root, status=9)
+    assert the(findings, "tpm", "TrustZone")["command"] == "modprobe tpm_ftpm_tee"
+
+
+def test_a_tpm_1_2_is_no_use(kernel_user):
+    root = machine(kernel_user, {"sys/class/tpm/tpm0/tpm_version_major": "1\n", "dev/tpm0": ""})
+    findings = examine(kernel_user, "--root", root, status=9)
+    assert [finding for finding in findings if finding["severity"] == "problem"
+            and "1.2" in finding["text"]]
+    kernel_user.configure()
+    assert the(examine(kernel_user, "--root", root), "tpm", "1.2")["severity"] == "note"
+
+
+def test_a_kernel_without_resource_manager(user):
+    root = machine(user, {"sys/class/tpm/tpm0/tpm_version_major": "2\n", "dev/tpm0": ""})
+    findings = examine(user, "--root", root)
+    assert the(findings, "way", "no resource manager")["command"] == "apt install tpm2-abrmd"
+    the(findings, "way", "/dev/tpm0 is there.*tcti is set")
+    (root / "dev/tpmrm0").write_text("")
+    assert the(examine(user, "--root", root), "way", "a resource manager")["severity"] == "ok"
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("group, mode, command", [
+    ("daemon", 0o660, "usermod -aG daemon nobody"), ("root", 0o600, "apt install tpm-udev")])
+def test_a_device_that_this_user_may_not_open(kernel_user, group, mode, command):
+    root = machine(kernel_user, {"sys/class/tpm/tpm0/tpm_version_major": "2\n", "dev/tpmrm0": ""})
+    device = root / "dev/tpmrm0"
+    shutil.chown(device, "root", group)
+    device.chmod(mode)
+    let_others_in_to(kernel_user)
+    findings = examine(kernel_user, "--root", root, status=9, **NOBODY)
+    denied = the(findings, "way", f"tpmrm0.*root:{group} .*{mode:04o}.*nobody.*nogroup")
+    assert (denied["severity"], denied["command"]) == ("problem", command)
+
+
+def let_others_in_to(user: User):
+    """Other users of the system reach this one's directory; there is no TPM to reach."""
+    for directory in (user.directory, *user.directory.parents):
+        if "pytest" in str(directory):
+            directory.chmod(directory.stat().st_mode | 0o005)
+
+
+@pytest.fixture(name="busy")
+def fixture_busy(kernel_user):
+    """
+    The root of a machine without a resource manager whose /dev/tpm0 is taken: a terminal in
+    exclusive mode, which users other than root find busy (ioctl_tty(2), TIOCEXCL).
+    """
+    root = machine(kernel_user, {"sys/class/tpm/tpm0/tpm_version_major": "2\n",
+                                 "proc/42/comm": "tpm2-abrmd\n", "proc/self/comm": "lct\n"})
+    terminal, device = os.openpty()
+    fcntl.ioctl(device, termios.TIOCEXCL)
+    os.fchmod(device, 0o666)
+    (root / "dev").mkdir()
+    (root / "dev/tpm0").symlink_to(os.ttyname(device))
+    let_others_in_to(kernel_user)
+    yield root
+    os.close(device)
+    os.close(terminal)
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("shown, holder, command", [
+    (True, "tpm2-abrmd .process 42", "lct doctor --tcti tabrmd"),
+    (False, "this user may not see", "fuser -v /dev/tpm0")])
+def test_a_device_that_another_program_has_open(kernel_user, busy, shown, holder, command):
+    if shown:
+        (busy / "proc/42/fd").mkdir()
+        (busy / "proc/42/fd/7").symlink_to("/dev/tpm0")
+    findings = examine(kernel_user, "--root", busy, status=9, **NOBODY)
+    assert the(findings, "way", f"/dev/tpm0 is in use by .*{holder}")["command"] == command
+
+
+def test_a_device_that_a_service_does_not_see(kernel_user):
+    root = machine(kernel_user, {"sys/class/tpm/tpm0/tpm_version_major": "2\n",
+                                 "sys/class/tpmrm/tpmrm0/dev": "253:65536\n"})
+    findings = examine(kernel_user, "--root", root, status=9)
+    the(findings, "way", "no /dev/tpmrm0, .*PrivateDevices")
+
+
+@pytest.mark.parametrize("value, text, severity", [
+    (1, "Secure Boot is on", "ok"), (0, "Secure Boot is off", "warning")])
+def test_secure_boot(user, value, text, severity):
+    root = machine(user, {EFI: bytes([6, 0, 0, 0, value]), EVENTS: b"\0" * 64})
+    findings = examine(user, "--root", root)
+    assert the(findings, "boot", text)["severity"] == severity
+    assert the(findings, "boot", "event log")["severity"] == "ok"
+
+
+def test_no_secure_boot_and_no_event_log_to_be_seen(user):
+    findings = examine(user, "--root", machine(user, {}))
+    assert "UEFI" in the(findings, "boot", "Secure Boot")["text"]
+    assert the(findings, "boot", "no event log")["severity"] == "note"
+
+
+def test_a_boot_that_was_not_measured(user, make_tpm):
+    tpm = make_tpm()
+    user.configure(tcti=tpm.tcti)
+    assert "sha256" in the(examine(user), "boot", "not measured")["unmeasured"]
+    tpm.tool("tpm2_pcrextend", f"7:sha256={'11' * 32}")
+    findings = examine(user)
+    assert the(findings, "boot", "is measured")["measured"] == "sha256"
+    assert "sha256" not in the(findings, "boot", "not measured")["unmeasured"]
+
+
+def test_the_storage_root_key_is_looked_for(user, make_tpm):
+    tpm = make_tpm()
+    user.configure(tcti=tpm.tcti)
+    assert the(examine(user), "tpm", "no storage root key")["severity"] == "note"
+    assert tpm.persistent() == []
+    user.lct("create", "alice")
+    assert the(examine(user), "tpm", "storage root key is")["severity"] == "ok"
+    assert tpm.persistent() == [SRK]
+
+
+def test_the_storage_root_key_of_an_identity_is_gone(user, make_tpm):
+    tpm = make_tpm()
+    user.configure(tcti=tpm.tcti)
+    user.lct("create", "alice")
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", hex(SRK))
+    assert "lct:alice" in problem(examine(user, status=13), "another TPM")["text"]
+
+
+def test_something_else_where_the_storage_root_key_belongs(user, make_tpm):
+    tpm = make_tpm()
+    user.configure(tcti=tpm.tcti)
+    tpm.tool("tpm2_createprimary", "-C", "o", "-c", "p.ctx", "-a",
+             "fixedtpm|fixedparent|sign|sensitivedataorigin|userwithauth", "-G", "ecc:null")
+    tpm.flush()
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "p.ctx", hex(SRK))
+    tpm.flush()
+    problem(examine(user, status=15), "no storage key")
+
+
+def test_slots_that_others_have_taken(user, make_tpm):
+    tpm = make_tpm()
+    user.configure(tcti=tpm.tcti)
+    tpm.tool("tpm2_createprimary", "-C", "o", "-c", "p0.ctx")
+    assert "0x80000000" in the(examine(user), "tpm", "1 transient")["handles"]
+    for i in (1, 2):
+        tpm.tool("tpm2_createprimary", "-C", "o", "-c", f"p{i}.ctx")
+    assert problem(examine(user, status=17), "slots")["command"] == "tpm2_flushcontext -t"
+    tpm.flush()
+    examine(user)
+
+
+def test_lockout_is_told_and_does_not_stop_a_key_without_passphrase(user, make_tpm):
+    tpm = make_tpm()
+    user.configure(tcti=tpm.tcti)
+    user.lct("create", "alice")
+    tpm.tool("tpm2_createprimary", "-C", "o", "-p", "right", "-c", "p.ctx")
+    tpm.flush()
+    for _ in range(3):
+        tpm.tool("tpm2_create", "-C", "p.ctx", "-P", "wrong", "-u", "u", "-r", "r", status=None)
+        tpm.flush()
+    findings = examine(user)
+    lockout = the(findings, "tpm", "in lockout after 3 .* 1000 s")
+    assert (lockout["in_lockout"], lockout["tries"], lockout["max_tries"]) == (True, 3, 3)
+    assert lockout["severity"] == "warning"
+    the(findings, "signature", "lct:alice signs")
+    tpm.tool(*lockout["command"].split())
+    assert the(examine(user), "tpm", "not in lockout")["tries"] == 0
+
+
+def test_a_tpm_that_was_not_started(user, make_tpm):
+    tpm = make_tpm()
+    tpm.stop()
+    tpm.process = subprocess.Popen(
+        ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={tpm.directory}",
+         "--server", f"type=unixio,path={tpm.path}",
+         "--ctrl", f"type=unixio,path={tpm.path}.ctrl", "--flags", "not-need-init",
+         "--seccomp", "action=none"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(tpm.path.exists, "swtpm")
+    user.configure(tcti=tpm.tcti)
+    needed = problem(examine(user, status=9), "TPM2_Startup")
+    tpm.tool(*needed["command"].split())
+    examine(user)
+
+
+@pytest.mark.parametrize("code", [Command.GetCapability, Command.PCR_Read])
+def test_a_tpm_in_failure_mode(watched, proxy, code):
+    proxy.refuse(code, RC_FAILURE)
+    findings = examine(watched, status=9)
+    broken = the(findings, "tpm", "failure mode")
+    assert (broken["severity"], broken["command"]) == ("problem", "systemctl poweroff")
+
+
+def test_a_tpm_that_says_later_is_asked_again(watched, proxy):
+    proxy.refuse(Command.PCR_Read, RC_RETRY, nth=1)
+    examine(watched)
+
+
+def test_a_tcti_module_that_is_missing(user):
+    user.configure(tcti="nosuch")
+    missing = problem(examine(user, status=9), "no TCTI module nosuch")
+    assert missing["command"] == "apt install libtss2-tcti-nosuch0"
+
+
+def test_a_socket_that_refuses(user):
+    user.configure(tcti=f"swtpm:path={user.path('nowhere')}")
+    problem(examine(user, status=9), "nowhere: No such file")
+
+
+def test_a_resource_manager_without_a_bus(user):
+    user.configure(tcti="tabrmd")
+    root = machine(user, {})
+    findings = examine(user, "--root", root, status=9)
+    missing = problem(findings, f"there is no D-Bus at {root}/run/dbus|no TCTI module tabrmd")
+    assert "tabrmd" in missing["command"] or "tpm2-abrmd" in missing["command"]
+
+
+@pytest.mark.skipif(not shutil.which("dbus-run-session"), reason="needs a private D-Bus")
+def test_a_bus_without_a_resource_manager_makes_no_noise(user):
+    user.configure(tcti="tabrmd:bus_type=session")
+    done = user.run("dbus-run-session", "--", user.build / "lct", "doctor", "--json", status=9)
+    problem(json.loads(done.stdout), "does not answer on the D-Bus|no TCTI module tabrmd")
+    assert "GDBus" not in done.stderr and "CRITICAL" not in done.stderr
+
+
+def edit(user: User, before: str, after: str):
+    """Changes openssl.cnf."""
+    text = user.conf.read_text()
+    assert before in text
+    user.conf.write_text(text.replace(before, after))
+
+
+def not_activated(user):
+    edit(user, f"module = {user.build / 'lct.so'}\nactivate = 1", f"module = {user.build}/lct.so")
+
+
+def no_module(user):
+    edit(user, f"module = {user.build / 'lct.so'}", "module = nosuch.so")
+
+
+def no_provider(user):
+    edit(user, str(user.build / "lct.so"), str(user.write("lct.so", "not a library\n")))
+
+
+@pytest.mark.parametrize("spoil, pattern", [
+    (lambda user: user.configure(order=("default",)), "not in the list"),
+    (lambda user: user.configure(order=("lct",)), "default provider is not activated"),
+    (lambda user: user.configure(default_properties="provider=default"), "hides lct"),
+    (lambda user: user.configure(default_properties="fips=yes"), "fips=yes hides lct"),
+    (lambda user: user.configure(colour="green"), "colour"),
+    (lambda user: user.conf.write_text("[openssl"), "syntax error"),
+    (lambda user: user.conf.unlink(), "no such file"),
+    (not_activated, "not activated"),
+    (no_module, "there is no module .*/nosuch.so"),
+    (no_provider, "does not load lct from .*lct.so: "),
+])
+def test_openssl_cnf_is_wrong(user, spoil, pattern):
+    spoil(user)
+    found = problem(examine(user, status=8, env={"LCT_TCTI": user.tcti,
+                                                 "LCT_STORE": str(user.store)}), pattern)
+    assert str(user.conf) in found["text"]
+
+
+@pytest.mark.parametrize("properties", ["?provider=default", "?provider=lct", "fips=no"])
+def test_queries_that_hide_nothing(user, properties):
+    user.configure(default_properties=properties)
+    examine(user)
+
+
+def test_lct_before_default_is_a_warning(user):
+    user.configure(order=("lct", "default"))
+    assert the(examine(user), "openssl", "before default")["severity"] == "warning"
+
+
+def test_a_module_of_another_version(user):
+    version = user.lct("--version").stdout.split()[1].encode()
+    module = user.write("lct.so", (user.build / "lct.so").read_bytes().replace(
+        version + b"\0", b"9" * len(version) + b"\0"))
+    edit(user, str(user.build / "lct.so"), str(module))
+    assert the(examine(user), "openssl", "version 9+ .*this command")["severity"] == "warning"
+
+
+@NEEDS_ROOT
+def test_a_store_that_cannot_be_written(owner):
+    let_others_in(owner)
+    for path in (owner.store, *owner.store.rglob("*")):
+        path.chmod(0o755)
+    findings = examine(owner, **NOBODY)
+    found = the(findings, "store", "cannot be written")
+    assert (found["severity"], found["writable"]) == ("warning", False)
+    owner.store.chmod(0o700)
+    the(examine(owner, status=7, **NOBODY), "store", "cannot be read")
+
+
+def test_a_store_that_others_can_write(owner):
+    owner.store.chmod(0o777)
+    found = the(examine(owner), "store", "others may write")
+    assert found["command"] == f"chmod go-w {owner.store}"
+    owner.run(*found["command"].split())
+    the(examine(owner), "store", "mode 0755, writable")
+
+
+def test_leftovers_are_counted(owner):
+    (owner.store / ".new" / "17-0").mkdir(parents=True)
+    the(examine(owner), "store", "1 leftovers")
+    assert (owner.store / ".new" / "17-0").exists()

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/doctor.h"
+
+#include "tools/describe.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *heading;
+} topics[] = {
+    [LCT_TOPIC_TPM] = {"tpm", "TPM"},
+    [LCT_TOPIC_WAY] = {"way", "way in"},
+    [LCT_TOPIC_BOOT] = {"boot", "boot"},
+    [LCT_TOPIC_OPENSSL] = {"openssl", "OpenSSL"},
+    [LCT_TOPIC_STORE] = {"store", "store"},
+    [LCT_TOPIC_SIGNATURE] = {"signature", "signature"},
+    [LCT_TOPIC_IDENTITY] = {"identity", "identity"},
+};
+
+static json_t *add(struct lct_doctor *doctor, enum lct_topic topic, const char *severity,
+                   const char *command, const char *text)
+{
+    json_t *finding = json_pack("{s:s, s:s, s:s, s:s?}", "topic", topics[topic].name, "severity",
+                                severity, "text", text, "command", command);
+
+    return json_array_append_new(doctor->findings, finding) == 0 ? finding : NULL;
+}
+
+json_t *lct_doctor_find(struct lct_doctor *doctor, enum lct_topic topic, enum lct_severity severity,
+                        const char *command, const char *format, ...)
+{
+    static const char *const names[] = {"ok", "note", "warning"};
+    char text[sizeof doctor->first.text];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return add(doctor, topic, names[severity], command, text);
+}
+
+json_t *lct_doctor_problem(struct lct_doctor *doctor, enum lct_topic topic, enum lct_code code,
+                           const char *command, const char *format, ...)
+{
+    char text[sizeof doctor->first.text];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (doctor->first.code == LCT_OK)
+        (void)LCT_FAIL(&doctor->first, code, "%s", text);
+    return add(doctor, topic, "problem", command, text);
+}
+
+static const char *member(const json_t *finding, const char *key)
+{
+    return json_string_value(json_object_get(finding, key));
+}
+
+/* One screen for a person: what is to type, under what it is for. */
+static enum lct_code print_topic(const struct lct_doctor *doctor, size_t topic, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+    const char *heading = topics[topic].heading;
+
+    for (size_t i = 0; i < json_array_size(doctor->findings) && code == LCT_OK; i++) {
+        const json_t *finding = json_array_get(doctor->findings, i);
+        const char *command = member(finding, "command");
+        if (strcmp(member(finding, "topic"), topics[topic].name) != 0)
+            continue;
+        code = lct_tool_print(err, "%-10s %-8s %s\n", heading, member(finding, "severity"),
+                              member(finding, "text"));
+        if (code == LCT_OK && command != NULL)
+            code = lct_tool_print(err, "%-19s   $ %s\n", "", command);
+        heading = "";
+    }
+    return code;
+}
+
+static enum lct_code print(const struct lct_doctor *doctor, bool json, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    if (json)
+        return lct_describe_print(json_incref(doctor->findings), err);
+    for (size_t i = 0; i < sizeof topics / sizeof topics[0] && code == LCT_OK; i++)
+        code = print_topic(doctor, i, err);
+    return code;
+}
+
+/*
+ * With a configuration that cannot be read it is not known which TPM and store are meant: those are
+ * not looked at.
+ */
+static void examine(struct lct_doctor *doctor)
+{
+    struct lct_err err = {.code = LCT_OK};
+    bool configured = lct_tool_open(doctor->tool, &err) == LCT_OK;
+
+    if (!configured)
+        (void)lct_doctor_problem(doctor, LCT_TOPIC_OPENSSL, err.code, NULL, "%s", err.text);
+    bool usable = lct_doctor_machine(doctor);
+    bool opens = configured && lct_doctor_ways(doctor) && usable;
+    if (opens)
+        lct_doctor_tpm(doctor);
+    lct_doctor_openssl(doctor);
+    if (configured)
+        lct_doctor_store(doctor);
+    if (opens)
+        lct_doctor_sign(doctor);
+}
+
+enum lct_code lct_doctor_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    struct lct_doctor doctor = {.tool = tool, .root = ""};
+    bool json = false;
+    const struct lct_option options[] = {{"json", NULL, &json}, {"root", &doctor.root, NULL}};
+    char **operands;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, options, 2, 0, 1, &operands, &num_operands, err);
+
+    if (code == LCT_OK && num_operands == 1)
+        code = lct_tool_id(tool, &doctor.id, operands[0], err);
+    if (code != LCT_OK)
+        return code;
+    (void)setenv("TSS2_LOG", "all+none", 1); /* what TSS would print is found out and told here */
+    doctor.findings = json_array();
+    examine(&doctor);
+    code = print(&doctor, json, err);
+    json_decref(doctor.findings);
+    if (code == LCT_OK && doctor.first.code != LCT_OK)
+        *err = doctor.first;
+    return code == LCT_OK ? doctor.first.code : code;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_DOCTOR_H
+#define LCT_TOOLS_DOCTOR_H
+
+#include "tools/tool.h"
+
+#include <jansson.h>
+
+/* How bad a finding is. A problem is what keeps lct:ID from signing. */
+enum lct_severity { LCT_SEVERITY_OK, LCT_SEVERITY_NOTE, LCT_SEVERITY_WARNING };
+
+/* What a finding is about: the groups of the report, in its order. */
+enum lct_topic {
+    LCT_TOPIC_TPM,
+    LCT_TOPIC_WAY,
+    LCT_TOPIC_BOOT,
+    LCT_TOPIC_OPENSSL,
+    LCT_TOPIC_STORE,
+    LCT_TOPIC_SIGNATURE,
+    LCT_TOPIC_IDENTITY
+};
+
+/* An examination under way. */
+struct lct_doctor {
+    struct lct_tool *tool;
+    const char *root;     /* before /sys, /dev, /proc: "" on the machine itself */
+    const char *id;       /* the identity asked about, or NULL */
+    json_t *findings;     /* array of {topic, severity, text, command, ...} */
+    struct lct_err first; /* the first problem: the exit status */
+};
+
+/*
+ * Adds a finding. `command` is what to type, or NULL. Returns its object, borrowed, for what a
+ * program wants to know beside the sentence (jansson takes the NULL that it is without memory).
+ */
+json_t *lct_doctor_find(struct lct_doctor *doctor, enum lct_topic topic, enum lct_severity severity,
+                        const char *command, const char *format, ...) LCT_PRINTF(5, 6);
+
+/* The same for a problem; `code` is the exit status if it is the first. */
+json_t *lct_doctor_problem(struct lct_doctor *doctor, enum lct_topic topic, enum lct_code code,
+                           const char *command, const char *format, ...) LCT_PRINTF(5, 6);
+
+/* The ways in: doctor_tpm.c. True if one opens. */
+bool lct_doctor_ways(struct lct_doctor *doctor);
+/* What the TPM says of itself: doctor_tpm.c. */
+void lct_doctor_tpm(struct lct_doctor *doctor);
+/* What the kernel and the firmware say: doctor_machine.c. False: the TPM is none that we can use.
+ */
+bool lct_doctor_machine(struct lct_doctor *doctor);
+/* Whether programs that use OpenSSL find the provider: doctor_openssl.c. */
+void lct_doctor_openssl(struct lct_doctor *doctor);
+/* The directories of identities: doctor_store.c. */
+void lct_doctor_store(struct lct_doctor *doctor);
+/* A signature, and the identity asked about: doctor_store.c. */
+void lct_doctor_sign(struct lct_doctor *doctor);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/doctor.h"
+
+#include <limits.h>
+#include <openssl/conf.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/provider.h>
+#include <openssl/store.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+static const enum lct_topic topic = LCT_TOPIC_OPENSSL;
+
+/* What openssl.cnf says, and what libcrypto makes of it. */
+struct openssl {
+    const char *file;
+    CONF *conf;
+    const char *init, *providers; /* names of sections, or NULL */
+    char command[PATH_MAX + 32];  /* to edit the file */
+};
+
+static json_t *problem(struct lct_doctor *doctor, const struct openssl *openssl, const char *text)
+{
+    return lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command, "%s: %s",
+                              openssl->file, text);
+}
+
+static const char *get(const struct openssl *openssl, const char *section, const char *name)
+{
+    return section != NULL ? NCONF_get_string(openssl->conf, section, name) : NULL;
+}
+
+/* The place of a provider in the list of them, from 0, or -1. */
+static int place_of(const struct openssl *openssl, const char *name)
+{
+    STACK_OF(CONF_VALUE) *values = NCONF_get_section(openssl->conf, openssl->providers);
+
+    for (int i = 0; i < sk_CONF_VALUE_num(values); i++)
+        if (strcmp(sk_CONF_VALUE_value(values, i)->name, name) == 0)
+            return i;
+    return -1;
+}
+
+static bool is_activated(const struct openssl *openssl, const char *name)
+{
+    static const char *const no[] = {"0", "no", "off", "false"};
+    const char *value = get(openssl, get(openssl, openssl->providers, name), "activate");
+
+    for (size_t i = 0; value != NULL && i < sizeof no / sizeof no[0]; i++)
+        if (strcasecmp(value, no[i]) == 0)
+            return false;
+    return value != NULL;
+}
+
+/* Whether the file names and activates the providers. False: there is no more to ask. */
+static bool judge_sections(struct lct_doctor *doctor, const struct openssl *openssl)
+{
+    if (get(openssl, openssl->providers, "lct") == NULL) {
+        (void)problem(doctor, openssl,
+                      "lct is not in the list of providers; add the sections of lct.cnf");
+        return false;
+    }
+    if (!is_activated(openssl, "lct")) {
+        (void)problem(doctor, openssl, "lct is not activated; put activate = 1 into its section");
+        return false;
+    }
+    if (!is_activated(openssl, "default"))
+        (void)problem(doctor, openssl,
+                      "the default provider is not activated, and OpenSSL adds it by itself only "
+                      "where no other is; list default before lct, with activate = 1");
+    else if (place_of(openssl, "default") > place_of(openssl, "lct"))
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, openssl->command,
+                              "%s: lct stands before default, so that software keys go through lct "
+                              "too; list default first",
+                              openssl->file);
+    return true;
+}
+
+/* Where libcrypto looks for the module: provider_core.c, provider_init(). */
+static void find_module(const struct openssl *openssl, char *path, size_t size)
+{
+    const char *module = get(openssl, get(openssl, openssl->providers, "lct"), "module");
+    const char *dir = secure_getenv("OPENSSL_MODULES");
+
+    if (dir == NULL)
+        dir = OPENSSL_info(OPENSSL_INFO_MODULES_DIR);
+    if (module != NULL && module[0] == '/')
+        (void)snprintf(path, size, "%s", module);
+    else if (module != NULL)
+        (void)snprintf(path, size, "%s/%s", dir, module);
+    else
+        (void)snprintf(path, size, "%s/lct%s", dir, OPENSSL_info(OPENSSL_INFO_DSO_EXTENSION));
+}
+
+static int take_version(OSSL_PROVIDER *provider, void *arg)
+{
+    const char **version = arg;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_VERSION, NULL, 0),
+        OSSL_PARAM_END,
+    };
+    char *value = NULL;
+
+    params[0].data = &value;
+    if (strcmp(OSSL_PROVIDER_get0_name(provider), "lct") == 0 &&
+        OSSL_PROVIDER_get_params(provider, params) == 1)
+        *version = value;
+    return 1;
+}
+
+/* The first reason that libcrypto gives: what dlopen said, say. */
+static const char *first_reason(void)
+{
+    const char *data = "";
+    int flags = 0;
+
+    (void)ERR_peek_error_data(&data, &flags);
+    return (flags & ERR_TXT_STRING) != 0 && *data != '\0' ? data : "libcrypto does not say why";
+}
+
+/* lct's loader without a property query of its own: what default_properties leave of it. */
+static bool is_hidden(OSSL_LIB_CTX *libctx)
+{
+    OSSL_STORE_LOADER *loader = OSSL_STORE_LOADER_fetch(libctx, "lct", NULL);
+
+    OSSL_STORE_LOADER_free(loader);
+    return loader == NULL;
+}
+
+static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openssl,
+                         OSSL_LIB_CTX *libctx, const char *module)
+{
+    const char *version = NULL;
+    const char *properties =
+        get(openssl, get(openssl, openssl->init, "alg_section"), "default_properties");
+
+    (void)OSSL_PROVIDER_do_all(libctx, take_version, &version);
+    if (version == NULL || strcmp(version, LCT_VERSION) != 0)
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, NULL,
+                              "the module %s is of version %s and this command of %s; install both "
+                              "from one build",
+                              module, version != NULL ? version : "unknown", LCT_VERSION);
+    if (is_hidden(libctx))
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
+                                 "%s: default_properties = %s hides lct from programs; take it "
+                                 "out, or put a ? before it",
+                                 openssl->file, properties != NULL ? properties : "(unknown)");
+    else
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
+                              "%s activates lct %s, the module %s", openssl->file,
+                              version != NULL ? version : "", module);
+}
+
+/* As any program does it: the whole configuration, into a library context that is thrown away. */
+static void judge_loading(struct lct_doctor *doctor, const struct openssl *openssl)
+{
+    char module[PATH_MAX];
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+
+    find_module(openssl, module, sizeof module);
+    ERR_clear_error();
+    if (access(module, R_OK) != 0)
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
+                                 "%s: there is no module %s; write its absolute path as module =",
+                                 openssl->file, module);
+    else if (libctx == NULL || OSSL_LIB_CTX_load_config(libctx, openssl->file) != 1 ||
+             OSSL_PROVIDER_available(libctx, "lct") != 1)
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
+                                 "%s: OpenSSL does not load lct from %s: %.300s", openssl->file,
+                                 module, first_reason());
+    else
+        judge_loaded(doctor, openssl, libctx, module);
+    OSSL_LIB_CTX_free(libctx);
+}
+
+void lct_doctor_openssl(struct lct_doctor *doctor)
+{
+    char *file = CONF_get1_default_config_file();
+    struct openssl openssl = {.file = file, .conf = NCONF_new(NULL)};
+
+    if (file != NULL && openssl.conf != NULL) {
+        (void)snprintf(openssl.command, sizeof openssl.command, "editor %s", file);
+        if (access(file, F_OK) != 0) {
+            (void)problem(doctor, &openssl,
+                          "there is no such file, so that OpenSSL does not load lct; make it with "
+                          "the sections of lct.cnf");
+        } else if (NCONF_load(openssl.conf, file, NULL) == 1) { /* else it has been told already */
+            openssl.init = NCONF_get_string(openssl.conf, NULL, "openssl_conf");
+            openssl.providers = get(&openssl, openssl.init, "providers");
+            if (judge_sections(doctor, &openssl))
+                judge_loading(doctor, &openssl);
+        }
+    }
+    ERR_clear_error();
+    NCONF_free(openssl.conf);
+    OPENSSL_free(file);
+}
