@@ -19,6 +19,14 @@
 
 enum { NAME = 33, MAX_GROUPS = 64 };
 
+/* What is searched, in this order, and what sysfs calls it. */
+static const struct {
+    const char *path, *sysfs;
+} devices[] = {
+    {"/dev/tpmrm0", "/sys/class/tpmrm/tpmrm0"},
+    {"/dev/tpm0", "/sys/class/tpm/tpm0"},
+};
+
 /* Names of the system, or numbers where it has none. */
 static const char *group_name(char name[NAME], gid_t gid)
 {
@@ -170,9 +178,11 @@ static bool is_there(const char *root, const char *path)
 /* systemd.exec(5): such a service does not see what the kernel has. */
 static void explain_absence(struct lct_way *way, const char *root)
 {
-    bool hidden = is_there(root, strcmp(way->name, "/dev/tpm0") == 0 ? "/sys/class/tpm/tpm0"
-                                                                     : "/sys/class/tpmrm/tpmrm0");
+    bool hidden = false;
 
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++)
+        if (strcmp(way->name, devices[i].path) == 0)
+            hidden = is_there(root, devices[i].sysfs);
     (void)snprintf(way->text, sizeof way->text, "there is no %.128s%s", way->name,
                    hidden ? ", though the kernel has it: PrivateDevices=yes hides it from a service"
                           : "");
@@ -271,18 +281,18 @@ static void try_module(struct lct_way *way, const char *root, const char *tcti)
 /* The kernel's devices: the first that opens is taken, the others are not tried. */
 static size_t try_devices(struct lct_way *ways, size_t num, const char *root, bool wanted)
 {
-    static const char *const devices[] = {"/dev/tpmrm0", "/dev/tpm0"};
     const char *reason = "tcti is set";
 
     for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
         struct lct_way *way = &ways[num];
         *way = (struct lct_way){.state = LCT_WAY_UNTRIED};
-        (void)snprintf(way->name, sizeof way->name, "%s", devices[i]);
+        (void)snprintf(way->name, sizeof way->name, "%s", devices[i].path);
         (void)snprintf(way->text, sizeof way->text, "%s is there, and is not tried because %s",
-                       devices[i], reason);
+                       devices[i].path, reason);
         if (wanted)
             try_device(way, root);
-        else if (!is_there(root, devices[i]) || (num > 0 && strcmp(ways[0].name, devices[i]) == 0))
+        else if (!is_there(root, devices[i].path) ||
+                 (num > 0 && strcmp(ways[0].name, devices[i].path) == 0))
             continue;
         if (way->state == LCT_WAY_OPENS) {
             wanted = false;
@@ -300,7 +310,7 @@ size_t lct_ways_try(struct lct_way ways[LCT_MAX_WAYS], const char *root, const c
     ways[0] = (struct lct_way){.state = LCT_WAY_SHUT};
     if (strncmp(tcti, "device", 6) == 0 && (tcti[6] == ':' || tcti[6] == '\0')) {
         bool named = tcti[6] == ':' && tcti[7] != '\0';
-        (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", named ? tcti + 7 : "/dev/tpmrm0");
+        (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", named ? tcti + 7 : devices[0].path);
         try_device(&ways[0], "");
     } else {
         (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", tcti);
