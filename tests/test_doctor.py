@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import termios
 from pathlib import Path
@@ -341,6 +342,15 @@ def test_a_tcti_module_that_is_missing(user):
 def test_a_socket_that_refuses(user):
     user.configure(tcti=f"swtpm:path={user.path('nowhere')}")
     problem(examine(user, status=9), "nowhere: No such file")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(user.path("nowhere")))
+        problem(examine(user, status=9), "nowhere: Connection refused")
+
+
+def test_a_device_that_is_named_and_not_there(user):
+    root = machine(user, {"sys/class/tpmrm/tpmrm0/dev": "253:65536\n"})
+    user.configure(tcti=f"device:{user.path('nowhere')}")
+    problem(examine(user, "--root", root, status=9), "there is no .*/nowhere$")
 
 
 def test_a_resource_manager_without_a_bus(user):
@@ -395,6 +405,12 @@ def test_openssl_cnf_is_wrong(user, spoil, pattern):
     found = problem(examine(user, status=8, env={"LCT_TCTI": user.tcti,
                                                  "LCT_STORE": str(user.store)}), pattern)
     assert str(user.conf) in found["text"]
+
+
+def test_another_provider_that_fails_is_not_blamed_on_lct(user):
+    user.configure(order=("default", "lct", "nosuch"))
+    user.conf.write_text(user.conf.read_text() + "[nosuch_sect]\nmodule = nosuch\nactivate = 1\n")
+    assert the(examine(user), "openssl", "activates lct")["severity"] == "ok"
 
 
 @pytest.mark.parametrize("properties", ["?provider=default", "?provider=lct", "fips=no"])

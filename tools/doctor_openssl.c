@@ -133,12 +133,9 @@ static bool is_hidden(OSSL_LIB_CTX *libctx)
     return loader == NULL;
 }
 
-static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openssl,
-                         OSSL_LIB_CTX *libctx, const char *module)
+static void judge_version(struct lct_doctor *doctor, OSSL_LIB_CTX *libctx, const char *module)
 {
     const char *version = NULL;
-    const char *properties =
-        get(openssl, get(openssl, openssl->init, "alg_section"), "default_properties");
 
     (void)OSSL_PROVIDER_do_all(libctx, take_version, &version);
     if (version == NULL || strcmp(version, LCT_VERSION) != 0)
@@ -146,6 +143,24 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
                               "the module %s is of version %s and this command of %s; install both "
                               "from one build",
                               module, version != NULL ? version : "unknown", LCT_VERSION);
+}
+
+/* What else in the file fails is not lct's: programs are not told of it either. */
+static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openssl,
+                         OSSL_LIB_CTX *libctx, const char *module)
+{
+    const char *properties =
+        get(openssl, get(openssl, openssl->init, "alg_section"), "default_properties");
+
+    ERR_clear_error();
+    (void)OSSL_LIB_CTX_load_config(libctx, openssl->file);
+    if (OSSL_PROVIDER_available(libctx, "lct") != 1) {
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
+                                 "%s: OpenSSL does not load lct from %s: %.300s", openssl->file,
+                                 module, first_reason());
+        return;
+    }
+    judge_version(doctor, libctx, module);
     if (is_hidden(libctx))
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
                                  "%s: default_properties = %s hides lct from programs; take it "
@@ -153,28 +168,21 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
                                  openssl->file, properties != NULL ? properties : "(unknown)");
     else
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
-                              "%s activates lct %s, the module %s", openssl->file,
-                              version != NULL ? version : "", module);
+                              "%s activates lct, the module %s", openssl->file, module);
 }
 
-/* As any program does it: the whole configuration, into a library context that is thrown away. */
+/* As any program does it: all of the file, into a library context that is thrown away. */
 static void judge_loading(struct lct_doctor *doctor, const struct openssl *openssl)
 {
     char module[PATH_MAX];
     OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
 
     find_module(openssl, module, sizeof module);
-    ERR_clear_error();
     if (access(module, R_OK) != 0)
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
                                  "%s: there is no module %s; write its absolute path as module =",
                                  openssl->file, module);
-    else if (libctx == NULL || OSSL_LIB_CTX_load_config(libctx, openssl->file) != 1 ||
-             OSSL_PROVIDER_available(libctx, "lct") != 1)
-        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
-                                 "%s: OpenSSL does not load lct from %s: %.300s", openssl->file,
-                                 module, first_reason());
-    else
+    else if (libctx != NULL)
         judge_loaded(doctor, openssl, libctx, module);
     OSSL_LIB_CTX_free(libctx);
 }
