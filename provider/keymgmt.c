@@ -325,6 +325,8 @@ struct generation {
     const char *type;
     int selection;
     EVP_PKEY_CTX *ctx;
+    bool is_identity;        /* an id was given */
+    bool is_special;         /* something was asked for that a TPM's template has no place for */
     char id[LCT_MAX_ID + 2]; /* a byte more than fits, so that too long an id is seen */
     char group[64];
     size_t bits;
@@ -391,6 +393,24 @@ static bool get_text(const OSSL_PARAM params[], const char *key, char *text, siz
     return param == NULL || OSSL_PARAM_get_utf8_string(param, &text, size);
 }
 
+static bool take_id(struct generation *gen, const OSSL_PARAM params[])
+{
+    const OSSL_PARAM *param = OSSL_PARAM_locate_const(params, gen_param_id);
+    const char *id = NULL;
+
+    for (const OSSL_PARAM *other = params; other->key != NULL; other++)
+        if (strcmp(other->key, gen_param_id) != 0 &&
+            strcmp(other->key, OSSL_PKEY_PARAM_GROUP_NAME) != 0 &&
+            strcmp(other->key, OSSL_PKEY_PARAM_RSA_BITS) != 0)
+            gen->is_special = true;
+    if (param == NULL)
+        return true;
+    gen->is_identity = OSSL_PARAM_get_utf8_string_ptr(param, &id);
+    if (gen->is_identity)
+        (void)snprintf(gen->id, sizeof gen->id, "%s", id);
+    return gen->is_identity;
+}
+
 static int keymgmt_gen_set_params(void *genctx, const OSSL_PARAM params[])
 {
     struct generation *gen = genctx;
@@ -398,7 +418,7 @@ static int keymgmt_gen_set_params(void *genctx, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL)
         return 1;
     const OSSL_PARAM *bits = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_BITS);
-    if (!get_text(params, gen_param_id, gen->id, sizeof gen->id) ||
+    if (!take_id(gen, params) ||
         !get_text(params, OSSL_PKEY_PARAM_GROUP_NAME, gen->group, sizeof gen->group) ||
         (bits != NULL && !OSSL_PARAM_get_size_t(bits, &gen->bits)))
         return 0;
@@ -469,9 +489,10 @@ static struct lct_keydata *gen_identity(const struct generation *gen)
 
     if (!lct_provider_is_configured(provider))
         return NULL;
-    if (request.algorithm == NULL)
+    if (request.algorithm == NULL || gen->is_special)
         code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
-                        "lct:%s: identities have P-256 or P-384, or RSA keys of 2048 or 3072 bits",
+                        "lct:%s: identities have P-256 or P-384, or RSA keys of 2048 or 3072 bits "
+                        "with the exponent 65537, and nothing else to choose",
                         gen->id);
     else
         code = lct_identity_create(&provider->store, provider->tpm, provider->crypto, &request,
@@ -520,7 +541,7 @@ static void *keymgmt_gen(void *genctx, OSSL_CALLBACK *cb, void *cbarg)
 
     gen->progress = cb;
     gen->progress_arg = cbarg;
-    if (gen->id[0] != '\0' && (gen->selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
+    if (gen->is_identity && (gen->selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
         return gen_identity(gen);
     return gen_software(gen);
 }

@@ -290,6 +290,17 @@ static int signature_sign_init(void *ctx, void *provkey, const OSSL_PARAM params
                                   : begin_forward(operation, params, EVP_PKEY_sign_init_ex);
 }
 
+/* The TPM encodes what it signs anew: that must be what was handed in. */
+static bool is_canonical(const X509_SIG *info, const uint8_t *der, size_t der_len)
+{
+    unsigned char *again = NULL;
+    int len = i2d_X509_SIG(info, &again);
+    bool same = len >= 0 && (size_t)len == der_len && memcmp(again, der, der_len) == 0;
+
+    OPENSSL_free(again);
+    return same;
+}
+
 /* RFC 8017, 9.2: for PKCS#1 v1.5 without a digest OpenSSL's callers hand in a DigestInfo; the TPM
  * wants its parts. */
 static bool open_digest_info(const struct operation *operation, struct lct_scheme *scheme,
@@ -302,6 +313,7 @@ static bool open_digest_info(const struct operation *operation, struct lct_schem
     const X509_ALGOR *algorithm = NULL;
     const ASN1_OBJECT *object = NULL;
     const ASN1_OCTET_STRING *value = NULL;
+    int parameter = V_ASN1_UNDEF;
     struct lct_err err;
     size_t size = 0;
     bool good = false;
@@ -309,9 +321,10 @@ static bool open_digest_info(const struct operation *operation, struct lct_schem
     (void)ERR_pop_to_mark();
     if (info != NULL && at == tbs + tbs_len) {
         X509_SIG_get0(info, &algorithm, &value);
-        X509_ALGOR_get0(&object, NULL, NULL, algorithm);
+        X509_ALGOR_get0(&object, &parameter, NULL, algorithm);
         const struct lct_hash *hash = find_hash(operation, OBJ_nid2sn(OBJ_obj2nid(object)), &size);
-        good = hash != NULL && (size_t)ASN1_STRING_length(value) == hash->size &&
+        good = hash != NULL && parameter == V_ASN1_NULL && is_canonical(info, tbs, tbs_len) &&
+               (size_t)ASN1_STRING_length(value) == hash->size &&
                lct_key_scheme(scheme, operation->key, hash, false, &err) == LCT_OK;
     }
     if (good) {
@@ -501,8 +514,12 @@ static int signature_digest_sign_final(void *ctx, unsigned char *sig, size_t *si
     }
     if (sig == NULL)
         return give_size(operation, siglen);
-    return EVP_DigestFinal_ex(operation->hash, digest, &digest_len) == 1 &&
-           sign_by_tpm(operation, sig, siglen, sigsize, digest, digest_len);
+    EVP_MD_CTX *copy =
+        EVP_MD_CTX_new(); /* a caller may go on with the context, as with software keys */
+    bool good = copy != NULL && EVP_MD_CTX_copy_ex(copy, operation->hash) == 1 &&
+                EVP_DigestFinal_ex(copy, digest, &digest_len) == 1;
+    EVP_MD_CTX_free(copy);
+    return good && sign_by_tpm(operation, sig, siglen, sigsize, digest, digest_len);
 }
 
 static int signature_digest_sign(void *ctx, unsigned char *sig, size_t *siglen, size_t sigsize,

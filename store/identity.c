@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static void now(char text[21])
 {
@@ -120,6 +121,20 @@ static struct lct_record *new_record(const struct lct_identity_request *request,
     return record;
 }
 
+/* Who may give files to others: chown(2). */
+static enum lct_code check_owner(const struct lct_owner *owner, struct lct_err *err)
+{
+    bool own_user = owner->user == (uid_t)-1 || owner->user == geteuid();
+    bool own_group =
+        owner->group == (gid_t)-1 || owner->group == getegid() || group_member(owner->group);
+
+    if (geteuid() == 0 || (own_user && own_group))
+        return LCT_OK;
+    return LCT_FAIL(
+        err, LCT_ERR_STORE,
+        "only root makes identities for another user, or for a group that it is not in");
+}
+
 /* Everything that can be known to fail before the TPM is asked to make a key. */
 static enum lct_code check_request(const struct lct_store *store,
                                    const struct lct_identity_request *request, struct lct_err *err)
@@ -127,6 +142,8 @@ static enum lct_code check_request(const struct lct_store *store,
     struct lct_record *existing = NULL;
     enum lct_code code = lct_id_check_new(request->id, err);
 
+    if (code == LCT_OK)
+        code = check_owner(&request->owner, err);
     if (code != LCT_OK)
         return code;
     code = lct_store_get_record(store, request->id, &existing, NULL, err);
@@ -141,12 +158,24 @@ static enum lct_code check_request(const struct lct_store *store,
                     request->id, request->id);
 }
 
+/* A curve is signed with the hash of its size: without that hash its keys could be made and not
+ * used. */
+static enum lct_code check_tpm(const struct lct_tpm_info *info,
+                               const struct lct_identity_request *request, struct lct_err *err)
+{
+    for (size_t i = 0; i < info->num_hashes; i++)
+        if (info->hashes[i]->id == request->algorithm->hash)
+            return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "lct:%s: this TPM lacks the hash that %s needs",
+                    request->id, request->algorithm->name);
+}
+
 enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
                                   struct lct_crypto *crypto,
                                   const struct lct_identity_request *request, struct lct_key **key,
                                   bool *made_srk, struct lct_err *err)
 {
-    struct lct_tpm_created created;
+    struct lct_tpm_created created = {0};
     struct lct_tpm_info info;
     struct lct_record *record = NULL;
     uint8_t *pem = NULL;
@@ -160,7 +189,11 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
     (void)snprintf(label, sizeof label, "lct:%s", request->id);
     code = lct_tpm_describe(tpm, &info, label, err);
     if (code == LCT_OK)
+        code = check_tpm(&info, request, err);
+    if (code == LCT_OK)
         code = lct_tpm_create(tpm, &created, label, request->algorithm, request->provision, err);
+    if (made_srk != NULL)
+        *made_srk = created.made_srk;
     if (code != LCT_OK)
         return code;
     record = new_record(request, &created, &info);
@@ -174,8 +207,6 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
         lct_key_free(*key);
         *key = NULL;
     }
-    if (made_srk != NULL)
-        *made_srk = created.made_srk;
     OPENSSL_free(pem);
     free(record);
     return code;

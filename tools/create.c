@@ -51,19 +51,22 @@ static enum lct_code find_owner(struct lct_owner *owner, const char *text, struc
     return LCT_OK;
 }
 
-static enum lct_code say_created(const struct lct_key *key, bool made_srk, struct lct_err *err)
+static enum lct_code say_created(const struct lct_key *key, bool provision, struct lct_err *err)
 {
     const struct lct_generation *generation = &key->generation;
 
-    if (made_srk)
-        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
-                      lct_srk_handle);
+    if (provision && generation->parent != lct_srk_handle)
+        (void)fprintf(
+            stderr,
+            "lct: the TPM keeps no storage root key at 0x%08x: its NV memory may be full; "
+            "it is made anew each time the key is loaded\n",
+            lct_srk_handle);
     return lct_tool_print(err, "created %s (%s, unsealed, in the TPM: %s%s)\n", key->label,
                           generation->algorithm->name, generation->tpm,
                           generation->software_tpm ? ", a software TPM" : "");
 }
 
-/* --if-absent: what is there already must be what was asked for. */
+/* --if-absent: what is there already must have the algorithm that was asked for. */
 static enum lct_code accept_existing(struct lct_tool *tool, const struct request *request,
                                      struct lct_err *err)
 {
@@ -97,10 +100,13 @@ static enum lct_code create(struct lct_tool *tool, const struct request *request
         return code;
     code =
         lct_identity_create(&tool->store, tool->tpm, tool->crypto, &identity, &key, &made_srk, err);
+    if (made_srk)
+        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
+                      lct_srk_handle);
     if (code == LCT_ERR_EXISTS && request->if_absent)
         return accept_existing(tool, request, err);
     if (code == LCT_OK)
-        code = say_created(key, made_srk, err);
+        code = say_created(key, identity.provision, err);
     lct_key_free(key);
     return code;
 }

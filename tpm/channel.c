@@ -88,22 +88,6 @@ static bool try_once(struct lct_channel *channel)
     return false;
 }
 
-/* The same, over a new connection if this one breaks: the TPM or its resource manager was
- * restarted, say. */
-static bool exchange(struct lct_channel *channel)
-{
-    if (channel->wire == NULL)
-        return false;
-    if (try_once(channel))
-        return true;
-    channel->wire->close(channel->wire);
-    channel->wire = NULL;
-    if (lct_wire_open(&channel->wire, channel->way_in, &channel->failure) != LCT_OK)
-        return false;
-    channel->reopened = true;
-    return try_once(channel);
-}
-
 /* The response, whole and well-formed, into the channel; asked for again while the TPM says
  * "later". */
 static TSS2_RC fetch(struct lct_channel *channel)
@@ -111,7 +95,7 @@ static TSS2_RC fetch(struct lct_channel *channel)
     long pause = FIRST_WAIT;
 
     for (int sent = 0;; sent++, pause *= 2) {
-        if (!exchange(channel)) {
+        if (!try_once(channel)) {
             channel->response_len = 0;
             return TSS2_TCTI_RC_IO_ERROR;
         }
@@ -174,7 +158,6 @@ enum lct_code lct_channel_open(struct lct_channel **channel, const char *tcti, s
         .receive = channel_receive,
     };
     (*channel)->wire = wire;
-    (*channel)->way_in = tcti;
     return LCT_OK;
 }
 
@@ -182,8 +165,7 @@ void lct_channel_free(struct lct_channel *channel)
 {
     if (channel == NULL)
         return;
-    if (channel->wire != NULL)
-        channel->wire->close(channel->wire);
+    channel->wire->close(channel->wire);
     free(channel);
 }
 
@@ -192,5 +174,5 @@ struct lct_wire *lct_channel_abandon(struct lct_channel *channel)
     struct lct_wire *wire = channel->wire;
 
     free(channel);
-    return wire == NULL || wire->abandon(wire) ? NULL : wire;
+    return wire->abandon(wire) ? NULL : wire;
 }

@@ -14,15 +14,12 @@ enum { LCT_MAX_MESSAGE = 4096 }; /* bytes of a command or response: TPM2_MAX_COM
 /*
  * Between SAPI and the wire: the TCTI context that SAPI sees. Every command and response of ours
  * passes here, so what SAPI does not do is done here: a response is whole, well-formed and no
- * shorter than its command's (SAPI would go on parsing what an earlier one left in its buffer); a
- * TPM that says "later", or whose slots other programs have filled, is asked again for a while; and
- * a connection that broke is opened anew, once for each command.
+ * shorter than its command's (SAPI would go on parsing what an earlier one left in its buffer); and
+ * a TPM that says "later", or whose slots other programs have filled, is asked again for a while.
  */
 struct lct_channel {
     TSS2_TCTI_CONTEXT_COMMON_V1 tcti; /* first: SAPI's view */
-    struct lct_wire *wire;            /* owned; NULL: broken, and not to be had anew */
-    const char *way_in;               /* the tcti to open it anew; borrowed */
-    bool reopened;                    /* since its owner last looked: what was loaded may be gone */
+    struct lct_wire *wire;            /* owned */
     struct lct_err failure;           /* what the wire said when it last failed */
     size_t command_len;
     uint8_t command[LCT_MAX_MESSAGE];
@@ -30,7 +27,7 @@ struct lct_channel {
     uint8_t response[LCT_MAX_MESSAGE];
 };
 
-/* Opens the way in that `tcti` names, which must outlive the channel. Errors as lct_wire_open. */
+/* Opens the way in that `tcti` names. Errors as lct_wire_open. */
 enum lct_code lct_channel_open(struct lct_channel **channel, const char *tcti, struct lct_err *err);
 void lct_channel_free(struct lct_channel *channel);
 

@@ -75,10 +75,15 @@ enum lct_code lct_tpm_open(struct lct_tpm **tpm, const char *tcti, struct lct_er
     return *tpm != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
-/* The resident key may still be in the TPM, or another program's in its place: that is seen when it
- * is used or flushed. */
+/*
+ * On a TPM without a resource manager the resident key may still be there, or another program's in
+ * its place: that is asked before the handle is used or flushed. With one, a handle of the old
+ * connection must not even be named.
+ */
 static void disconnect(struct lct_tpm *tpm)
 {
+    if (tpm->channel != NULL && tpm->channel->wire->private_handles)
+        tpm->resident.len = 0;
     if (tpm->sys != NULL)
         Tss2_Sys_Finalize(tpm->sys);
     free(tpm->sys);
@@ -213,20 +218,17 @@ static bool is_resident(struct lct_tpm *tpm)
     TPM2B_PUBLIC public_area = {0};
     TPM2B_NAME name = {0}, qualified = {0};
     TSS2L_SYS_AUTH_RESPONSE auths = {0};
+    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &name,
+                                     &qualified, &auths);
 
-    return Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &name,
-                               &qualified, &auths) == TSS2_RC_SUCCESS &&
+    return lct_tpm_result(tpm, "flush", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
            name.size == tpm->resident.len && memcmp(name.name, tpm->resident.data, name.size) == 0;
 }
 
 void lct_tpm_flush_resident(struct lct_tpm *tpm)
 {
-    if (tpm->channel != NULL && tpm->channel->reopened)
-        tpm->suspect = true;
     if (tpm->resident.len != 0 && (!tpm->suspect || is_resident(tpm)))
         lct_tpm_flush(tpm, tpm->resident_handle);
     tpm->resident.len = 0;
     tpm->suspect = false;
-    if (tpm->channel != NULL)
-        tpm->channel->reopened = false;
 }

@@ -96,7 +96,9 @@ static const char *open_advice(int error)
 
 enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct lct_err *err)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
 
     if (fd < 0)
@@ -107,11 +109,17 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
         close(fd);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
+    if (!S_ISCHR(st.st_mode) && st.st_size > 0) { /* a command would be written over it */
+        free(device);
+        close(fd);
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s is a file, not the device of a TPM", path);
+    }
     *device = (struct device){
         .wire = {.send = device_send,
                  .receive = device_receive,
                  .close = device_close,
-                 .abandon = device_abandon},
+                 .abandon = device_abandon,
+                 .private_handles = strncmp(name, "tpmrm", 5) == 0},
         .fd = fd,
         .dev = st.st_dev,
         .ino = st.st_ino,

@@ -76,7 +76,6 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     tpm->resident = *key->name;
     tpm->resident_handle = handle;
     tpm->suspect = false;
-    tpm->channel->reopened = false;
     return LCT_OK;
 }
 
@@ -88,7 +87,7 @@ static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key
     struct lct_parent parent;
 
     *loaded = false;
-    if (lct_name_equal(&tpm->resident, key->name))
+    if (lct_name_equal(&tpm->resident, key->name) && !tpm->suspect)
         return LCT_OK;
     lct_tpm_flush_resident(tpm);
     enum lct_code code =
@@ -157,23 +156,17 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signat
     return code;
 }
 
-enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
-                           const struct lct_tpm_key *key, const struct lct_scheme *scheme,
-                           const uint8_t *digest, size_t digest_len, struct lct_err *err)
+/*
+ * Without a resource manager anyone can flush our key, or put another behind its handle. It is
+ * loaded once more then.
+ */
+static enum lct_code sign_taken(struct lct_tpm *tpm, struct lct_signature *signature,
+                                const struct lct_tpm_key *key, const struct lct_scheme *scheme,
+                                const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
     enum lct_code code = LCT_ERR_INTERNAL;
     bool gone = true, loaded = false;
 
-    if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
-                        key->label, scheme->hash->name, scheme->hash->size, digest_len);
-    code = lct_tpm_take(tpm, key->label, err);
-    if (code != LCT_OK)
-        return code;
-    /*
-     * Without a resource manager anyone can flush our key, or put another behind its handle. It is
-     * loaded once more then.
-     */
     for (int attempt = 0; attempt < 2 && gone; attempt++) {
         gone = false;
         code = make_resident(tpm, key, &loaded, err);
@@ -184,7 +177,29 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
             lct_tpm_flush_resident(tpm);
         }
     }
-    lct_tpm_give(tpm);
+    return code;
+}
+
+enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
+                           const struct lct_tpm_key *key, const struct lct_scheme *scheme,
+                           const uint8_t *digest, size_t digest_len, struct lct_err *err)
+{
+    enum lct_code code = LCT_ERR_INTERNAL;
+    bool broke = true;
+
+    if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
+                        key->label, scheme->hash->name, scheme->hash->size, digest_len);
+    /* A connection that broke, since the TPM or its resource manager was restarted, is opened anew,
+     * once. */
+    for (int attempt = 0; attempt < 2 && broke; attempt++) {
+        code = lct_tpm_take(tpm, key->label, err);
+        if (code != LCT_OK)
+            return code;
+        code = sign_taken(tpm, signature, key, scheme, digest, digest_len, err);
+        broke = tpm->broken;
+        lct_tpm_give(tpm);
+    }
     return code;
 }
 

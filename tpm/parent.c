@@ -112,12 +112,20 @@ static void persist(struct lct_tpm *tpm, struct lct_parent *parent)
 {
     TSS2L_SYS_AUTH_RESPONSE auths = {0};
 
-    if (Tss2_Sys_EvictControl(tpm->sys, TPM2_RH_OWNER, parent->handle, &lct_tpm_no_auth,
-                              lct_srk_handle, &auths) != TSS2_RC_SUCCESS)
+    TPM2B_PUBLIC public_area;
+    struct lct_name name;
+    bool absent;
+    TSS2_RC rc = Tss2_Sys_EvictControl(tpm->sys, TPM2_RH_OWNER, parent->handle, &lct_tpm_no_auth,
+                                       lct_srk_handle, &auths);
+
+    parent->made = lct_tpm_result(tpm, "persist", TPM2_CC_EvictControl, rc, NULL) == LCT_OK;
+    /* Another program may have made the same one since we looked. */
+    if (!parent->made && (read_public(tpm, "persist", lct_srk_handle, &public_area, &name, &absent,
+                                      NULL) != LCT_OK ||
+                          absent || !lct_name_equal(&name, &parent->name)))
         return;
     lct_parent_leave(tpm, parent);
     parent->where = parent->handle = lct_srk_handle;
-    parent->made = true;
 }
 
 enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *parent,

@@ -46,12 +46,6 @@ static const struct {
     {TPM2_RC_COMMAND_CODE, LCT_ERR_TPM, "this TPM does not have the command"},
 };
 
-/* TPM 2.0 Part 2, 6.6.3: in format one, bits 6 and 8 to 11 say what the code is about. */
-TPM2_RC lct_result_base(TSS2_RC rc)
-{
-    return (rc & TPM2_RC_FMT1) != 0 ? rc & (TPM2_RC_FMT1 | 0x3f) : rc;
-}
-
 /* The resource managers return TPM codes under a layer of their own: tpm2-tss, tss2_common.h. */
 static TSS2_RC without_manager(TSS2_RC rc)
 {
@@ -60,6 +54,14 @@ static TSS2_RC without_manager(TSS2_RC rc)
     return layer == TSS2_RESMGR_TPM_RC_LAYER || layer == TSS2_RESMGR_RC_LAYER
                ? rc & ~(TSS2_RC)TSS2_RC_LAYER_MASK
                : rc;
+}
+
+/* TPM 2.0 Part 2, 6.6.3: in format one, bits 6 and 8 to 11 say what the code is about. */
+TPM2_RC lct_result_base(TSS2_RC rc)
+{
+    TSS2_RC plain = without_manager(rc);
+
+    return (plain & TPM2_RC_FMT1) != 0 ? plain & (TPM2_RC_FMT1 | 0x3f) : plain;
 }
 
 bool lct_result_is_local(TSS2_RC rc)
@@ -71,7 +73,7 @@ bool lct_result_is_lost_handle(TSS2_RC rc)
 {
     TSS2_RC plain = without_manager(rc);
 
-    switch (lct_result_base(plain)) {
+    switch (lct_result_base(rc)) {
     case TPM2_RC_REFERENCE_H0:
     case TPM2_RC_HANDLE:
         return true;
@@ -95,7 +97,7 @@ enum lct_code lct_result(struct lct_err *err, const char *label, TPM2_CC command
 {
     const struct lct_command *row = lct_command_by_code(command);
     const char *name = row != NULL ? row->name : "TPM";
-    TPM2_RC base = lct_result_base(without_manager(rc));
+    TPM2_RC base = lct_result_base(rc);
 
     if (rc == TSS2_RC_SUCCESS)
         return LCT_OK;

@@ -15,6 +15,7 @@
  */
 struct lct_wire {
     struct lct_wire *next; /* for its owner */
+    bool private_handles;  /* what is loaded by this way in is gone when it closes */
     bool software;         /* the way in leads to a simulator or emulator */
     /* Sends one whole command. LCT_ERR_NO_TPM. */
     enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
