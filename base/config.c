@@ -28,7 +28,11 @@ static enum lct_code set_store(struct lct_config *config, const char *value, str
 {
     if (*value != '/')
         return LCT_FAIL(err, LCT_ERR_CONFIG, "store is \"%s\"; it takes an absolute path", value);
-    return replace(&config->store, value, err);
+    enum lct_code code = replace(&config->store, value, err);
+    if (code == LCT_OK) /* "/store/" is "/store" */
+        for (size_t len = strlen(config->store); len > 1 && config->store[len - 1] == '/'; len--)
+            config->store[len - 1] = '\0';
+    return code;
 }
 
 static enum lct_code set_provision(struct lct_config *config, const char *value,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/context.h"
 
+#include <openssl/evp.h>
 #include <openssl/params.h>
 #include <stdlib.h>
 
@@ -96,4 +97,15 @@ OSSL_LIB_CTX *lct_provider_libctx(const struct lct_provider *provider)
     if (libctx == NULL)
         lct_raise(provider, &err);
     return libctx;
+}
+
+EVP_PKEY_CTX *lct_provider_pkey_ctx(const struct lct_provider *provider, EVP_PKEY *pkey,
+                                    const char *type)
+{
+    OSSL_LIB_CTX *libctx = lct_provider_libctx(provider);
+
+    if (libctx == NULL)
+        return NULL;
+    return pkey != NULL ? EVP_PKEY_CTX_new_from_pkey(libctx, pkey, NULL)
+                        : EVP_PKEY_CTX_new_from_name(libctx, type, NULL);
 }

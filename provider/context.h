@@ -43,7 +43,15 @@ void lct_raise(const struct lct_provider *provider, const struct lct_err *err);
 /* The reasons, for libcrypto: the codes of base/error.h. */
 const OSSL_ITEM *lct_reasons(void);
 
-/* The private library context; raises where there is none. */
+/*
+ * The private library context; raises where there is none. NULL must not go on to libcrypto: to it
+ * that is the application's context, which would come back into us.
+ */
 OSSL_LIB_CTX *lct_provider_libctx(const struct lct_provider *provider);
+
+/* An operation context there, for `pkey` or with NULL for a key of `type`; NULL if there is none.
+ */
+EVP_PKEY_CTX *lct_provider_pkey_ctx(const struct lct_provider *provider, EVP_PKEY *pkey,
+                                    const char *type);
 
 #endif

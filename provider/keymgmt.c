@@ -68,8 +68,7 @@ static void *keymgmt_load(const void *reference, size_t reference_sz)
 /* A part of a software key: what is exported of it, imported anew. */
 static EVP_PKEY *copy_part(const struct lct_keydata *from, int selection)
 {
-    EVP_PKEY_CTX *ctx =
-        EVP_PKEY_CTX_new_from_name(lct_provider_libctx(from->provider), from->type, NULL);
+    EVP_PKEY_CTX *ctx = lct_provider_pkey_ctx(from->provider, NULL, from->type);
     OSSL_PARAM *params = NULL;
     EVP_PKEY *pkey = NULL;
 
@@ -128,7 +127,7 @@ static int keymgmt_validate(const void *keydata, int selection, int checktype)
 
     if (key->pkey == NULL)
         return 0;
-    ctx = EVP_PKEY_CTX_new_from_pkey(lct_provider_libctx(key->provider), key->pkey, NULL);
+    ctx = lct_provider_pkey_ctx(key->provider, key->pkey, NULL);
     if (ctx == NULL)
         return 0;
     bool quick = checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK;
@@ -235,8 +234,7 @@ static int keymgmt_import(void *keydata, int selection, const OSSL_PARAM params[
 
     if (key->key != NULL)
         return 0;
-    EVP_PKEY_CTX *ctx =
-        EVP_PKEY_CTX_new_from_name(lct_provider_libctx(key->provider), key->type, NULL);
+    EVP_PKEY_CTX *ctx = lct_provider_pkey_ctx(key->provider, NULL, key->type);
     bool good = ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1 &&
                 EVP_PKEY_fromdata(ctx, &pkey, selection, lct_unconst(params)) == 1;
     EVP_PKEY_CTX_free(ctx);
@@ -354,7 +352,7 @@ static void *gen_init(void *provctx, const char *type, int selection, const OSSL
     gen->type = type;
     gen->selection = selection;
     gen->bits = 2048;
-    gen->ctx = EVP_PKEY_CTX_new_from_name(lct_provider_libctx(provider), type, NULL);
+    gen->ctx = lct_provider_pkey_ctx(provider, NULL, type);
     if (!gen_start(gen) || !keymgmt_gen_set_params(gen, params)) {
         keymgmt_gen_cleanup(gen);
         return NULL;
@@ -380,7 +378,7 @@ static int keymgmt_gen_set_template(void *genctx, void *template)
     if (from->pkey == NULL)
         return 0;
     EVP_PKEY_CTX_free(gen->ctx);
-    gen->ctx = EVP_PKEY_CTX_new_from_pkey(lct_provider_libctx(gen->provider), from->pkey, NULL);
+    gen->ctx = lct_provider_pkey_ctx(gen->provider, from->pkey, NULL);
     (void)EVP_PKEY_get_utf8_string_param(from->pkey, OSSL_PKEY_PARAM_GROUP_NAME, gen->group,
                                          sizeof gen->group, NULL);
     return gen_start(gen);

@@ -153,7 +153,8 @@ static void digest_name(const struct operation *operation, char name[64])
 static const struct lct_hash *find_hash(const struct operation *operation, const char *name,
                                         size_t *size)
 {
-    EVP_MD *md = EVP_MD_fetch(lct_provider_libctx(operation->provider), name, NULL);
+    OSSL_LIB_CTX *libctx = lct_provider_libctx(operation->provider);
+    EVP_MD *md = libctx != NULL ? EVP_MD_fetch(libctx, name, NULL) : NULL;
     size_t num_hashes;
     const struct lct_hash *hashes = lct_hashes(&num_hashes), *found = NULL;
 
@@ -265,8 +266,7 @@ static enum lct_code find_scheme(const struct operation *operation, struct lct_s
 static bool begin_by_tpm(struct operation *operation, const OSSL_PARAM params[])
 {
     operation->by_tpm = true;
-    operation->parameters =
-        EVP_PKEY_CTX_new_from_pkey(lct_provider_libctx(operation->provider), operation->pkey, NULL);
+    operation->parameters = lct_provider_pkey_ctx(operation->provider, operation->pkey, NULL);
     return operation->parameters != NULL &&
            EVP_PKEY_verify_init_ex(operation->parameters, params) == 1;
 }
@@ -275,8 +275,7 @@ static bool begin_by_tpm(struct operation *operation, const OSSL_PARAM params[])
 static bool begin_forward(struct operation *operation, const OSSL_PARAM params[],
                           int (*init)(EVP_PKEY_CTX *ctx, const OSSL_PARAM params[]))
 {
-    operation->parameters =
-        EVP_PKEY_CTX_new_from_pkey(lct_provider_libctx(operation->provider), operation->pkey, NULL);
+    operation->parameters = lct_provider_pkey_ctx(operation->provider, operation->pkey, NULL);
     return operation->parameters != NULL && init(operation->parameters, params) == 1;
 }
 
@@ -451,7 +450,7 @@ static int signature_verify_recover(void *ctx, unsigned char *rout, size_t *rout
 static bool begin_hash(struct operation *operation, const char *mdname)
 {
     OSSL_LIB_CTX *libctx = lct_provider_libctx(operation->provider);
-    EVP_MD *md = EVP_MD_fetch(libctx, mdname, NULL);
+    EVP_MD *md = libctx != NULL ? EVP_MD_fetch(libctx, mdname, NULL) : NULL;
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, lct_unconst(mdname), 0),
         OSSL_PARAM_END,
@@ -486,11 +485,11 @@ static int signature_digest_sign_init(void *ctx, const char *mdname, void *provk
                begin_hash(operation, mdname != NULL && *mdname != '\0' ? mdname : "SHA256") &&
                (params == NULL || EVP_PKEY_CTX_set_params(operation->parameters, params) == 1) &&
                check_by_tpm(operation);
+    OSSL_LIB_CTX *libctx = lct_provider_libctx(operation->provider);
     operation->hash = EVP_MD_CTX_new();
-    return operation->hash != NULL &&
-           EVP_DigestSignInit_ex(operation->hash, &operation->parameters, mdname,
-                                 lct_provider_libctx(operation->provider), NULL, operation->pkey,
-                                 params) == 1;
+    return libctx != NULL && operation->hash != NULL &&
+           EVP_DigestSignInit_ex(operation->hash, &operation->parameters, mdname, libctx, NULL,
+                                 operation->pkey, params) == 1;
 }
 
 static int signature_digest_sign_update(void *ctx, const unsigned char *data, size_t datalen)
@@ -544,11 +543,11 @@ static int signature_digest_verify_init(void *ctx, const char *mdname, void *pro
 
     if (!begin(operation, provkey))
         return 0;
+    OSSL_LIB_CTX *libctx = lct_provider_libctx(operation->provider);
     operation->hash = EVP_MD_CTX_new();
-    return operation->hash != NULL &&
-           EVP_DigestVerifyInit_ex(operation->hash, &operation->parameters, mdname,
-                                   lct_provider_libctx(operation->provider), NULL, operation->pkey,
-                                   params) == 1;
+    return libctx != NULL && operation->hash != NULL &&
+           EVP_DigestVerifyInit_ex(operation->hash, &operation->parameters, mdname, libctx, NULL,
+                                   operation->pkey, params) == 1;
 }
 
 static int signature_digest_verify_update(void *ctx, const unsigned char *data, size_t datalen)

@@ -22,11 +22,25 @@ static OSSL_FUNC_store_close_fn store_close;
 struct loader {
     struct lct_provider *provider;
     struct lct_uri uri;
-    int expect; /* OSSL_STORE_INFO_*, 0: anything */
-    bool done;  /* the key has been given */
+    struct lct_key *key; /* NULL: given, or the container */
+    int expect;          /* OSSL_STORE_INFO_*, 0: anything */
     char **ids;
     size_t num_ids, next;
 };
+
+/* Read when it is opened, as a file is: a program that only counts what it loads would miss the
+ * error. */
+static bool open_key(struct loader *loader)
+{
+    struct lct_provider *provider = loader->provider;
+    struct lct_err err;
+
+    if (lct_store_get_key(&provider->store, provider->crypto, loader->uri.id,
+                          loader->uri.generation, &loader->key, &err) == LCT_OK)
+        return true;
+    lct_raise(provider, &err);
+    return false;
+}
 
 static bool open_container(struct loader *loader)
 {
@@ -57,7 +71,7 @@ static void *store_open(void *provctx, const char *uri)
         return NULL;
     loader->provider = provider;
     loader->uri = parsed;
-    if (parsed.id[0] == '\0' && !open_container(loader)) {
+    if (!(parsed.id[0] == '\0' ? open_container(loader) : open_key(loader))) {
         free(loader);
         return NULL;
     }
@@ -129,20 +143,14 @@ static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *o
 
 static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg)
 {
-    struct lct_provider *provider = loader->provider;
-    struct lct_key *key = NULL;
-    struct lct_err err;
+    struct lct_key *key = loader->key;
 
-    loader->done = true;
-    if (loader->expect != 0 && loader->expect != OSSL_STORE_INFO_PKEY &&
-        loader->expect != OSSL_STORE_INFO_PUBKEY)
-        return 0; /* an identity holds nothing else yet */
-    if (lct_store_get_key(&provider->store, provider->crypto, loader->uri.id,
-                          loader->uri.generation, &key, &err) != LCT_OK) {
-        lct_raise(provider, &err);
-        return 0;
-    }
-    return give_key(loader, key, object_cb, object_cbarg);
+    loader->key = NULL;
+    if (loader->expect == 0 || loader->expect == OSSL_STORE_INFO_PKEY ||
+        loader->expect == OSSL_STORE_INFO_PUBKEY)
+        return give_key(loader, key, object_cb, object_cbarg);
+    lct_key_free(key);
+    return 0; /* an identity holds nothing else yet */
 }
 
 static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_cbarg,
@@ -161,7 +169,7 @@ static int store_eof(void *loaderctx)
 {
     const struct loader *loader = loaderctx;
 
-    return loader->uri.id[0] == '\0' ? loader->next == loader->num_ids : loader->done;
+    return loader->uri.id[0] == '\0' ? loader->next == loader->num_ids : loader->key == NULL;
 }
 
 static int store_close(void *loaderctx)
@@ -169,6 +177,7 @@ static int store_close(void *loaderctx)
     struct loader *loader = loaderctx;
 
     lct_store_free_ids(loader->ids, loader->num_ids);
+    lct_key_free(loader->key);
     free(loader);
     return 1;
 }

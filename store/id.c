@@ -32,6 +32,8 @@ enum lct_code lct_id_check_new(const char *id, struct lct_err *err)
     static const char reserved[] = "web4:mb32:";
     enum lct_code code = lct_id_check(id, err);
 
+    if (code == LCT_OK && lct_uri_is_ours(id))
+        return LCT_FAIL(err, LCT_ERR_BAD_ID, "%s is a URI; its id is what follows the scheme", id);
     if (code == LCT_OK && strncmp(id, reserved, sizeof reserved - 1) == 0)
         return LCT_FAIL(err, LCT_ERR_BAD_ID,
                         "ids that start with %s are derived from keys and cannot be chosen: %s",

@@ -11,6 +11,9 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct
 {
     if (keyfile->type != LCT_KEYFILE_LOADABLE || keyfile->has_secret)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds no key that TPM2_Load takes");
+    if (keyfile->rsa_parent)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "the key's parent is an RSA key that this lct does not make");
     if (keyfile->has_policy || !keyfile->empty_auth)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "the key needs a policy or a password, which this lct does not do");
@@ -131,8 +134,12 @@ enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *ke
     const struct lct_algorithm *algorithm = key->generation.algorithm;
 
     if (algorithm->type == TPM2_ALG_ECC) {
-        *scheme = (struct lct_scheme){TPM2_ALG_ECDSA, lct_hash_by_id(algorithm->hash), 0};
-        return LCT_OK;
+        hash = lct_hash_by_id(algorithm->hash);
+        *scheme = (struct lct_scheme){TPM2_ALG_ECDSA, hash, 0};
+        return has_hash(&key->generation, hash)
+                   ? LCT_OK
+                   : LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM lacks the hash %s", key->label,
+                              hash->name);
     }
     if (hash == NULL || !has_hash(&key->generation, hash))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,

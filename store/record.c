@@ -60,6 +60,9 @@ static bool read_text(char *text, size_t size, const char *value)
 {
     size_t len = strlen(value);
 
+    for (size_t i = 0; i < len; i++) /* it is shown on terminals */
+        if ((unsigned char)value[i] < ' ' || (unsigned char)value[i] > '~')
+            return false;
     if (len >= size)
         return false;
     memcpy(text, value, len + 1);
@@ -69,10 +72,15 @@ static bool read_text(char *text, size_t size, const char *value)
 /* "2026-11-23T20:00:00Z", and nothing else. */
 static bool read_time(char text[21], const char *value)
 {
+    static const char form[] = "dddd-dd-ddTdd:dd:ddZ";
     struct tm tm = {0};
-    const char *end = strptime(value, "%Y-%m-%dT%H:%M:%SZ", &tm);
 
-    return strlen(value) == 20 && end == value + 20 && read_text(text, 21, value);
+    if (strlen(value) != sizeof form - 1)
+        return false;
+    for (size_t i = 0; form[i] != '\0'; i++)
+        if (form[i] == 'd' ? value[i] < '0' || value[i] > '9' : value[i] != form[i])
+            return false;
+    return strptime(value, "%Y-%m-%dT%H:%M:%SZ", &tm) != NULL && read_text(text, 21, value);
 }
 
 static bool read_hashes(struct lct_generation *generation, const json_t *array)
@@ -176,34 +184,46 @@ static json_t *name_json(const struct lct_name *name)
     return json_string(text);
 }
 
-static json_t *generation_json(const struct lct_generation *generation)
+static json_t *hashes_json(const struct lct_generation *generation)
 {
     json_t *hashes = json_array();
 
     for (size_t i = 0; i < generation->num_hashes; i++)
-        (void)json_array_append_new(hashes, json_string(generation->hashes[i]->name));
+        if (json_array_append_new(hashes, json_string(generation->hashes[i]->name)) != 0) {
+            json_decref(hashes);
+            return NULL;
+        }
+    return hashes;
+}
+
+/* NULL if out of memory: json_pack fails if one of its parts is NULL. */
+static json_t *generation_json(const struct lct_generation *generation)
+{
     return json_pack("{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:n, s:o, s:s?, s:s, s:b}", "generation",
                      (int)generation->number, "algorithm", generation->algorithm->name, "created",
                      generation->created, "name", name_json(&generation->name), "parent", "handle",
                      json_sprintf("0x%08x", generation->parent), "name",
-                     name_json(&generation->parent_name), "seal", "hashes", hashes, "pss_salt",
-                     lct_pss_salt_name(generation->pss_salt), "tpm", generation->tpm,
+                     name_json(&generation->parent_name), "seal", "hashes", hashes_json(generation),
+                     "pss_salt", lct_pss_salt_name(generation->pss_salt), "tpm", generation->tpm,
                      "software_tpm", generation->software_tpm);
 }
 
 char *lct_record_write(const struct lct_record *record)
 {
     json_t *generations = json_array();
+    char *text = NULL;
 
     for (size_t i = 0; i < record->num_generations; i++)
-        (void)json_array_append_new(generations, generation_json(&record->generations[i]));
+        if (json_array_append_new(generations, generation_json(&record->generations[i])) != 0) {
+            json_decref(generations);
+            return NULL;
+        }
     json_t *object =
         json_pack("{s:i, s:s, s:s, s:s, s:s, s:i, s:o}", "version", VERSION, "id", record->id,
                   "custody", "tpm", "state", "active", "created", record->created, "active",
                   (int)record->active, "generations", generations);
-    if (object == NULL)
-        return NULL;
-    char *text = json_dumps(object, JSON_INDENT(2));
+    if (object != NULL)
+        text = json_dumps(object, JSON_INDENT(2));
     json_decref(object);
     return text;
 }

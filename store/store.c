@@ -187,6 +187,8 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     }
     if (code == LCT_OK)
         code = lct_key_new(key, crypto, record, generation, pem, pem_len, err);
+    if (code == LCT_ERR_BAD_RECORD)
+        (void)lct_err_prefix(err, "its key file, or the record");
     free(pem);
     free(record);
     return code;
@@ -227,6 +229,15 @@ static bool add_id(struct ids *list, const char *id)
     return list->ids[list->num] != NULL && ++list->num > 0;
 }
 
+/* What has no record is no identity: lost+found, say. What may not be looked into, may be one. */
+static bool has_record(int store, const char *id)
+{
+    char path[LCT_MAX_ID + sizeof "/" + sizeof record_file];
+
+    (void)snprintf(path, sizeof path, "%.*s/%s", LCT_MAX_ID, id, record_file);
+    return faccessat(store, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
+}
+
 static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err *err)
 {
     DIR *entries = opendir(dir);
@@ -239,8 +250,8 @@ static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err 
                         strerror(errno));
     for (const struct dirent *entry = readdir(entries); good && entry != NULL;
          entry = readdir(entries))
-        if (lct_id_check(entry->d_name, NULL) == LCT_OK &&
-            (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN))
+        if (entry->d_type != DT_LNK && lct_id_check(entry->d_name, NULL) == LCT_OK &&
+            has_record(dirfd(entries), entry->d_name))
             good = add_id(list, entry->d_name);
     closedir(entries);
     return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
@@ -439,8 +450,13 @@ static enum lct_code fill_identity(int fd, const char *dir, const struct lct_rec
 static enum lct_code publish(const struct nursery *nursery, const char *dir, const char *id,
                              struct lct_err *err)
 {
-    if (renameat2(nursery->fd, nursery->name, nursery->store, id, RENAME_NOREPLACE) != 0)
-        return errno == EEXIST
+    int failed = renameat2(nursery->fd, nursery->name, nursery->store, id, RENAME_NOREPLACE);
+
+    if (failed &&
+        (errno == EINVAL || errno == ENOSYS)) /* rename replaces no directory that holds anything */
+        failed = renameat(nursery->fd, nursery->name, nursery->store, id);
+    if (failed)
+        return errno == EEXIST || errno == ENOTEMPTY
                    ? LCT_FAIL(err, LCT_ERR_EXISTS, "this identity exists already in %s", dir)
                    : LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be written: %s", dir,
                               strerror(errno));

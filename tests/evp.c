@@ -406,6 +406,29 @@ static void test_streams(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+/* again URI: a context that has signed in one shot goes on as a software key's does. */
+static void test_again(char **argv)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_MD_CTX *verify = EVP_MD_CTX_new();
+    size_t len = sizeof signature;
+
+    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL) == 1, "init");
+    expect(EVP_DigestSign(ctx, signature, &len, (const unsigned char *)"abc", 3) == 1, "once");
+    len = sizeof signature;
+    expect(EVP_DigestSign(ctx, signature, &len, (const unsigned char *)"def", 3) == 1, "again");
+    expect(EVP_DigestVerifyInit_ex(verify, NULL, "SHA256", NULL, NULL, public_key, NULL) == 1 &&
+               EVP_DigestVerify(verify, signature, len, (const unsigned char *)"abcdef", 6) == 1,
+           "the second signature is over both");
+    EVP_MD_CTX_free(verify);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
 /* copies URI: a context copied between updates goes on by itself, and both sign. */
 static void test_copies(char **argv)
 {
@@ -729,6 +752,7 @@ static const struct {
              {"supports", test_supports, 1},
              {"lengths", test_lengths, 1},
              {"streams", test_streams, 1},
+             {"again", test_again, 1},
              {"copies", test_copies, 1},
              {"sizes", test_sizes, 1},
              {"contexts", test_contexts, 1},

@@ -433,3 +433,28 @@ def test_a_response_that_is_none_is_an_error(watched, proxy, tpm, command, answe
     assert done.returncode in (9, 10)
     one_sentence(done.stderr)
     tpm.flush()
+
+
+def test_a_file_is_not_taken_for_a_device(owner):
+    precious = owner.write("precious", "mine\n")
+    sentence = one_sentence(owner.lct("--tcti", f"device:{precious}", "check", "ec", status=9).stderr)
+    assert str(precious) in sentence
+    assert precious.read_text() == "mine\n"
+
+
+def test_an_owner_that_cannot_be_had_is_refused_before_the_tpm_is_asked(watched, proxy):
+    let_others_in(watched)
+    watched.store.chmod(0o777)
+    (watched.store / ".new").chmod(0o777)
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    sentence = one_sentence(
+        watched.lct("create", "new", "--owner", "daemon", status=7, **nobody).stderr)
+    assert "only root" in sentence
+    assert proxy.codes == []
+
+
+@pytest.mark.parametrize("tcti", ["tabrmd:", "libtss2-tcti-tabrmd.so.0:",
+                                  "libtss2-tcti-swtpm.so.0:path=/nonexistent"])
+def test_no_module_tells_stderr_that_nothing_is_there(owner, tcti):
+    bus = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
+    one_sentence(owner.lct("--tcti", tcti, "check", "ec", status=9, env=bus).stderr)

@@ -470,3 +470,16 @@ def test_without_a_configured_store_root_makes_system_identities(user):
     assert (store, identity) == ("755 root:root", "750 daemon:bin")
     assert '"/var/lib/lct"' in shown
     assert "-----END PUBLIC KEY-----" in shown
+
+
+def test_a_default_subject_must_fit(owner):
+    owner.lct("create", "x" * 80)
+    assert "--subject" in one_sentence(owner.lct("csr", "x" * 80, status=2).stderr)
+    owner.lct("csr", "x" * 80, "--subject", "/CN=short")
+    one_sentence(owner.lct("csr", "ec", "--subject", f"/O={'y' * 600}", status=2).stderr)
+
+
+def test_check_says_why_behind_each_failure(owner, make_tpm):
+    owner.configure(tcti=make_tpm().tcti)
+    done = owner.lct("check", "ec", status=13)
+    assert "FAILED" in done.stdout and "another TPM" in done.stdout

@@ -197,3 +197,8 @@ def test_software_keys_of_our_keymgmt_are_whole_and_ordinary(owner, evp, order):
 def test_it_all_works_under_an_application_s_own_allocator(owner, evp, order):
     owner.configure(order=order)
     evp("allocator", "lct:ec", "lct:rsa")
+
+
+@KINDS
+def test_a_second_signature_of_one_context_is_over_all_it_was_given(evp, key):
+    evp("again", f"lct:{key}")

@@ -457,3 +457,40 @@ def test_no_command_gets_the_private_key_out(owner, key, words):
     done = owner.openssl(*[word.format(key) for word in words], status=None, text=False)
     for label in (b"-----BEGIN PRIVATE KEY", b"-----BEGIN EC PRIVATE", b"-----BEGIN RSA PRIVATE"):
         assert label not in done.stdout
+
+
+@pytest.mark.parametrize("id_", ["", "x" * 131, "lct:x", "web4:mb32:x"])
+def test_genpkey_with_no_proper_id_makes_no_key_at_all(owner, id_):
+    done = owner.openssl("genpkey", "-provider", "lct", "-provider", "default", "-propquery",
+                         "provider=lct", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-pkeyopt",
+                         f"lct-id:{id_}", status=1)
+    assert "malformed id" in done.stderr
+    assert done.stdout == ""
+
+
+def test_genpkey_refuses_what_no_identity_has(owner):
+    done = owner.openssl("genpkey", "-propquery", "provider=lct", "-algorithm", "RSA", "-pkeyopt",
+                         "rsa_keygen_pubexp:3", "-pkeyopt", "lct-id:new", status=1)
+    assert "65537" in done.stderr
+    assert "new" not in owner.in_store()
+
+
+def test_a_digest_info_is_signed_as_it_is_or_not_at_all(owner):
+    """The TPM encodes it anew, with NULL parameters: one without them would become another."""
+    digest = bytes(range(32))
+    sha256 = bytes.fromhex("0609608648016503040201")
+    canonical = bytes.fromhex("3031300d") + sha256 + bytes.fromhex("05000420") + digest
+    other = bytes.fromhex("302f300b") + sha256 + bytes.fromhex("0420") + digest
+    owner.write("info", canonical)
+    owner.openssl("pkeyutl", "-sign", "-inkey", "lct:rsa", "-in", "info", "-out", "sig")
+    shown = owner.openssl("pkeyutl", "-verifyrecover", "-inkey", "lct:rsa", "-in", "sig",
+                          text=False).stdout
+    assert shown == canonical
+    owner.write("info", other)
+    done = owner.openssl("pkeyutl", "-sign", "-inkey", "lct:rsa", "-in", "info", "-out", "sig",
+                         status=1)
+    assert "digest:sha256" in done.stderr
+
+
+def test_storeutl_of_an_unknown_id_fails(owner):
+    assert "no such identity" in owner.openssl("storeutl", "lct:nobody", status=1).stderr

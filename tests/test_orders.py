@@ -244,3 +244,12 @@ def test_the_tpm_hears_nothing_of_software_keys(watched, proxy):
                     "/CN=localhost", "-out", "sw.pem")
     handshake(watched, ["-key", "sw.key", "-cert", "sw.pem"], ["-CAfile", "sw.pem"])
     assert proxy.codes == []
+
+
+@pytest.mark.parametrize("groups", ["secp224r1", "secp256k1", "brainpoolP256r1", "sect283k1"])
+def test_no_tls_group_is_lost_while_lct_is_first(owner, groups):
+    owner.configure(order=("lct", "default"))
+    owner.openssl("s_client", "-groups", groups, "-connect", "127.0.0.1:1", status=1)
+    done = owner.openssl("s_client", "-groups", groups, "-connect", "127.0.0.1:1", status=1)
+    assert "group" not in done.stderr.lower()
+    assert "Connection refused" in done.stderr

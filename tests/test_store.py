@@ -225,3 +225,31 @@ def test_what_is_no_directory_is_no_identity(owner):
         "ec", "p384", "rsa", "rsa3072"]
     assert "no such identity" in owner.lct("show", "link", status=3).stderr
     owner.lct("show", "notes", status=3)
+
+
+def test_creators_on_a_fresh_tpm_share_one_storage_root_key(make_user, make_tpm):
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    creators = [subprocess.Popen([user.build / "lct", "create", f"k{i}"], cwd=user.directory,
+                                 env=user.environment(), stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE, text=True) for i in range(2)]
+    for creator in creators:
+        _, errors = creator.communicate(timeout=60)
+        assert creator.returncode == 0, errors
+    parents = {json.loads(user.lct("show", f"k{i}", "--json").stdout)["parent"]["handle"]
+               for i in range(2)}
+    assert parents == {"0x81000001"}
+
+
+def test_lost_and_found_is_no_identity(owner):
+    owner.store.joinpath("lost+found").mkdir(mode=0o700)
+    assert "lost" not in owner.lct("list").stdout
+
+
+def test_a_store_is_the_user_s_own_however_it_is_named(user):
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    user.directory.chmod(0o777)
+    for parent in user.directory.parents:
+        parent.chmod(parent.stat().st_mode | 0o005)
+    user.lct("--store", f"{user.directory}/own//", "create", "k", status=None, **nobody)
+    assert (user.directory / "own").stat().st_mode & 0o777 == 0o700

@@ -14,8 +14,8 @@ static enum lct_code check(struct lct_tool *tool, const char *id, struct lct_err
     enum lct_code printed = num_findings > 0 ? lct_tool_print(err, "lct:%s\n", id) : LCT_OK;
 
     for (size_t i = 0; i < num_findings && printed == LCT_OK; i++)
-        printed = lct_tool_print(err, "  %-6s  %s\n", findings[i].good ? "ok" : "FAILED",
-                                 findings[i].what);
+        printed = lct_tool_print(err, "  %-6s  %s%s%s\n", findings[i].good ? "ok" : "FAILED",
+                                 findings[i].what, findings[i].good ? "" : ": ", findings[i].why);
     return printed == LCT_OK ? code : printed;
 }
 

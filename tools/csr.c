@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_COMMON_NAME = 64 }; /* characters: RFC 5280, ub-common-name */
+
 /* One "TYPE=VALUE" of a subject, up to `end`; a backslash takes the next character as it is. */
 static bool add_entry(X509_NAME *name, const char *start, const char *end)
 {
@@ -23,12 +25,13 @@ static bool add_entry(X509_NAME *name, const char *start, const char *end)
     if (equals == NULL || (size_t)(equals - start) >= sizeof type)
         return false;
     (void)snprintf(type, sizeof type, "%.*s", (int)(equals - start), start);
-    for (const char *at = equals + 1; at < end && len < sizeof value - 1; at++) {
+    const char *at = equals + 1;
+    for (; at < end && len < sizeof value - 1; at++) {
         if (*at == '\\' && at + 1 < end)
             at++;
         value[len++] = *at;
     }
-    return len > 0 &&
+    return len > 0 && at == end &&
            X509_NAME_add_entry_by_txt(name, type, MBSTRING_UTF8, (const unsigned char *)value,
                                       (int)len, -1, 0) == 1;
 }
@@ -129,6 +132,10 @@ static enum lct_code write_csr(const struct lct_signing *signing, const char *su
     (void)snprintf(common_name, sizeof common_name, "/CN=%s", signing->key->label + strlen("lct:"));
     if (request == NULL || name == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    else if (subject == NULL && strlen(common_name) > strlen("/CN=") + MAX_COMMON_NAME)
+        code = LCT_FAIL(err, LCT_ERR_USAGE,
+                        "%s: the id is too long for a common name; choose one: --subject /CN=NAME",
+                        signing->key->label);
     else
         code = parse_subject(name, subject != NULL ? subject : common_name, err);
     if (code == LCT_OK && (X509_REQ_set_version(request, X509_REQ_VERSION_1) != 1 ||

@@ -145,20 +145,54 @@ static enum lct_code check_simulator(const char *conf, struct lct_err *err)
                       option(port, sizeof port, conf, "port", "2321"), err);
 }
 
+bool lct_bus_is_there(char *path, size_t path_size, const char *root, const char *conf)
+{
+    bool session = strstr(conf, "bus_type=session") != NULL;
+    const char *address =
+        secure_getenv(session ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS");
+    static const char unix_path[] = "unix:path=";
+
+    if (address != NULL && strncmp(address, unix_path, sizeof unix_path - 1) != 0)
+        return true;
+    if (address != NULL)
+        (void)snprintf(path, path_size, "%.*s", (int)strcspn(address + sizeof unix_path - 1, ",;"),
+                       address + sizeof unix_path - 1);
+    else if (session)
+        (void)snprintf(path, path_size, "/run/user/%lu/bus", (unsigned long)geteuid());
+    else
+        (void)snprintf(path, path_size, "%s/run/dbus/system_bus_socket", root);
+    return access(path, F_OK) == 0;
+}
+
+/* D-Bus and the module of tpm2-abrmd say on stderr that there is no bus. */
+static enum lct_code check_bus(const char *conf, struct lct_err *err)
+{
+    char path[256];
+
+    if (lct_bus_is_there(path, sizeof path, "", conf))
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_NO_TPM, "tpm2-abrmd cannot be asked: there is no D-Bus at %s",
+                    path);
+}
+
 enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
                               struct lct_err *err)
 {
     bool simulator = strcmp(name, "swtpm") == 0 || strcmp(name, "mssim") == 0;
+    bool manager = strcmp(name, "tabrmd") == 0;
     enum lct_code code = lct_module_find(name, err);
 
     if (code == LCT_OK && simulator)
         code = check_simulator(conf, err);
+    if (code == LCT_OK && manager)
+        code = check_bus(conf, err);
     if (code != LCT_OK)
         return code;
     struct module *module = calloc(1, sizeof *module);
     if (module == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     module->wire = (struct lct_wire){
+        .private_handles = manager,
         .software = simulator,
         .send = module_send,
         .receive = module_receive,

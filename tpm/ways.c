@@ -224,29 +224,6 @@ static void try_device(struct lct_way *way, const char *root)
     (void)snprintf(way->text, sizeof way->text, "%s opens", way->name);
 }
 
-/*
- * tpm2-abrmd is asked only where the bus's socket is there: D-Bus and its module tell the host's
- * stderr otherwise. A bus address that is no path is left to them.
- */
-static bool has_bus(char path[PATH_MAX], const char *root, const char *conf)
-{
-    bool session = strstr(conf, "bus_type=session") != NULL;
-    const char *address =
-        secure_getenv(session ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS");
-    static const char unix_path[] = "unix:path=";
-
-    if (address != NULL && strncmp(address, unix_path, sizeof unix_path - 1) != 0)
-        return true;
-    if (address != NULL)
-        (void)snprintf(path, PATH_MAX, "%.*s", (int)strcspn(address + sizeof unix_path - 1, ",;"),
-                       address + sizeof unix_path - 1);
-    else if (session)
-        (void)snprintf(path, PATH_MAX, "/run/user/%lu/bus", (unsigned long)geteuid());
-    else
-        (void)snprintf(path, PATH_MAX, "%s/run/dbus/system_bus_socket", root);
-    return access(path, F_OK) == 0;
-}
-
 /* A TCTI module of tpm2-tss. */
 static void try_module(struct lct_way *way, const char *root, const char *tcti)
 {
@@ -261,7 +238,8 @@ static void try_module(struct lct_way *way, const char *root, const char *tcti)
         (void)snprintf(way->text, sizeof way->text, "there is no TCTI module %s", name);
         if (strpbrk(name, "/.") == NULL)
             (void)snprintf(way->command, sizeof way->command, "apt install libtss2-tcti-%s0", name);
-    } else if (strcmp(name, "tabrmd") == 0 && !has_bus(bus, root, tcti + name_len)) {
+    } else if (strcmp(name, "tabrmd") == 0 &&
+               !lct_bus_is_there(bus, sizeof bus, root, tcti + name_len)) {
         (void)snprintf(way->text, sizeof way->text,
                        "tpm2-abrmd cannot be asked: there is no D-Bus at %.300s", bus);
         (void)snprintf(way->command, sizeof way->command, "systemctl start dbus tpm2-abrmd");

@@ -29,7 +29,14 @@ enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct
         return search(wire, err);
     size_t name_len = strcspn(tcti, ":");
     const char *conf = tcti[name_len] == ':' ? tcti + name_len + 1 : "";
-    if (snprintf(name, sizeof name, "%.*s", (int)name_len, tcti) >= (int)sizeof name)
+    static const char prefix[] =
+        "libtss2-tcti-"; /* the loader takes file names, too: the same module */
+    const char *start =
+        strncmp(tcti, prefix, sizeof prefix - 1) == 0 ? tcti + sizeof prefix - 1 : tcti;
+    int start_len = (int)(name_len - (size_t)(start - tcti));
+    if (start != tcti)
+        start_len = (int)strcspn(start, ".:");
+    if (snprintf(name, sizeof name, "%.*s", start_len, start) >= (int)sizeof name)
         return LCT_FAIL(err, LCT_ERR_CONFIG, "tcti \"%s\" names no TCTI module", tcti);
     if (strcmp(name, "device") == 0)
         return lct_device_open(wire, *conf != '\0' ? conf : devices[0], err);

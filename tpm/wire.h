@@ -39,14 +39,22 @@ enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct
 enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct lct_err *err);
 
 /*
- * A TCTI module of tpm2-tss. It is asked only after checks of ours have found that it is there and
- * that something listens, because the modules and their loader print every failure on the host
- * program's stderr.
+ * A TCTI module of tpm2-tss. The modules and their loader print every failure on the host program's
+ * stderr, so one is asked only after checks of ours: its file is there, and something listens
+ * (swtpm, mssim) or there is a bus (tabrmd). What is left is what only the module can find out: no
+ * tpm2-abrmd on the bus, a connection that ends in the middle. Also LCT_ERR_CONFIG.
  */
 enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
                               struct lct_err *err);
 
 /* Whether the file of a TCTI module is there: LCT_ERR_NO_TPM says which package has it. */
 enum lct_code lct_module_find(const char *name, struct lct_err *err);
+
+/*
+ * Whether D-Bus's socket is there, for the bus that `conf` of the TCTI module tabrmd means; else
+ * `path` is where it was looked for. A bus address that is no path counts as there. The system's
+ * default is below `root`.
+ */
+bool lct_bus_is_there(char *path, size_t path_size, const char *root, const char *conf);
 
 #endif
