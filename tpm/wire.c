@@ -21,22 +21,27 @@ static enum lct_code search(struct lct_wire **wire, struct lct_err *err)
         tries[0].text, tries[1].text);
 }
 
+/* The module's short name: the loader takes file names, too ("libtss2-tcti-swtpm.so.0"). False:
+ * there is none. */
+static bool module_name(char *name, size_t size, const char *tcti)
+{
+    static const char prefix[] = "libtss2-tcti-";
+    bool is_file = strncmp(tcti, prefix, sizeof prefix - 1) == 0;
+    const char *start = is_file ? tcti + sizeof prefix - 1 : tcti;
+    size_t len = strcspn(start, is_file ? ".:" : ":");
+
+    return len > 0 && snprintf(name, size, "%.*s", (int)len, start) < (int)size;
+}
+
 enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err)
 {
     char name[64];
 
     if (tcti == NULL)
         return search(wire, err);
-    size_t name_len = strcspn(tcti, ":");
-    const char *conf = tcti[name_len] == ':' ? tcti + name_len + 1 : "";
-    static const char prefix[] =
-        "libtss2-tcti-"; /* the loader takes file names, too: the same module */
-    const char *start =
-        strncmp(tcti, prefix, sizeof prefix - 1) == 0 ? tcti + sizeof prefix - 1 : tcti;
-    int start_len = (int)(name_len - (size_t)(start - tcti));
-    if (start != tcti)
-        start_len = (int)strcspn(start, ".:");
-    if (snprintf(name, sizeof name, "%.*s", start_len, start) >= (int)sizeof name)
+    const char *colon = strchr(tcti, ':');
+    const char *conf = colon != NULL ? colon + 1 : "";
+    if (!module_name(name, sizeof name, tcti))
         return LCT_FAIL(err, LCT_ERR_CONFIG, "tcti \"%s\" names no TCTI module", tcti);
     if (strcmp(name, "device") == 0)
         return lct_device_open(wire, *conf != '\0' ? conf : devices[0], err);
