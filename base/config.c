@@ -45,9 +45,9 @@ static enum lct_code set_provision(struct lct_config *config, const char *value,
 }
 
 static const struct lct_config_key keys[] = {
-    {"tcti", "LCT_TCTI", "the way in to the TPM, as in device:/dev/tpmrm0", set_tcti},
-    {"store", "LCT_STORE", "the directory of identities", set_store},
-    {"provision", NULL, "yes or no: make a storage root key where the TPM has none", set_provision},
+    {"tcti", "LCT_TCTI", set_tcti},
+    {"store", "LCT_STORE", set_store},
+    {"provision", NULL, set_provision},
 };
 
 const struct lct_config_key *lct_config_keys(size_t *num_keys)

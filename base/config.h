@@ -24,7 +24,6 @@ struct lct_config {
 struct lct_config_key {
     const char *name;
     const char *variable;
-    const char *help;
     enum lct_code (*set)(struct lct_config *config, const char *value, struct lct_err *err);
 };
 

@@ -49,15 +49,3 @@ enum lct_code lct_err_prefix(struct lct_err *err, const char *label)
     err->text[label_len + 2 + text_len] = '\0';
     return err->code;
 }
-
-const char *lct_code_reason(enum lct_code code)
-{
-    switch (code) {
-#define LCT_CODE_REASON(name, status, text)                                                        \
-    case name:                                                                                     \
-        return text;
-        LCT_CODES(LCT_CODE_REASON)
-#undef LCT_CODE_REASON
-    }
-    return "unknown error";
-}

@@ -2,13 +2,9 @@
 #ifndef LCT_BASE_ERROR_H
 #define LCT_BASE_ERROR_H
 
-#include <stdint.h>
+#include "base/attribute.h"
 
-#if defined(__GNUC__)
-#define LCT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#else
-#define LCT_PRINTF(fmt, args)
-#endif
+#include <stdint.h>
 
 /*
  * Every way to fail: name, exit status of the command, and the reason string OpenSSL shows. The
@@ -69,8 +65,5 @@ enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *f
 /* Puts "label: " before the sentence, where only the caller knows which key it speaks of. Returns
  * err->code. */
 enum lct_code lct_err_prefix(struct lct_err *err, const char *label);
-
-/* The reason string of a code, as in the table above. */
-const char *lct_code_reason(enum lct_code code);
 
 #endif

@@ -119,10 +119,8 @@ static const OSSL_ITEM *provider_get_reason_strings(void *provctx)
 
 OPENSSL_EXPORT OSSL_provider_init_fn OSSL_provider_init;
 
-__attribute__((visibility("default"))) int OSSL_provider_init(const OSSL_CORE_HANDLE *handle,
-                                                              const OSSL_DISPATCH *in,
-                                                              const OSSL_DISPATCH **out,
-                                                              void **provctx)
+LCT_EXPORT int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+                                  const OSSL_DISPATCH **out, void **provctx)
 {
     static const OSSL_DISPATCH functions[] = {
         {OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))provider_teardown},

@@ -18,7 +18,8 @@ struct lct_identity_request {
 /*
  * Makes an identity: its key in the TPM, what this TPM can do with it found out, its record and key
  * file in the store in one step. *key is the new key; *made_srk, if asked for, whether a storage
- * root key was made. Whatever fails, nothing is left in the store. Errors of lct_id_check_new,
+ * root key was made, on failure too. What fails leaves nothing in the store, except that an
+ * identity that could not be written to disk for sure is there whole. Errors of lct_id_check_new,
  * lct_store_create and lct_tpm_create.
  */
 enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
@@ -38,8 +39,9 @@ enum { LCT_MAX_FINDINGS = 8 };
 /*
  * Checks an identity against the TPM: it loads there under the pinned parent, has the recorded Name
  * and the attributes of a key that cannot leave the TPM, as the TPM reports them, and makes a
- * signature that verifies. Stops at the first thing that cannot be asked. LCT_ERR_CHECK if any
- * finding is not good; any error that kept it from asking.
+ * signature that verifies. Stops at the first thing that fails to be asked, which is the error, and
+ * a finding as well unless there is no such identity or no TPM to ask. LCT_ERR_CHECK if all could
+ * be asked and a finding is not good.
  */
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const char *id,

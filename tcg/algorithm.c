@@ -31,12 +31,6 @@ const struct lct_hash *lct_hashes(size_t *num)
     return hashes;
 }
 
-const struct lct_algorithm *lct_algorithms(size_t *num)
-{
-    *num = num_algorithms;
-    return algorithms;
-}
-
 const struct lct_hash *lct_hash_by_id(uint16_t id)
 {
     for (size_t i = 0; i < num_hashes; i++)

@@ -36,9 +36,8 @@ struct lct_algorithm {
     const char *group_nist; /* its other name: "P-256" */
 };
 
-/* The tables; their length in *num. */
+/* The table of hashes; its length in *num. */
 const struct lct_hash *lct_hashes(size_t *num);
-const struct lct_algorithm *lct_algorithms(size_t *num);
 
 /* A row, or NULL. Names are compared exactly. */
 const struct lct_hash *lct_hash_by_id(uint16_t id);

@@ -18,10 +18,12 @@
  * sends nothing and connects to nothing; the first command does. One command at a time: calls from
  * several threads wait for each other. Every call takes values and returns values and leaves
  * nothing in the TPM but the one key it signed with last, which goes when another takes its place
- * or the last user closes.
+ * or the last user closes. A process that is killed leaves that one behind in a TPM without a
+ * resource manager.
  *
  * Errors of every call that sends a command: LCT_ERR_NO_TPM (no way in, or it broke),
- * LCT_ERR_TPM_FULL, LCT_ERR_LOCKOUT, LCT_ERR_AUTH, LCT_ERR_TPM (any other refusal, in words).
+ * LCT_ERR_CONFIG (the way in is none), LCT_ERR_TPM_FULL, LCT_ERR_LOCKOUT, LCT_ERR_AUTH, LCT_ERR_TPM
+ * (any other refusal, in words).
  */
 struct lct_tpm;
 
