@@ -104,16 +104,22 @@ enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, si
     return LCT_OK;
 }
 
-void lct_file_remove_dir(int dir, const char *name)
+DIR *lct_file_open_dir(int dir, const char *name)
 {
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
 
-    if (entries == NULL) {
-        if (fd >= 0)
-            close(fd);
+    if (entries == NULL && fd >= 0)
+        close(fd);
+    return entries;
+}
+
+void lct_file_remove_dir(int dir, const char *name)
+{
+    DIR *entries = lct_file_open_dir(dir, name);
+
+    if (entries == NULL)
         return;
-    }
     for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             (void)unlinkat(dirfd(entries), entry->d_name, 0);

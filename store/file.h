@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,10 @@ enum lct_code lct_file_read(int dir, const char *name, uint8_t **bytes, size_t *
 /* Makes the file `name`, 0640, with `owner`, all on disk when it returns. LCT_ERR_STORE. */
 enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                              const struct lct_owner *owner, struct lct_err *err);
+
+/* The entries of the directory `name` in `dir`, which is no link; closedir when done. NULL with
+ * errno. */
+DIR *lct_file_open_dir(int dir, const char *name);
 
 /* Removes the directory `name` in `dir` and the files in it. Best effort. */
 void lct_file_remove_dir(int dir, const char *name);

@@ -314,14 +314,10 @@ struct nursery {
 
 static void clear_leftovers(int nursery)
 {
-    int fd = openat(nursery, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *entries = lct_file_open_dir(nursery, ".");
 
-    if (entries == NULL) {
-        if (fd >= 0)
-            close(fd);
+    if (entries == NULL)
         return;
-    }
     for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
         if (entry->d_name[0] != '.')
             lct_file_remove_dir(nursery, entry->d_name);
