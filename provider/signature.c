@@ -177,7 +177,6 @@ static enum lct_code settle_salt(const struct operation *operation, const struct
     int digest = (int)scheme->hash->size;
     int max = EVP_PKEY_get_size(operation->pkey) - digest - 2;
     enum { AUTO_DIGEST_MAX = -4 }; /* RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, OpenSSL 3.1 */
-
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &asked),
         OSSL_PARAM_END,
@@ -221,6 +220,13 @@ static enum lct_code check_mgf1(const struct operation *operation, const struct 
                     operation->key->label, name);
 }
 
+static enum lct_code fail_padding(const struct operation *operation, struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "%s: a TPM key signs with the paddings pkcs1 and pss only",
+                    operation->key->label);
+}
+
 static enum lct_code rsa_scheme(const struct operation *operation, struct lct_scheme *scheme,
                                 struct lct_err *err)
 {
@@ -230,12 +236,10 @@ static enum lct_code rsa_scheme(const struct operation *operation, struct lct_sc
 
     (void)EVP_PKEY_CTX_get_rsa_padding(operation->parameters, &padding);
     if (padding != RSA_PKCS1_PADDING && padding != RSA_PKCS1_PSS_PADDING)
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: a TPM key signs with the paddings pkcs1 and pss only",
-                        operation->key->label);
+        return fail_padding(operation, err);
     bool pss = padding == RSA_PKCS1_PSS_PADDING;
     digest_name(operation, name);
-    if (name[0] == '\0' && !pss) { /* the caller hands in a DigestInfo: sign_digest */
+    if (name[0] == '\0' && !pss) { /* the caller hands in a DigestInfo: prepare */
         *scheme = (struct lct_scheme){0};
         return LCT_OK;
     }
@@ -614,9 +618,7 @@ static bool names_padding(const struct operation *operation, const OSSL_PARAM pa
         (strcmp(name, OSSL_PKEY_RSA_PAD_MODE_PKCSV15) == 0 ||
          strcmp(name, OSSL_PKEY_RSA_PAD_MODE_PSS) == 0))
         return true;
-    (void)LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
-                   "%s: a TPM key signs with the paddings pkcs1 and pss only",
-                   operation->key->label);
+    (void)fail_padding(operation, &err);
     return fail(operation, &err);
 }
 

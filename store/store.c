@@ -174,21 +174,22 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     struct lct_record *record = NULL;
     uint8_t *pem = NULL;
     size_t pem_len = 0;
+    char name[KEYFILE_NAME];
     enum lct_code code = read_record(fd, id, &record, err);
 
     if (code != LCT_OK || record == NULL)
         return code;
+    keyfile_name(name, generation != 0 ? generation : record->active);
     if (lct_record_generation(record, generation) != NULL) {
-        char name[KEYFILE_NAME];
-        keyfile_name(name, generation != 0 ? generation : record->active);
         code = lct_file_read(fd, name, &pem, &pem_len, MAX_KEYFILE, err);
         if (code == LCT_ERR_NOT_FOUND)
             code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "its key file %s is not there", name);
     }
-    if (code == LCT_OK)
+    if (code == LCT_OK) {
         code = lct_key_new(key, crypto, record, generation, pem, pem_len, err);
-    if (code == LCT_ERR_BAD_RECORD)
-        (void)lct_err_prefix(err, "its key file, or the record");
+        if (code == LCT_ERR_BAD_RECORD)
+            (void)lct_err_prefix(err, name);
+    }
     free(pem);
     free(record);
     return code;

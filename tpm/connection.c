@@ -205,6 +205,17 @@ enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC com
     return code;
 }
 
+struct lct_name lct_tpm_name(const TPM2B_NAME *from)
+{
+    struct lct_name name = {0};
+
+    if (from->size <= sizeof name.data) {
+        name.len = from->size;
+        memcpy(name.data, from->name, name.len);
+    }
+    return name;
+}
+
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle)
 {
     if (tpm->sys != NULL)
@@ -216,13 +227,14 @@ void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle)
 static bool is_resident(struct lct_tpm *tpm)
 {
     TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME name = {0}, qualified = {0};
+    TPM2B_NAME tpm_name = {0}, qualified = {0};
     TSS2L_SYS_AUTH_RESPONSE auths = {0};
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &name,
+    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &tpm_name,
                                      &qualified, &auths);
+    const struct lct_name name = lct_tpm_name(&tpm_name);
 
     return lct_tpm_result(tpm, "flush", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-           name.size == tpm->resident.len && memcmp(name.name, tpm->resident.data, name.size) == 0;
+           lct_name_equal(&name, &tpm->resident);
 }
 
 void lct_tpm_flush_resident(struct lct_tpm *tpm)

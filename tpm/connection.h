@@ -38,6 +38,9 @@ void lct_tpm_give(struct lct_tpm *tpm);
 enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC command, TSS2_RC rc,
                              struct lct_err *err);
 
+/* A Name as TSS has it; empty if it is longer than any. */
+struct lct_name lct_tpm_name(const TPM2B_NAME *from);
+
 /* Flushes a transient object of ours. Best effort: on a broken connection there is nothing left to
  * flush. */
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle);

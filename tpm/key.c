@@ -54,7 +54,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
 {
     TPM2B_PUBLIC public_area = {0};
     TPM2B_PRIVATE private_area = {0};
-    TPM2B_NAME name = {0};
+    TPM2B_NAME tpm_name = {0};
     TSS2L_SYS_AUTH_RESPONSE auths = {0};
     TPM2_HANDLE handle = 0;
     enum lct_code code = to_tss(key, &public_area, &private_area, err);
@@ -62,13 +62,14 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     if (code != LCT_OK)
         return code;
     TSS2_RC rc = Tss2_Sys_Load(tpm->sys, parent->handle, &lct_tpm_no_auth, &private_area,
-                               &public_area, &handle, &name, &auths);
+                               &public_area, &handle, &tpm_name, &auths);
     if (rc != TSS2_RC_SUCCESS && is_parents_fault(rc))
         return diagnose(tpm, key, parent, err);
     code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     if (code != LCT_OK)
         return code;
-    if (name.size != key->name->len || memcmp(name.name, key->name->data, name.size) != 0) {
+    const struct lct_name name = lct_tpm_name(&tpm_name);
+    if (!lct_name_equal(&name, key->name)) {
         lct_tpm_flush(tpm, handle);
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "%s: the loaded object has not the Name in the record", key->label);
@@ -100,11 +101,10 @@ static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key
     return code;
 }
 
-static enum lct_code take_rsa(struct lct_signature *signature, const TPM2B_PUBLIC_KEY_RSA *block)
+static void take_rsa(struct lct_signature *signature, const TPM2B_PUBLIC_KEY_RSA *block)
 {
     signature->len = block->size <= sizeof signature->data ? block->size : 0;
     memcpy(signature->data, block->buffer, signature->len);
-    return LCT_OK;
 }
 
 /* What the TPM returned in OpenSSL's encoding, and verified. */
@@ -112,7 +112,7 @@ static enum lct_code take_signature(struct lct_signature *signature, const TPMT_
                                     const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                                     const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
-    enum lct_code code;
+    enum lct_code code = LCT_OK;
 
     if (from->sigAlg != scheme->id)
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY, "%s: the TPM signed in another scheme", key->label);
@@ -121,7 +121,7 @@ static enum lct_code take_signature(struct lct_signature *signature, const TPMT_
         code = lct_signature_from_ecdsa(signature, ecdsa->signatureR.buffer, ecdsa->signatureR.size,
                                         ecdsa->signatureS.buffer, ecdsa->signatureS.size, err);
     } else {
-        code = take_rsa(signature, &from->signature.rsassa.sig);
+        take_rsa(signature, &from->signature.rsassa.sig);
     }
     if (code == LCT_OK)
         code = lct_signature_verify(signature, key->pkey, key->libctx, scheme, digest, digest_len,

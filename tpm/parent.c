@@ -30,12 +30,6 @@ static const TPM2B_PUBLIC srk_template = {
         },
 };
 
-static void copy_name(struct lct_name *name, const TPM2B_NAME *from)
-{
-    name->len = from->size <= sizeof name->data ? from->size : 0;
-    memcpy(name->data, from->name, name->len);
-}
-
 /* CreatePrimary under the owner, whose authorization must be empty. */
 static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
                                   struct lct_err *err)
@@ -63,7 +57,7 @@ static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent
     if (code != LCT_OK)
         return code;
     parent->transient = true;
-    copy_name(&parent->name, &name);
+    parent->name = lct_tpm_name(&name);
     return LCT_OK;
 }
 
@@ -102,7 +96,7 @@ static enum lct_code read_public(struct lct_tpm *tpm, const char *label, TPM2_HA
     TSS2_RC rc =
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, public_area, &tpm_name, &qualified, &auths);
     *absent = lct_result_is_lost_handle(rc);
-    copy_name(name, &tpm_name);
+    *name = lct_tpm_name(&tpm_name);
     return *absent ? LCT_OK : lct_tpm_result(tpm, label, TPM2_CC_ReadPublic, rc, err);
 }
 
