@@ -207,7 +207,8 @@ enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes
     if (good)
         return LCT_OK;
     lct_keyfile_clear(keyfile);
-    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the key file is not a %s", label);
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the key file is not a %s; restore it from a backup",
+                    label);
 }
 
 void lct_keyfile_clear(struct lct_keyfile *keyfile)

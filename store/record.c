@@ -142,16 +142,20 @@ static enum lct_code read_object(struct lct_record *record, json_t *object, stru
         strcmp(custody, "tpm") != 0 || strcmp(state, "active") != 0 ||
         lct_id_check(id, NULL) != LCT_OK || !read_time(record->created, created) ||
         !json_is_array(generations) || json_array_size(generations) > LCT_MAX_GENERATIONS)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record is not one that this lct knows");
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record is not one that this lct knows; restore it from a backup");
     (void)read_text(record->id, sizeof record->id, id);
     record->active = (unsigned)active;
     json_array_foreach (generations, i, entry)
         if (!read_generation(&record->generations[record->num_generations++], entry) ||
             (i > 0 && record->generations[i].number <= record->generations[i - 1].number))
-            return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                            "entry %zu of the record's generations is wrong", i + 1);
+            return LCT_FAIL(
+                err, LCT_ERR_BAD_RECORD,
+                "entry %zu of the record's generations is wrong; restore it from a backup", i + 1);
     if (lct_record_generation(record, 0) == NULL)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record has no generation %u", record->active);
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record has no generation %u, its active one; restore it from a backup",
+                        record->active);
     return LCT_OK;
 }
 
@@ -163,7 +167,8 @@ enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, s
 
     *record = NULL;
     if (object == NULL)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the record is not JSON (line %d: %.80s)",
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record is not JSON (line %d: %.80s); restore it from a backup",
                         where.line, where.text);
     *record = calloc(1, sizeof **record);
     enum lct_code code = *record != NULL ? read_object(*record, object, err)

@@ -114,7 +114,8 @@ static enum lct_code read_record(int fd, const char *id, struct lct_record **rec
     enum lct_code code = lct_file_read(fd, record_file, &text, &text_len, MAX_RECORD, err);
 
     if (code == LCT_ERR_NOT_FOUND)
-        code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it has no %s", record_file);
+        code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it has no %s; restore it from a backup",
+                        record_file);
     if (code == LCT_OK) {
         code = lct_record_read(record, text, text_len, err);
         if (code != LCT_OK)
@@ -124,7 +125,8 @@ static enum lct_code read_record(int fd, const char *id, struct lct_record **rec
     if (code == LCT_OK && strcmp((*record)->id, id) != 0) {
         free(*record);
         *record = NULL;
-        code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "its record is of another id");
+        code = LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "its record is of another id; restore it from a backup");
     }
     return code;
 }
@@ -183,7 +185,8 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     if (lct_record_generation(record, generation) != NULL) {
         code = lct_file_read(fd, name, &pem, &pem_len, MAX_KEYFILE, err);
         if (code == LCT_ERR_NOT_FOUND)
-            code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "its key file %s is not there", name);
+            code = LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                            "its key file %s is not there; restore it from a backup", name);
     }
     if (code == LCT_OK) {
         code = lct_key_new(key, crypto, record, generation, pem, pem_len, err);
