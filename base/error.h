@@ -30,7 +30,8 @@
     X(LCT_ERR_UNSUPPORTED, 15, "not supported")                                                    \
     X(LCT_ERR_CHECK, 16, "identity fails its check")                                               \
     X(LCT_ERR_TPM_FULL, 17, "TPM out of memory")                                                   \
-    X(LCT_ERR_IO, 18, "input or output failed")
+    X(LCT_ERR_IO, 18, "input or output failed")                                                    \
+    X(LCT_ERR_TIMEOUT, 19, "TPM does not answer in time")
 
 enum lct_code {
 #define LCT_CODE_ENUM(name, status, text) name = (status),

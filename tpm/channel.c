@@ -77,7 +77,8 @@ static bool try_once(struct lct_channel *channel)
 {
     struct lct_wire *wire = channel->wire;
 
-    if (wire->send(wire, channel->command, channel->command_len, &channel->failure) != LCT_OK ||
+    if (wire->send(wire, channel->command, channel->command_len, RESPONSE_TIMEOUT,
+                   &channel->failure) != LCT_OK ||
         wire->receive(wire, channel->response, &channel->response_len, sizeof channel->response,
                       RESPONSE_TIMEOUT, &channel->failure) != LCT_OK)
         return false;

@@ -25,11 +25,12 @@ static bool is_ours(const struct device *device)
 }
 
 static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                                 struct lct_err *err)
+                                 int timeout, struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
     ssize_t n;
 
+    (void)timeout; /* the driver takes a command at once, or refuses it */
     if (!is_ours(device))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
     do /* one command is one write: the driver takes no part of it */
@@ -53,7 +54,7 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
         ready = poll(&pollfd, 1, timeout);
     while (ready < 0 && errno == EINTR);
     if (ready == 0)
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM did not answer within %d s", timeout / 1000);
+        return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM did not answer within %d s", timeout / 1000);
     if (ready < 0 || !is_ours(device))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's descriptor is gone");
     do
@@ -62,6 +63,29 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
     if (n < 0)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM gives no response: %s", strerror(errno));
     *response_len = (size_t)n;
+    return LCT_OK;
+}
+
+/* The driver is ready to read while a response waits, and to write while there is none and no
+ * command is being executed. */
+static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lct_err *err)
+{
+    struct device *device = (struct device *)wire;
+    struct pollfd pollfd = {.fd = device->fd, .events = POLLIN | POLLOUT};
+    uint8_t rest[4096];
+    int ready;
+
+    if (!is_ours(device))
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
+    do
+        ready = poll(&pollfd, 1, timeout);
+    while (ready < 0 && errno == EINTR);
+    if (ready == 0)
+        return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
+    if (ready < 0 || (pollfd.revents & (POLLIN | POLLOUT)) == 0 ||
+        ((pollfd.revents & POLLIN) != 0 && read(device->fd, rest, sizeof rest) < 0 &&
+         errno != EAGAIN))
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's device fails: %s", strerror(errno));
     return LCT_OK;
 }
 
@@ -114,12 +138,15 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
         close(fd);
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s is a file, not the device of a TPM", path);
     }
+    bool manager = strncmp(name, "tpmrm", 5) == 0; /* each open descriptor has handles of its own */
     *device = (struct device){
         .wire = {.send = device_send,
                  .receive = device_receive,
+                 .settle = device_settle,
                  .close = device_close,
                  .abandon = device_abandon,
-                 .private_handles = strncmp(name, "tpmrm", 5) == 0},
+                 .private_handles = manager,
+                 .inheritable = manager},
         .fd = fd,
         .dev = st.st_dev,
         .ino = st.st_ino,

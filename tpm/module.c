@@ -19,10 +19,11 @@ struct module {
 };
 
 static enum lct_code module_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                                 struct lct_err *err)
+                                 int timeout, struct lct_err *err)
 {
     struct module *module = (struct module *)wire;
 
+    (void)timeout; /* a TCTI has none for this */
     if (Tss2_Tcti_Transmit(module->tcti, command_len, command) != TSS2_RC_SUCCESS)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the connection to the TPM (%s) broke", module->name);
     return LCT_OK;

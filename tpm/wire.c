@@ -33,6 +33,21 @@ static bool module_name(char *name, size_t size, const char *tcti)
     return len > 0 && snprintf(name, size, "%.*s", (int)len, start) < (int)size;
 }
 
+enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, struct lct_err *err)
+{
+    static const char prefix[] = "device:";
+    const char *path = devices[0];
+
+    if (tcti != NULL && strncmp(tcti, prefix, sizeof prefix - 1) == 0)
+        path = tcti + sizeof prefix - 1;
+    else if (tcti != NULL && strcmp(tcti, "device") != 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "tcti %s is opened when it is needed", tcti);
+    const char *slash = strrchr(path, '/');
+    if (strncmp(slash != NULL ? slash + 1 : path, "tpmrm", 5) != 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s is opened when it is needed", path);
+    return lct_device_open(wire, path, err);
+}
+
 enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err)
 {
     char name[64];

@@ -17,13 +17,21 @@ struct lct_wire {
     struct lct_wire *next; /* for its owner */
     bool private_handles;  /* what is loaded by this way in is gone when it closes */
     bool software;         /* the way in leads to a simulator or emulator */
-    /* Sends one whole command. LCT_ERR_NO_TPM. */
+    bool inheritable;      /* children of fork may go on with it, in turns that they agree on */
+    /* Sends one whole command, waiting `timeout` ms at most until it is taken. LCT_ERR_NO_TPM;
+     * LCT_ERR_TIMEOUT. */
     enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                          struct lct_err *err);
+                          int timeout, struct lct_err *err);
     /* Receives one whole response into `capacity` bytes, waiting `timeout` ms at most.
-     * LCT_ERR_NO_TPM. */
+     * LCT_ERR_NO_TPM; LCT_ERR_TIMEOUT: it may still come. */
     enum lct_code (*receive)(struct lct_wire *wire, uint8_t *response, size_t *response_len,
                              size_t capacity, int timeout, struct lct_err *err);
+    /*
+     * After a command whose response nobody has read: waits `timeout` ms for it and throws it away,
+     * so that the next command gets its own. LCT_ERR_TIMEOUT; LCT_ERR_NO_TPM: it has to be opened
+     * anew. NULL: that is so always.
+     */
+    enum lct_code (*settle)(struct lct_wire *wire, int timeout, struct lct_err *err);
     /* Ends the connection and frees it. */
     void (*close)(struct lct_wire *wire);
     /* In a child of fork: frees it without a word to the TPM. False if that is not to be had. */
@@ -33,6 +41,13 @@ struct lct_wire {
 /* Opens the way in that `tcti` names ("name:conf"), or with NULL the first of the kernel's devices
  * that opens. */
 enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err);
+
+/*
+ * What may be opened ahead of need, when a key is loaded: the kernel's resource manager's device,
+ * if that is what `tcti` means. Silent and quick. LCT_ERR_NO_TPM: it is something else, or does not
+ * open.
+ */
+enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, struct lct_err *err);
 
 /* The kernel's character device at `path`, by a transport of ours: close-on-exec, silent, timeouts.
  */
