@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/config.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,10 +46,25 @@ static enum lct_code set_provision(struct lct_config *config, const char *value,
     return LCT_OK;
 }
 
+static enum lct_code set_timeout(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    char *end;
+
+    errno = 0;
+    long seconds = strtol(value, &end, 10);
+    if (!isdigit((unsigned char)*value) || *end != '\0' || errno != 0 || seconds < 1 ||
+        seconds > 3600)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "timeout is \"%s\"; it takes seconds, 1 to 3600",
+                        value);
+    config->timeout = (int)seconds;
+    return LCT_OK;
+}
+
 static const struct lct_config_key keys[] = {
     {"tcti", "LCT_TCTI", set_tcti},
     {"store", "LCT_STORE", set_store},
     {"provision", NULL, set_provision},
+    {"timeout", NULL, set_timeout},
 };
 
 const struct lct_config_key *lct_config_keys(size_t *num_keys)

@@ -16,6 +16,7 @@ struct lct_config {
     char *tcti; /* tcti, LCT_TCTI: the way in to the TPM, "name:conf"; NULL: the kernel's devices */
     char *
         store; /* store, LCT_STORE: the one store to use; NULL: the user's own, then the system's */
+    int timeout;       /* timeout: seconds to wait for a response; 0: the default */
     bool no_provision; /* provision = no: never write a storage root key into the TPM's NV memory */
 };
 

@@ -63,7 +63,7 @@ struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_D
     provider->crypto = lct_crypto_new();
     if (provider->crypto == NULL ||
         lct_store_open(&provider->store, &provider->config, NULL) != LCT_OK ||
-        lct_tpm_open(&provider->tpm, provider->config.tcti, NULL) != LCT_OK) {
+        lct_tpm_open(&provider->tpm, &provider->config, NULL) != LCT_OK) {
         lct_provider_free(provider);
         return NULL;
     }

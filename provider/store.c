@@ -36,10 +36,12 @@ static bool open_key(struct loader *loader)
     struct lct_err err;
 
     if (lct_store_get_key(&provider->store, provider->crypto, loader->uri.id,
-                          loader->uri.generation, &loader->key, &err) == LCT_OK)
-        return true;
-    lct_raise(provider, &err);
-    return false;
+                          loader->uri.generation, &loader->key, &err) != LCT_OK) {
+        lct_raise(provider, &err);
+        return false;
+    }
+    lct_tpm_prepare(provider->tpm);
+    return true;
 }
 
 static bool open_container(struct loader *loader)

@@ -44,7 +44,7 @@ enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err)
     if (code == LCT_OK)
         code = lct_store_open(&tool->store, &tool->config, err);
     if (code == LCT_OK)
-        code = lct_tpm_open(&tool->tpm, tool->config.tcti, err);
+        code = lct_tpm_open(&tool->tpm, &tool->config, err);
     tool->crypto = lct_crypto_new();
     if (code == LCT_OK && tool->crypto == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");

@@ -19,3 +19,15 @@ enum lct_code lct_capability_get(struct lct_tpm *tpm, TPMS_CAPABILITY_DATA *data
         memset(data, 0, sizeof *data);
     return code;
 }
+
+uint32_t lct_capability_free_slots(struct lct_tpm *tpm)
+{
+    TPMS_CAPABILITY_DATA data;
+    const TPMS_TAGGED_PROPERTY *first = data.data.tpmProperties.tpmProperty;
+
+    if (lct_capability_get(tpm, &data, "counting slots", TPM2_CAP_TPM_PROPERTIES,
+                           TPM2_PT_HR_TRANSIENT_AVAIL, 1, NULL) != LCT_OK ||
+        data.data.tpmProperties.count != 1 || first->property != TPM2_PT_HR_TRANSIENT_AVAIL)
+        return 0;
+    return first->value;
+}

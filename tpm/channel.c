@@ -7,24 +7,24 @@
 #include <time.h>
 
 enum {
-    HEADER = 10,               /* tag, size, code: TPM 2.0 Part 1, 18.1 */
-    RESPONSE_TIMEOUT = 300000, /* ms: an RSA key may take minutes to make */
-    FIRST_WAIT = 2,            /* ms before a command is sent again; doubled each time */
-    MAX_RESENDS = 10           /* about 2 s in all */
+    HEADER = 10,          /* tag, size, code: TPM 2.0 Part 1, 18.1 */
+    KEY_TIMEOUT = 300000, /* ms: an RSA key may take minutes to make */
+    FIRST_WAIT = 2,       /* ms before a command is sent again; doubled each time */
+    MAX_RESENDS = 10      /* about 2 s in all */
 };
 
 /* Least lengths: header, handle, parameter size, fixed parts of the parameters, and a password
  * session's 5 bytes. */
 static const struct lct_command commands[] = {
-    {TPM2_CC_Create, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
-    {TPM2_CC_CreatePrimary, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5, "TPM2_CreatePrimary"},
-    {TPM2_CC_EvictControl, HEADER + 4 + 5, "TPM2_EvictControl"},
-    {TPM2_CC_FlushContext, HEADER, "TPM2_FlushContext"},
-    {TPM2_CC_GetCapability, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
-    {TPM2_CC_Load, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
-    {TPM2_CC_PCR_Read, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
-    {TPM2_CC_ReadPublic, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
-    {TPM2_CC_Sign, HEADER + 4 + 8 + 5, "TPM2_Sign"},
+    {TPM2_CC_Create, true, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
+    {TPM2_CC_CreatePrimary, true, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5, "TPM2_CreatePrimary"},
+    {TPM2_CC_EvictControl, false, HEADER + 4 + 5, "TPM2_EvictControl"},
+    {TPM2_CC_FlushContext, false, HEADER, "TPM2_FlushContext"},
+    {TPM2_CC_GetCapability, false, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
+    {TPM2_CC_Load, false, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
+    {TPM2_CC_PCR_Read, false, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
+    {TPM2_CC_ReadPublic, false, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
+    {TPM2_CC_Sign, false, HEADER + 4 + 8 + 5, "TPM2_Sign"},
 };
 
 const struct lct_command *lct_command_by_code(TPM2_CC code)
@@ -76,11 +76,13 @@ static void wait_ms(long ms)
 static bool try_once(struct lct_channel *channel)
 {
     struct lct_wire *wire = channel->wire;
+    const struct lct_command *command = lct_command_by_code(get_u32(channel->command + 6));
+    bool slow = command != NULL && command->makes_key && channel->timeout < KEY_TIMEOUT;
 
-    if (wire->send(wire, channel->command, channel->command_len, RESPONSE_TIMEOUT,
+    if (wire->send(wire, channel->command, channel->command_len, channel->timeout,
                    &channel->failure) != LCT_OK ||
         wire->receive(wire, channel->response, &channel->response_len, sizeof channel->response,
-                      RESPONSE_TIMEOUT, &channel->failure) != LCT_OK)
+                      slow ? KEY_TIMEOUT : channel->timeout, &channel->failure) != LCT_OK)
         return false;
     channel->failure.code = LCT_OK;
     if (well_formed(channel))
@@ -140,26 +142,28 @@ static TSS2_RC channel_receive(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *r
     return TSS2_RC_SUCCESS;
 }
 
-enum lct_code lct_channel_open(struct lct_channel **channel, const char *tcti, struct lct_err *err)
+struct lct_channel *lct_channel_new(struct lct_wire *wire, int timeout)
 {
-    struct lct_wire *wire = NULL;
-    enum lct_code code = lct_wire_open(&wire, tcti, err);
+    struct lct_channel *channel = calloc(1, sizeof *channel);
 
-    if (code != LCT_OK)
-        return code;
-    *channel = calloc(1, sizeof **channel);
-    if (*channel == NULL) {
-        wire->close(wire);
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    }
-    (*channel)->tcti = (TSS2_TCTI_CONTEXT_COMMON_V1){
+    if (channel == NULL)
+        return NULL;
+    channel->tcti = (TSS2_TCTI_CONTEXT_COMMON_V1){
         .magic = 0x6c637400, /* "lct" */
         .version = 1,
         .transmit = channel_transmit,
         .receive = channel_receive,
     };
-    (*channel)->wire = wire;
-    return LCT_OK;
+    channel->wire = wire;
+    channel->timeout = timeout;
+    return channel;
+}
+
+void lct_channel_reset(struct lct_channel *channel)
+{
+    channel->failure.code = LCT_OK;
+    channel->command_len = 0;
+    channel->response_len = 0;
 }
 
 void lct_channel_free(struct lct_channel *channel)

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "tpm/wire.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <tss2/tss2_sys.h>
@@ -20,6 +21,7 @@ enum { LCT_MAX_MESSAGE = 4096 }; /* bytes of a command or response: TPM2_MAX_COM
 struct lct_channel {
     TSS2_TCTI_CONTEXT_COMMON_V1 tcti; /* first: SAPI's view */
     struct lct_wire *wire;            /* owned */
+    int timeout;                      /* ms for a response */
     struct lct_err failure;           /* what the wire said when it last failed */
     size_t command_len;
     uint8_t command[LCT_MAX_MESSAGE];
@@ -27,17 +29,22 @@ struct lct_channel {
     uint8_t response[LCT_MAX_MESSAGE];
 };
 
-/* Opens the way in that `tcti` names. Errors as lct_wire_open. */
-enum lct_code lct_channel_open(struct lct_channel **channel, const char *tcti, struct lct_err *err);
+/* Takes the wire over. NULL if out of memory. */
+struct lct_channel *lct_channel_new(struct lct_wire *wire, int timeout);
 void lct_channel_free(struct lct_channel *channel);
+
+/* Forgets a command that was on its way: another thread's, when this process was forked. */
+void lct_channel_reset(struct lct_channel *channel);
 
 /* In a child of fork: frees it without a word to the TPM. What could not be freed so is returned,
  * else NULL. */
 struct lct_wire *lct_channel_abandon(struct lct_channel *channel);
 
-/* A command we send: its name for messages, and the least length of a successful response. */
+/* A command we send: whether it makes a key, which may take minutes, the least length of a
+ * successful response, and its name for messages. */
 struct lct_command {
     TPM2_CC code;
+    bool makes_key;
     size_t min_response;
     const char *name;
 };

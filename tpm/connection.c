@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/connection.h"
 
+#include "tpm/capability.h"
 #include "tpm/result.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    DEFAULT_TIMEOUT = 30000, /* ms */
+    STALLED_TIMEOUT = 250    /* ms for a TPM that did not answer the last time */
+};
 
 /* The process's own connections: two library contexts share one TPM's few slots. The only mutable
  * state of its kind. */
@@ -34,22 +40,28 @@ static void after_fork(void)
         (void)pthread_mutex_init(&tpm->lock, NULL);
 }
 
-static struct lct_tpm *find(const char *tcti)
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static struct lct_tpm *find(const char *tcti, int timeout)
 {
     struct lct_tpm *tpm = process.first;
 
-    while (tpm != NULL &&
-           (tcti == NULL || tpm->tcti == NULL ? tpm->tcti != tcti : strcmp(tpm->tcti, tcti) != 0))
+    while (tpm != NULL && !(same_text(tpm->tcti, tcti) && tpm->timeout == timeout))
         tpm = tpm->next;
     return tpm;
 }
 
-static struct lct_tpm *add(const char *tcti)
+static struct lct_tpm *add(const char *tcti, int timeout)
 {
     struct lct_tpm *tpm = calloc(1, sizeof *tpm);
 
     if (tpm == NULL)
         return NULL;
+    tpm->timeout = timeout;
+    tpm->forks = process.forks;
     tpm->tcti = tcti != NULL ? strdup(tcti) : NULL;
     if ((tcti != NULL && tpm->tcti == NULL) || pthread_mutex_init(&tpm->lock, NULL) != 0) {
         free(tpm->tcti);
@@ -61,52 +73,65 @@ static struct lct_tpm *add(const char *tcti)
     return tpm;
 }
 
-enum lct_code lct_tpm_open(struct lct_tpm **tpm, const char *tcti, struct lct_err *err)
+enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config,
+                           struct lct_err *err)
 {
+    int timeout = config->timeout != 0 ? config->timeout * 1000 : DEFAULT_TIMEOUT;
+
     pthread_mutex_lock(&process.lock);
     if (!process.watches_forks)
         process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
-    *tpm = find(tcti);
+    *tpm = find(config->tcti, timeout);
     if (*tpm == NULL)
-        *tpm = add(tcti);
+        *tpm = add(config->tcti, timeout);
     if (*tpm != NULL)
         (*tpm)->references++;
     pthread_mutex_unlock(&process.lock);
     return *tpm != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
+/* SAPI's context on the channel; one that is there already begins anew. */
+static enum lct_code start_sys(struct lct_tpm *tpm, struct lct_err *err)
+{
+    size_t size = Tss2_Sys_GetContextSize(LCT_MAX_MESSAGE);
+
+    if (tpm->sys == NULL)
+        tpm->sys = calloc(1, size);
+    if (tpm->sys != NULL &&
+        Tss2_Sys_Initialize(tpm->sys, size, (TSS2_TCTI_CONTEXT *)&tpm->channel->tcti, NULL) ==
+            TSS2_RC_SUCCESS)
+        return LCT_OK;
+    (void)LCT_FAIL(err, LCT_ERR_INTERNAL, "tpm2-tss gives no context");
+    return LCT_ERR_INTERNAL;
+}
+
 /*
- * On a TPM without a resource manager the resident key may still be there, or another program's in
- * its place: that is asked before the handle is used or flushed. With one, a handle of the old
- * connection must not even be named.
+ * Ends the connection. What it holds that is not private to it stays loaded in the TPM: another
+ * program's object may take the place behind our handle, so it is looked for by its Name.
+ * Pointers go before what they point to: another thread may fork.
  */
 static void disconnect(struct lct_tpm *tpm)
 {
-    if (tpm->channel != NULL && tpm->channel->wire->private_handles)
-        tpm->resident.len = 0;
-    if (tpm->sys != NULL)
-        Tss2_Sys_Finalize(tpm->sys);
-    free(tpm->sys);
-    tpm->sys = NULL;
-    lct_channel_free(tpm->channel);
+    struct lct_channel *channel = tpm->channel;
+    struct lct_space *space = tpm->space;
+
     tpm->channel = NULL;
-    tpm->broken = false;
-    tpm->suspect = true;
+    tpm->space = NULL;
+    if (channel != NULL && !channel->wire->private_handles)
+        lct_tpm_note_debris(tpm, &space->resident);
+    lct_channel_free(channel);
+    lct_space_free(space);
 }
 
 /*
  * In a child, the parent's connection: left without a word, since what the child says on it the
  * parent would be answered. A TCTI module has no such way out: its context stays behind.
  */
-static void abandon(struct lct_tpm *tpm)
+static void abandon(struct lct_channel *channel, struct lct_space *space)
 {
-    struct lct_wire *wire = tpm->channel != NULL ? lct_channel_abandon(tpm->channel) : NULL;
+    struct lct_wire *wire = channel != NULL ? lct_channel_abandon(channel) : NULL;
 
-    if (tpm->sys != NULL)
-        Tss2_Sys_Finalize(tpm->sys);
-    free(tpm->sys);
-    tpm->sys = NULL;
-    tpm->channel = NULL;
+    lct_space_free(space);
     if (wire == NULL)
         return;
     pthread_mutex_lock(&process.lock);
@@ -115,33 +140,219 @@ static void abandon(struct lct_tpm *tpm)
     pthread_mutex_unlock(&process.lock);
 }
 
-static void forget_if_inherited(struct lct_tpm *tpm)
+/* In the child of a fork that we have not seen yet. */
+static void look_for_fork(struct lct_tpm *tpm)
 {
+    struct lct_channel *channel = tpm->channel;
+    struct lct_space *space = tpm->space;
+
     if (tpm->forks == process.forks)
         return;
     tpm->forks = process.forks;
-    tpm->resident.len = 0;
     tpm->broken = false;
-    abandon(tpm);
+    tpm->has_signed = false;
+    tpm->crowded = 0;
+    tpm->num_debris = 0;
+    tpm->inherited = channel != NULL && space != NULL && channel->wire->inheritable;
+    if (tpm->inherited)
+        return;
+    tpm->channel = NULL;
+    tpm->space = NULL;
+    abandon(channel, space);
 }
 
-static enum lct_code connect_tpm(struct lct_tpm *tpm, struct lct_err *err)
+/* Opens a connection; `ahead` of need only what may be opened so. */
+static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err *err)
 {
-    size_t size = Tss2_Sys_GetContextSize(LCT_MAX_MESSAGE);
-    enum lct_code code = lct_channel_open(&tpm->channel, tpm->tcti, err);
+    struct lct_wire *wire = NULL;
+    enum lct_code code =
+        ahead ? lct_wire_open_ahead(&wire, tpm->tcti, err) : lct_wire_open(&wire, tpm->tcti, err);
 
     if (code != LCT_OK)
         return code;
-    tpm->sys = calloc(1, size);
-    if (tpm->sys != NULL &&
-        Tss2_Sys_Initialize(tpm->sys, size, (TSS2_TCTI_CONTEXT *)&tpm->channel->tcti, NULL) ==
-            TSS2_RC_SUCCESS)
+    struct lct_space *space = lct_space_new(wire->inheritable);
+    struct lct_channel *channel = lct_channel_new(wire, tpm->timeout);
+    if (space == NULL || channel == NULL) {
+        lct_space_free(space);
+        if (channel != NULL)
+            lct_channel_free(channel);
+        else
+            wire->close(wire);
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    }
+    tpm->channel = channel;
+    tpm->space = space;
+    code = start_sys(tpm, err);
+    if (code != LCT_OK)
+        disconnect(tpm);
+    return code;
+}
+
+/*
+ * In a child: a connection of its own if one opens. It does not in a chroot, or after the
+ * privileges are gone, and then the child goes on with its parent's, in turns.
+ */
+static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
+{
+    struct lct_channel *channel = tpm->channel;
+    struct lct_space *space = tpm->space;
+
+    tpm->inherited = false;
+    if (connect_tpm(tpm, false, NULL) == LCT_OK) {
+        abandon(channel, space);
         return LCT_OK;
-    free(tpm->sys);
-    tpm->sys = NULL;
-    lct_channel_free(tpm->channel);
-    tpm->channel = NULL;
-    return LCT_FAIL(err, LCT_ERR_INTERNAL, "tpm2-tss gives no context");
+    }
+    tpm->channel = channel;
+    tpm->space = space;
+    lct_channel_reset(channel); /* another thread of the parent may have been using it */
+    return start_sys(tpm, err);
+}
+
+/* Flushes every transient object of a handle space that is ours alone. */
+static enum lct_code flush_all(struct lct_tpm *tpm, struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    enum lct_code code = lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES,
+                                            TPM2_TRANSIENT_FIRST, TPM2_MAX_CAP_HANDLES, err);
+    const TPML_HANDLE *list = &data.data.handles;
+
+    for (uint32_t i = 0; code == LCT_OK && i < list->count && i < TPM2_MAX_CAP_HANDLES; i++)
+        code = lct_tpm_result(tpm, "cleaning up", TPM2_CC_FlushContext,
+                              Tss2_Sys_FlushContext(tpm->sys, list->handle[i]), err);
+    return code;
+}
+
+/* Opens anew a connection that no longer works; what cannot be opened is kept, it may recover. */
+static enum lct_code reopen(struct lct_tpm *tpm, struct lct_err *err)
+{
+    struct lct_channel *channel = tpm->channel;
+    struct lct_space *space = tpm->space;
+    bool dirty;
+    enum lct_code code = connect_tpm(tpm, false, err);
+
+    if (code != LCT_OK) {
+        tpm->channel = channel;
+        tpm->space = space;
+        return code;
+    }
+    lct_space_leave(space, false);
+    abandon(channel, space); /* it may be others', too */
+    return lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
+}
+
+/*
+ * After a turn that did not end well, in this process or in one that died: the response that nobody
+ * read is thrown away, and so is what the space holds, since nobody knows what it is.
+ */
+static enum lct_code recover(struct lct_tpm *tpm, struct lct_err *err)
+{
+    struct lct_wire *wire = tpm->channel->wire;
+    int timeout = tpm->space->stalled ? STALLED_TIMEOUT : tpm->timeout;
+    enum lct_code code = wire->settle(wire, timeout, err);
+
+    tpm->space->stalled = code == LCT_ERR_TIMEOUT;
+    if (code == LCT_ERR_NO_TPM)
+        return reopen(tpm, err);
+    if (code == LCT_OK)
+        code = start_sys(tpm, err);
+    if (code != LCT_OK)
+        return code;
+    if (!wire->private_handles)
+        lct_tpm_note_debris(tpm, &tpm->space->resident);
+    tpm->space->resident.len = 0;
+    return wire->private_handles ? flush_all(tpm, err) : LCT_OK;
+}
+
+static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
+{
+    bool dirty;
+    enum lct_code code = lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
+
+    if (code != LCT_OK)
+        return code;
+    tpm->broken = false;
+    code = dirty ? recover(tpm, err) : LCT_OK;
+    if (code == LCT_OK)
+        lct_tpm_sweep(tpm);
+    if (code != LCT_OK)
+        lct_space_leave(tpm->space, false);
+    return code;
+}
+
+/* Takes the connection, opening it if need be. On failure it is not taken. */
+static enum lct_code take(struct lct_tpm *tpm, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    pthread_mutex_lock(&tpm->lock);
+    look_for_fork(tpm);
+    if (tpm->inherited)
+        code = connect_own(tpm, err);
+    else if (tpm->channel == NULL)
+        code = connect_tpm(tpm, false, err);
+    if (code == LCT_OK)
+        code = enter(tpm, err);
+    if (code != LCT_OK)
+        pthread_mutex_unlock(&tpm->lock);
+    return code;
+}
+
+static void give(struct lct_tpm *tpm)
+{
+    tpm->space->stalled = tpm->broken && tpm->channel->failure.code == LCT_ERR_TIMEOUT;
+    lct_space_leave(tpm->space, !tpm->broken);
+    if (tpm->broken && tpm->channel->wire->settle == NULL)
+        disconnect(tpm);
+    pthread_mutex_unlock(&tpm->lock);
+}
+
+enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
+                          enum lct_code (*work)(struct lct_tpm *tpm, void *arg,
+                                                struct lct_err *err),
+                          void *arg, struct lct_err *err)
+{
+    enum lct_code code = LCT_ERR_INTERNAL;
+    bool broke = true;
+
+    for (int attempt = 0; attempt < 2 && broke; attempt++) {
+        code = take(tpm, err);
+        if (code != LCT_OK) {
+            (void)lct_err_prefix(err, label);
+            return code;
+        }
+        code = work(tpm, arg, err);
+        broke = tpm->broken && code != LCT_ERR_TIMEOUT;
+        give(tpm);
+    }
+    return code;
+}
+
+void lct_tpm_prepare(struct lct_tpm *tpm)
+{
+    pthread_mutex_lock(&tpm->lock);
+    look_for_fork(tpm);
+    if (tpm->channel == NULL)
+        (void)connect_tpm(tpm, true, NULL);
+    pthread_mutex_unlock(&tpm->lock);
+}
+
+static void forget(struct lct_tpm *tpm)
+{
+    struct lct_tpm **link = &process.first;
+
+    while (*link != NULL && *link != tpm)
+        link = &(*link)->next;
+    if (*link != NULL)
+        *link = tpm->next;
+}
+
+/* Flushes what we keep in a TPM that would not forget it with the connection. */
+static enum lct_code say_goodbye(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    (void)arg;
+    (void)err;
+    lct_tpm_flush_resident(tpm);
+    return LCT_OK;
 }
 
 void lct_tpm_close(struct lct_tpm *tpm)
@@ -150,38 +361,24 @@ void lct_tpm_close(struct lct_tpm *tpm)
         return;
     pthread_mutex_lock(&process.lock);
     bool last = --tpm->references == 0;
-    for (struct lct_tpm **link = &process.first; last && *link != NULL; link = &(*link)->next)
-        if (*link == tpm) {
-            *link = tpm->next;
-            break;
-        }
+    if (last)
+        forget(tpm);
     pthread_mutex_unlock(&process.lock);
     if (!last)
         return;
-    forget_if_inherited(tpm);
-    if (tpm->resident.len != 0 && (tpm->channel != NULL || connect_tpm(tpm, NULL) == LCT_OK))
-        lct_tpm_flush_resident(tpm);
-    disconnect(tpm);
+    look_for_fork(tpm);
+    bool keeps = tpm->channel != NULL && !tpm->channel->wire->private_handles &&
+                 tpm->space->resident.len != 0;
+    if (keeps || tpm->num_debris > 0)
+        (void)lct_tpm_run(tpm, "closing", say_goodbye, NULL, NULL);
+    if (tpm->inherited)
+        abandon(tpm->channel, tpm->space);
+    else
+        disconnect(tpm);
+    free(tpm->sys);
     pthread_mutex_destroy(&tpm->lock);
     free(tpm->tcti);
     free(tpm);
-}
-
-enum lct_code lct_tpm_take(struct lct_tpm *tpm, const char *label, struct lct_err *err)
-{
-    pthread_mutex_lock(&tpm->lock);
-    forget_if_inherited(tpm);
-    if (tpm->channel != NULL || connect_tpm(tpm, err) == LCT_OK)
-        return LCT_OK;
-    pthread_mutex_unlock(&tpm->lock);
-    return lct_err_prefix(err, label);
-}
-
-void lct_tpm_give(struct lct_tpm *tpm)
-{
-    if (tpm->broken)
-        disconnect(tpm);
-    pthread_mutex_unlock(&tpm->lock);
 }
 
 enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC command, TSS2_RC rc,
@@ -194,7 +391,7 @@ enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC com
         return lct_result(err, label, command, rc);
     if (err == NULL)
         err = &ignored;
-    if (tpm->channel != NULL && tpm->channel->failure.code != LCT_OK) {
+    if (tpm->channel->failure.code != LCT_OK) {
         *err = tpm->channel->failure;
         err->tpm_rc = rc;
         code = lct_err_prefix(err, label);
@@ -214,33 +411,4 @@ struct lct_name lct_tpm_name(const TPM2B_NAME *from)
         memcpy(name.data, from->name, name.len);
     }
     return name;
-}
-
-void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle)
-{
-    if (tpm->sys != NULL)
-        (void)lct_tpm_result(tpm, "flush", TPM2_CC_FlushContext,
-                             Tss2_Sys_FlushContext(tpm->sys, handle), NULL);
-}
-
-/* Whether the object behind the resident key's handle has its Name. */
-static bool is_resident(struct lct_tpm *tpm)
-{
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME tpm_name = {0}, qualified = {0};
-    TSS2L_SYS_AUTH_RESPONSE auths = {0};
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &tpm_name,
-                                     &qualified, &auths);
-    const struct lct_name name = lct_tpm_name(&tpm_name);
-
-    return lct_tpm_result(tpm, "flush", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-           lct_name_equal(&name, &tpm->resident);
-}
-
-void lct_tpm_flush_resident(struct lct_tpm *tpm)
-{
-    if (tpm->resident.len != 0 && (!tpm->suspect || is_resident(tpm)))
-        lct_tpm_flush(tpm, tpm->resident_handle);
-    tpm->resident.len = 0;
-    tpm->suspect = false;
 }

@@ -3,51 +3,69 @@
 #define LCT_TPM_CONNECTION_H
 
 #include "tpm/channel.h"
+#include "tpm/space.h"
 #include "tpm/tpm.h"
 
 #include <pthread.h>
 #include <tss2/tss2_sys.h>
 
+enum { LCT_MAX_DEBRIS = 4 };
+
 /*
- * Inside of the room: the connection that lct_tpm_open shares. Whoever sends commands takes it,
- * uses `sys`, reports each result to lct_tpm_result, and gives it back; in between, no other thread
- * sends anything.
+ * Inside of the room: the connection that lct_tpm_open shares. A piece of work takes it, with
+ * lct_tpm_run, uses `sys` and reports each result to lct_tpm_result; in between, nobody else sends
+ * anything on it.
  */
 struct lct_tpm {
     struct lct_tpm *next; /* of the process's connections */
     unsigned references;
     char *tcti;
+    int timeout;                 /* ms for a response */
     pthread_mutex_t lock;        /* guards what follows */
-    unsigned long forks;         /* fork generation in which the channel was opened */
+    unsigned long forks;         /* fork generation that it was last used in */
     struct lct_channel *channel; /* NULL: not connected */
-    bool broken;                 /* the transport failed: closed when given back */
+    struct lct_space *space;     /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
-    struct lct_name resident; /* Name of the key we keep loaded, empty: none */
-    TPM2_HANDLE resident_handle;
-    bool suspect; /* the handle may be another program's by now */
+    bool inherited; /* it is a parent's: to be used only if none of our own can be opened */
+    bool broken;    /* the transport failed in this turn */
+    /* Without a resource manager: Names of objects that we may have left in the TPM. */
+    size_t num_debris;
+    struct lct_name debris[LCT_MAX_DEBRIS];
+    bool has_signed;  /* in this process: one that signs once holds no slot */
+    unsigned crowded; /* signatures to go before we ask again for a slot to keep */
 };
 
-/* Takes the connection, opening it if need be. On failure it is not taken. */
-enum lct_code lct_tpm_take(struct lct_tpm *tpm, const char *label, struct lct_err *err);
-void lct_tpm_give(struct lct_tpm *tpm);
-
 /*
- * What a SAPI call returned, as an error about `label`. After a failure of the transport the
- * connection is dropped when it is given back, and the next taker opens a new one.
+ * Does a piece of work with the connection taken, opening it if need be; `arg` is the work's own.
+ * Once more if the connection broke in it, since the TPM or its resource manager was restarted: so
+ * it begins from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice.
  */
+enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
+                          enum lct_code (*work)(struct lct_tpm *tpm, void *arg,
+                                                struct lct_err *err),
+                          void *arg, struct lct_err *err);
+
+/* What a SAPI call returned, as an error about `label`. After a failure of the transport nothing
+ * more is sent in this piece of work that matters. */
 enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC command, TSS2_RC rc,
                              struct lct_err *err);
 
 /* A Name as TSS has it; empty if it is longer than any. */
 struct lct_name lct_tpm_name(const TPM2B_NAME *from);
 
-/* Flushes a transient object of ours. Best effort: on a broken connection there is nothing left to
- * flush. */
-void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle);
+/* Flushes a transient object of ours, whose Name is `name`; if the TPM cannot be told, later. */
+void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name);
 
-/* Flushes the resident key, if there is one; where it is suspect only after its Name has been read.
- */
+/* Flushes the resident key, if there is one. */
 void lct_tpm_flush_resident(struct lct_tpm *tpm);
+
+/*
+ * An object of that Name may be in the TPM that we have no handle of, or none that is surely ours:
+ * the command that loaded or flushed it had no response. Where no resource manager forgets it with
+ * the connection, it is looked for by its Name before the next piece of work, or by lct_tpm_sweep.
+ */
+void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name);
+void lct_tpm_sweep(struct lct_tpm *tpm);
 
 /* The password session of an object or hierarchy without an authorization value (TPM 2.0 Part
  * 1, 19.4). */

@@ -81,25 +81,42 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
     return LCT_OK;
 }
 
-enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                             const char *label, const struct lct_algorithm *algorithm,
-                             bool provision, struct lct_err *err)
+struct creation {
+    struct lct_tpm_created *created;
+    const char *label;
+    const struct lct_algorithm *algorithm;
+    bool provision;
+    bool again; /* the connection broke in it once */
+};
+
+static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
+    struct creation *creation = arg;
+    struct lct_tpm_created *created = creation->created;
     struct lct_parent parent;
 
     memset(created, 0, sizeof *created);
-    enum lct_code code = lct_tpm_take(tpm, label, err);
-    if (code != LCT_OK)
-        return code;
     lct_tpm_flush_resident(tpm);
-    code = lct_parent_for_creation(tpm, &parent, label, provision, err);
+    enum lct_code code =
+        lct_parent_for_creation(tpm, &parent, creation->label, creation->provision, err);
     if (code == LCT_OK) {
-        code = create_under(tpm, created, label, algorithm, parent.handle, err);
+        code = create_under(tpm, created, creation->label, creation->algorithm, parent.handle, err);
         lct_parent_leave(tpm, &parent);
         created->parent = parent.where;
         created->parent_name = parent.name;
         created->made_srk = parent.made;
     }
-    lct_tpm_give(tpm);
+    if (creation->again) /* the one that was made then is the same */
+        lct_tpm_note_debris(tpm, &parent.name);
+    creation->again = true;
     return code;
+}
+
+enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
+                             const char *label, const struct lct_algorithm *algorithm,
+                             bool provision, struct lct_err *err)
+{
+    struct creation creation = {created, label, algorithm, provision, false};
+
+    return lct_tpm_run(tpm, label, create, &creation, err);
 }

@@ -95,16 +95,26 @@ static enum lct_code describe_hashes(struct lct_tpm *tpm, struct lct_tpm_info *i
     return LCT_OK;
 }
 
+struct description {
+    struct lct_tpm_info *info;
+    const char *label;
+};
+
+static enum lct_code describe(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    const struct description *description = arg;
+
+    memset(description->info, 0, sizeof *description->info);
+    enum lct_code code = describe_maker(tpm, description->info, description->label, err);
+    if (code == LCT_OK)
+        code = describe_hashes(tpm, description->info, description->label, err);
+    return code;
+}
+
 enum lct_code lct_tpm_describe(struct lct_tpm *tpm, struct lct_tpm_info *info, const char *label,
                                struct lct_err *err)
 {
-    memset(info, 0, sizeof *info);
-    enum lct_code code = lct_tpm_take(tpm, label, err);
-    if (code != LCT_OK)
-        return code;
-    code = describe_maker(tpm, info, label, err);
-    if (code == LCT_OK)
-        code = describe_hashes(tpm, info, label, err);
-    lct_tpm_give(tpm);
-    return code;
+    struct description description = {info, label};
+
+    return lct_tpm_run(tpm, label, describe, &description, err);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/capability.h"
 #include "tpm/connection.h"
 #include "tpm/parent.h"
 #include "tpm/result.h"
@@ -66,29 +67,34 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     if (rc != TSS2_RC_SUCCESS && is_parents_fault(rc))
         return diagnose(tpm, key, parent, err);
     code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
+    if (tpm->broken)
+        lct_tpm_note_debris(tpm, key->name);
     if (code != LCT_OK)
         return code;
     const struct lct_name name = lct_tpm_name(&tpm_name);
-    if (!lct_name_equal(&name, key->name)) {
-        lct_tpm_flush(tpm, handle);
+    if (!lct_name_equal(&name, key->name)) { /* nor is the handle to be trusted */
+        lct_tpm_note_debris(tpm, &name);
+        lct_tpm_note_debris(tpm, key->name);
+        lct_tpm_sweep(tpm);
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "%s: the loaded object has not the Name in the record", key->label);
     }
-    tpm->resident = *key->name;
-    tpm->resident_handle = handle;
-    tpm->suspect = false;
+    tpm->space->resident = *key->name;
+    tpm->space->resident_handle = handle;
     return LCT_OK;
 }
 
-/* Makes the key the resident one: on a TPM with three slots and no resource manager there is room
- * for one of ours. */
+/*
+ * Makes the key the resident one: on a TPM with three slots and no resource manager there is room
+ * for one of ours. If there is none, a program that was killed may have left this very key.
+ */
 static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool *loaded,
                                    struct lct_err *err)
 {
     struct lct_parent parent;
 
     *loaded = false;
-    if (lct_name_equal(&tpm->resident, key->name) && !tpm->suspect)
+    if (lct_name_equal(&tpm->space->resident, key->name))
         return LCT_OK;
     lct_tpm_flush_resident(tpm);
     enum lct_code code =
@@ -96,6 +102,11 @@ static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key
     if (code != LCT_OK)
         return code;
     code = load_under(tpm, key, &parent, err);
+    if (code == LCT_ERR_TPM_FULL) {
+        lct_tpm_note_debris(tpm, key->name);
+        lct_tpm_sweep(tpm);
+        code = load_under(tpm, key, &parent, err);
+    }
     lct_parent_leave(tpm, &parent);
     *loaded = code == LCT_OK;
     return code;
@@ -145,7 +156,7 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signat
     TSS2L_SYS_AUTH_RESPONSE auths = {0};
 
     memcpy(tpm_digest.buffer, digest, digest_len);
-    TSS2_RC rc = Tss2_Sys_Sign(tpm->sys, tpm->resident_handle, &lct_tpm_no_auth, &tpm_digest,
+    TSS2_RC rc = Tss2_Sys_Sign(tpm->sys, tpm->space->resident_handle, &lct_tpm_no_auth, &tpm_digest,
                                &tpm_scheme, &ticket, &tpm_signature, &auths);
     *gone = lct_result_is_lost_handle(rc);
     enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, rc, err);
@@ -157,26 +168,60 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signat
 }
 
 /*
- * Without a resource manager anyone can flush our key, or put another behind its handle. It is
- * loaded once more then.
+ * Without a resource manager every program keeps its objects in the TPM's few slots. So we keep one
+ * only from the second signature on, and only while that leaves a slot for the others.
  */
-static enum lct_code sign_taken(struct lct_tpm *tpm, struct lct_signature *signature,
-                                const struct lct_tpm_key *key, const struct lct_scheme *scheme,
-                                const uint8_t *digest, size_t digest_len, struct lct_err *err)
+static void make_room(struct lct_tpm *tpm, bool loaded)
 {
+    enum { ASK_AGAIN = 16 }; /* signatures */
+
+    if (!loaded || tpm->channel->wire->private_handles || tpm->broken)
+        return;
+    bool keep = tpm->has_signed && tpm->crowded == 0 && lct_capability_free_slots(tpm) > 0;
+    if (!keep)
+        lct_tpm_flush_resident(tpm);
+    if (tpm->crowded > 0)
+        tpm->crowded--;
+    else if (tpm->has_signed && !keep)
+        tpm->crowded = ASK_AGAIN;
+    tpm->has_signed = true;
+}
+
+struct signing {
+    struct lct_signature *signature;
+    const struct lct_tpm_key *key;
+    const struct lct_scheme *scheme;
+    const uint8_t *digest;
+    size_t digest_len;
+};
+
+/*
+ * Without a resource manager anyone can flush our key, or put another behind its handle. It is
+ * loaded once more then; what is behind the handle may be another program's and is left alone
+ * unless it has our key's Name.
+ */
+static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    const struct signing *signing = arg;
+    const struct lct_tpm_key *key = signing->key;
     enum lct_code code = LCT_ERR_INTERNAL;
-    bool gone = true, loaded = false;
+    bool gone = true, loaded = false, ever_loaded = false;
 
     for (int attempt = 0; attempt < 2 && gone; attempt++) {
         gone = false;
         code = make_resident(tpm, key, &loaded, err);
+        ever_loaded = ever_loaded || loaded;
         if (code == LCT_OK)
-            code = sign_once(tpm, signature, key, scheme, digest, digest_len, &gone, err);
-        if (gone) { /* what we have not loaded just now may be another program's */
-            tpm->suspect = !loaded;
-            lct_tpm_flush_resident(tpm);
+            code = sign_once(tpm, signing->signature, key, signing->scheme, signing->digest,
+                             signing->digest_len, &gone, err);
+        if (gone) {
+            if (loaded || code == LCT_ERR_WRONG_KEY)
+                lct_tpm_note_debris(tpm, key->name);
+            tpm->space->resident.len = 0;
+            lct_tpm_sweep(tpm);
         }
     }
+    make_room(tpm, ever_loaded);
     return code;
 }
 
@@ -184,23 +229,12 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
-    enum lct_code code = LCT_ERR_INTERNAL;
-    bool broke = true;
+    struct signing signing = {signature, key, scheme, digest, digest_len};
 
     if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
                         key->label, scheme->hash->name, scheme->hash->size, digest_len);
-    /* A connection that broke, since the TPM or its resource manager was restarted, is opened anew,
-     * once. */
-    for (int attempt = 0; attempt < 2 && broke; attempt++) {
-        code = lct_tpm_take(tpm, key->label, err);
-        if (code != LCT_OK)
-            return code;
-        code = sign_taken(tpm, signature, key, scheme, digest, digest_len, err);
-        broke = tpm->broken;
-        lct_tpm_give(tpm);
-    }
-    return code;
+    return lct_tpm_run(tpm, key->label, sign, &signing, err);
 }
 
 static enum lct_code read_resident(struct lct_tpm *tpm, struct lct_public *reported,
@@ -213,8 +247,8 @@ static enum lct_code read_resident(struct lct_tpm *tpm, struct lct_public *repor
     uint8_t bytes[sizeof public_area];
     size_t len = 0;
 
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->resident_handle, NULL, &public_area, &tpm_name,
-                                     &qualified, &auths);
+    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
+                                     &tpm_name, &qualified, &auths);
     enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, err);
     if (code != LCT_OK)
         return code;
@@ -227,22 +261,36 @@ static enum lct_code read_resident(struct lct_tpm *tpm, struct lct_public *repor
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
-enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
-                              struct lct_name *name, const struct lct_tpm_key *key,
-                              struct lct_err *err)
+struct inspection {
+    struct lct_public *reported;
+    struct lct_name *name;
+    const struct lct_tpm_key *key;
+};
+
+static enum lct_code inspect(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
-    enum lct_code code = lct_tpm_take(tpm, key->label, err);
+    const struct inspection *inspection = arg;
+    const struct lct_tpm_key *key = inspection->key;
+    enum lct_code code = LCT_OK;
     bool loaded;
 
-    if (code != LCT_OK)
-        return code;
     lct_tpm_flush_resident(tpm); /* load it now: that it loads is half of the answer */
     if (key->parent != TPM2_RH_OWNER)
         code = lct_parent_verify(tpm, key->label, key->parent, key->parent_name, err);
     if (code == LCT_OK)
         code = make_resident(tpm, key, &loaded, err);
     if (code == LCT_OK)
-        code = read_resident(tpm, reported, name, key, err);
-    lct_tpm_give(tpm);
+        code = read_resident(tpm, inspection->reported, inspection->name, key, err);
+    if (!tpm->channel->wire->private_handles)
+        lct_tpm_flush_resident(tpm);
     return code;
+}
+
+enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
+                              struct lct_name *name, const struct lct_tpm_key *key,
+                              struct lct_err *err)
+{
+    struct inspection inspection = {reported, name, key};
+
+    return lct_tpm_run(tpm, key->label, inspect, &inspection, err);
 }

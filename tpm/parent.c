@@ -32,7 +32,7 @@ static const TPM2B_PUBLIC srk_template = {
 
 /* CreatePrimary under the owner, whose authorization must be empty. */
 static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
-                                  struct lct_err *err)
+                                  const struct lct_name *pinned, struct lct_err *err)
 {
     const TPM2B_SENSITIVE_CREATE sensitive = {0};
     const TPM2B_DATA outside = {0};
@@ -48,6 +48,8 @@ static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent
                                         &srk_template, &outside, &pcrs, &parent->handle, &out,
                                         &creation, &hash, &ticket, &name, &auths);
     enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_CreatePrimary, rc, err);
+    if (tpm->broken && pinned != NULL)
+        lct_tpm_note_debris(tpm, pinned);
     if (code == LCT_ERR_AUTH)
         return LCT_FAIL(err, LCT_ERR_AUTH,
                         "%s: the TPM has no storage root key at 0x%08x, and making one needs the "
@@ -67,7 +69,7 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent, c
     *parent = (struct lct_parent){.where = where, .handle = where};
     if (where != TPM2_RH_OWNER)
         return LCT_OK;
-    enum lct_code code = make_primary(tpm, parent, label, err);
+    enum lct_code code = make_primary(tpm, parent, label, pinned, err);
     if (code != LCT_OK || lct_name_equal(&parent->name, pinned))
         return code;
     lct_parent_leave(tpm, parent);
@@ -80,7 +82,7 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent, c
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
 {
     if (parent->transient)
-        lct_tpm_flush(tpm, parent->handle);
+        lct_tpm_flush(tpm, parent->handle, &parent->name);
     parent->transient = false;
 }
 
@@ -142,7 +144,7 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
     if (!absent)
         return LCT_OK;
     parent->where = TPM2_RH_OWNER;
-    code = make_primary(tpm, parent, label, err);
+    code = make_primary(tpm, parent, label, NULL, err);
     if (code == LCT_OK && provision)
         persist(tpm, parent);
     return code;

@@ -136,15 +136,12 @@ static enum lct_code read_srk(struct lct_tpm *tpm, struct lct_probe *probe, stru
     return code == LCT_ERR_UNSUPPORTED ? LCT_OK : code;
 }
 
-enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+static enum lct_code probe_taken(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
-    memset(probe, 0, sizeof *probe);
-    enum lct_code code = lct_tpm_describe(tpm, &probe->info, label, err);
-    if (code == LCT_OK)
-        code = lct_tpm_take(tpm, label, err);
-    if (code != LCT_OK)
-        return code;
-    code = read_properties(tpm, probe, TPM2_PT_REVISION, 1, err);
+    struct lct_probe *probe = arg;
+
+    *probe = (struct lct_probe){.info = probe->info};
+    enum lct_code code = read_properties(tpm, probe, TPM2_PT_REVISION, 1, err);
     if (code == LCT_OK)
         code = read_properties(tpm, probe, TPM2_PT_PERMANENT, 32, err);
     if (code == LCT_OK)
@@ -157,8 +154,14 @@ enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, struct
         code = read_banks(tpm, probe, err);
     if (code == LCT_OK)
         code = read_srk(tpm, probe, err);
-    lct_tpm_give(tpm);
     return code;
+}
+
+enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+{
+    memset(probe, 0, sizeof *probe);
+    enum lct_code code = lct_tpm_describe(tpm, &probe->info, label, err);
+    return code == LCT_OK ? lct_tpm_run(tpm, label, probe_taken, probe, err) : code;
 }
 
 bool lct_handles_have(const struct lct_handles *handles, uint32_t handle)

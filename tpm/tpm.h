@@ -17,20 +17,31 @@
  * The way in to a TPM, shared by everything in the process that names the same one. Opening it
  * sends nothing and connects to nothing; the first command does. One command at a time: calls from
  * several threads wait for each other. Every call takes values and returns values and leaves
- * nothing in the TPM but the one key it signed with last, which goes when another takes its place
- * or the last user closes. A process that is killed leaves that one behind in a TPM without a
- * resource manager.
+ * nothing in the TPM but, where a resource manager forgets it with the connection or there is room
+ * for more, the one key it signed with last, which goes when another takes its place or the last
+ * user closes. A process that is killed leaves that one behind in a TPM without a resource manager.
+ *
+ * A connection that breaks, since the TPM or its resource manager was restarted, is opened anew. A
+ * child of fork opens a connection of its own; where it cannot, in a chroot or with other
+ * privileges, it goes on with its parent's if that is the kernel's resource manager's.
  *
  * Errors of every call that sends a command: LCT_ERR_NO_TPM (no way in, or it broke),
- * LCT_ERR_CONFIG (the way in is none), LCT_ERR_TPM_FULL, LCT_ERR_LOCKOUT, LCT_ERR_AUTH, LCT_ERR_TPM
- * (any other refusal, in words).
+ * LCT_ERR_TIMEOUT, LCT_ERR_CONFIG (the way in is none), LCT_ERR_TPM_FULL, LCT_ERR_LOCKOUT,
+ * LCT_ERR_AUTH, LCT_ERR_TPM (any other refusal, in words).
  */
 struct lct_tpm;
 
-/* `tcti` is "name:conf" as in tpm2-tss, or NULL for the kernel's devices; copied. LCT_ERR_INTERNAL
- * alone. */
-enum lct_code lct_tpm_open(struct lct_tpm **tpm, const char *tcti, struct lct_err *err);
+/* By the configuration's `tcti` and `timeout`. LCT_ERR_INTERNAL alone. */
+enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config,
+                           struct lct_err *err);
 void lct_tpm_close(struct lct_tpm *tpm);
+
+/*
+ * Ahead of need, when a key is loaded: opens the kernel's resource manager's device if that is the
+ * way in, for a process that will be in a chroot or without privileges when it signs, and for its
+ * children. Sends nothing; nothing happens if it does not open.
+ */
+void lct_tpm_prepare(struct lct_tpm *tpm);
 
 enum { LCT_MAX_BLOB = 1024 }; /* bytes of a TPM2B_PUBLIC or TPM2B_PRIVATE, sizes included */
 
