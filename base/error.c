@@ -13,13 +13,13 @@ static void disarm(char *text)
             *text = '?';
 }
 
-enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
-                          const char *func, const char *format, ...)
+void lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
+                 const char *func, const char *format, ...)
 {
     va_list args;
 
     if (err == NULL)
-        return code;
+        return;
     err->code = code;
     err->tpm_rc = 0;
     err->file = file;
@@ -29,7 +29,6 @@ enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *f
     (void)vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
     disarm(err->text);
-    return code;
 }
 
 enum lct_code lct_err_prefix(struct lct_err *err, const char *label)

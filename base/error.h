@@ -55,13 +55,13 @@ struct lct_err {
 };
 
 /*
- * Fills *err (which may be NULL: then only the code is returned) and returns `code`. LCT_FAIL
+ * Fills *err, which may be NULL. LCT_FAIL returns the code as well and
  * captures the place: return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "lct:%s: no such identity", id);
  */
-enum lct_code lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
-                          const char *func, const char *format, ...) LCT_PRINTF(6, 7);
+void lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
+                 const char *func, const char *format, ...) LCT_PRINTF(6, 7);
 #define LCT_FAIL(err, code, ...)                                                                   \
-    lct_err_set((err), (code), __FILE__, __LINE__, __func__, __VA_ARGS__)
+    (lct_err_set((err), (code), __FILE__, __LINE__, __func__, __VA_ARGS__), (enum lct_code)(code))
 
 /* Puts "label: " before the sentence, where only the caller knows which key it speaks of. Returns
  * err->code. */
