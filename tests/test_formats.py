@@ -40,6 +40,7 @@ def test_public_areas_are_read_as_tpm2_tss_reads_them(owner, programs, make_tpm)
     tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "p.ctx", "0x81000001")
     tpm.flush()
     tpm.tool("tpm2_createpolicy", "--policy-pcr", "-l", "sha256:0", "-L", "policy")
+    tpm.tool("tpm2_flushcontext", "--loaded-session")
     for name, words in TEMPLATES.items():
         tpm.tool("tpm2_create", "-C", "0x81000001", *words, "-u", f"{name}.pub", "-a",
                  "restricted|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth")

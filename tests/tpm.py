@@ -112,10 +112,14 @@ class Swtpm:
         return answer[15:]
 
     def handles(self, first: int) -> list[int]:
-        """The handles of the kind that `first` begins."""
+        """
+        The handles of the kind that `first` begins. Loaded sessions are asked for as 0x02, and
+        among them a policy session's handle begins with 0x03.
+        """
         found = self.capability(1, first, 64)
         handles = struct.unpack_from(f">{struct.unpack_from('>I', found)[0]}I", found, 4)
-        return [handle for handle in handles if handle >> 24 == first >> 24]
+        kinds = (2, 3) if first >> 24 in (2, 3) else (first >> 24,)
+        return [handle for handle in handles if handle >> 24 in kinds]
 
     def property(self, number: int) -> int:
         found = self.capability(6, number, 1)
