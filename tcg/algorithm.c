@@ -22,8 +22,15 @@ static const struct lct_algorithm algorithms[] = {
     {"rsa-3072", "RSA", "RS256", TPM2_ALG_RSA, 0, 3072, 384, TPM2_ALG_SHA256, NULL, NULL},
 };
 
+static const struct lct_curve curves[] = {
+    {TPM2_ECC_NIST_P256, "prime256v1", 32},
+    {TPM2_ECC_NIST_P384, "secp384r1", 48},
+    {TPM2_ECC_NIST_P521, "secp521r1", 66},
+};
+
 enum { num_hashes = sizeof hashes / sizeof hashes[0] };
 enum { num_algorithms = sizeof algorithms / sizeof algorithms[0] };
+enum { num_curves = sizeof curves / sizeof curves[0] };
 
 const struct lct_hash *lct_hashes(size_t *num)
 {
@@ -70,5 +77,13 @@ const struct lct_algorithm *lct_algorithm_by_key(uint16_t type, uint16_t curve, 
         if (algorithms[i].type == type && algorithms[i].curve == curve &&
             (type == TPM2_ALG_ECC || algorithms[i].bits == bits))
             return &algorithms[i];
+    return NULL;
+}
+
+const struct lct_curve *lct_curve_by_id(uint16_t id)
+{
+    for (size_t i = 0; i < num_curves; i++)
+        if (curves[i].id == id)
+            return &curves[i];
     return NULL;
 }

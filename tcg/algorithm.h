@@ -36,6 +36,14 @@ struct lct_algorithm {
     const char *group_nist; /* its other name: "P-256" */
 };
 
+/* A curve of the TPM's keys: those above, and those only its storage and endorsement keys are on.
+ */
+struct lct_curve {
+    uint16_t id;       /* TPM2_ECC_* */
+    const char *group; /* OpenSSL's short name */
+    size_t size;       /* bytes of a coordinate */
+};
+
 /* The table of hashes; its length in *num. */
 const struct lct_hash *lct_hashes(size_t *num);
 
@@ -45,5 +53,6 @@ const struct lct_hash *lct_hash_by_name(const char *name);
 const struct lct_algorithm *lct_algorithm_by_name(const char *name);
 const struct lct_algorithm *lct_algorithm_by_group(const char *group);
 const struct lct_algorithm *lct_algorithm_by_key(uint16_t type, uint16_t curve, uint16_t bits);
+const struct lct_curve *lct_curve_by_id(uint16_t id);
 
 #endif

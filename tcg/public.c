@@ -186,6 +186,13 @@ enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const
     return LCT_OK;
 }
 
+void lct_name_of_handle(struct lct_name *name, uint32_t handle)
+{
+    *name = (struct lct_name){.len = sizeof handle};
+    for (size_t i = 0; i < sizeof handle; i++)
+        name->data[i] = (uint8_t)(handle >> (24 - 8 * i));
+}
+
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b)
 {
     return a->len != 0 && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
@@ -198,9 +205,10 @@ const struct lct_algorithm *lct_public_algorithm(const struct lct_public *public
 
 /* 04 || X || Y with both coordinates as long as the field: a TPM may leave leading zeros out. */
 static bool push_point(OSSL_PARAM_BLD *builder, const struct lct_public *public_area,
-                       const struct lct_algorithm *algorithm, uint8_t *point)
+                       uint8_t *point)
 {
-    size_t size = algorithm->size;
+    const struct lct_curve *curve = lct_curve_by_id(public_area->curve);
+    size_t size = curve->size;
 
     if (public_area->x_len > size || public_area->y_len > size)
         return false;
@@ -208,40 +216,48 @@ static bool push_point(OSSL_PARAM_BLD *builder, const struct lct_public *public_
     point[0] = 4;
     memcpy(point + 1 + size - public_area->x_len, public_area->x, public_area->x_len);
     memcpy(point + 1 + 2 * size - public_area->y_len, public_area->y, public_area->y_len);
-    return OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, algorithm->group,
-                                           0) &&
+    return OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, curve->group, 0) &&
            OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * size);
 }
 
 static bool push_modulus(OSSL_PARAM_BLD *builder, const struct lct_public *public_area,
-                         const struct lct_algorithm *algorithm, BIGNUM *modulus)
+                         BIGNUM *modulus)
 {
-    return public_area->modulus_len == algorithm->size &&
+    return public_area->modulus_len == public_area->bits / 8u &&
            BN_bin2bn(public_area->modulus, (int)public_area->modulus_len, modulus) != NULL &&
            OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus) &&
            OSSL_PARAM_BLD_push_uint32(builder, OSSL_PKEY_PARAM_RSA_E,
                                       public_area->exponent != 0 ? public_area->exponent : 65537);
 }
 
+/* More than our own keys have: storage and endorsement keys are the TPM's maker's choice. */
+static bool is_known(const struct lct_public *public_area)
+{
+    if (public_area->type == TPM2_ALG_ECC)
+        return lct_curve_by_id(public_area->curve) != NULL;
+    return public_area->type == TPM2_ALG_RSA &&
+           (public_area->bits == 2048 || public_area->bits == 3072 || public_area->bits == 4096);
+}
+
 EVP_PKEY *lct_public_pkey(const struct lct_public *public_area, OSSL_LIB_CTX *libctx,
                           struct lct_err *err)
 {
-    const struct lct_algorithm *algorithm = lct_public_algorithm(public_area);
+    bool ecc = public_area->type == TPM2_ALG_ECC;
     uint8_t point[1 + 2 * LCT_MAX_COORDINATE];
     EVP_PKEY *pkey = NULL;
 
-    if (algorithm == NULL) {
+    if (!is_known(public_area)) {
         (void)LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "a key of this curve or size is not supported");
         return NULL;
     }
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, algorithm->key_type, NULL);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, ecc ? "EC" : "RSA", NULL);
     BIGNUM *modulus = BN_new();
     OSSL_PARAM *params = NULL;
     if (builder == NULL || ctx == NULL || modulus == NULL)
         goto out;
-    if (public_area->type == TPM2_ALG_ECC ? !push_point(builder, public_area, algorithm, point)
-                                          : !push_modulus(builder, public_area, algorithm, modulus))
+    if (ecc ? !push_point(builder, public_area, point)
+            : !push_modulus(builder, public_area, modulus))
         goto out;
     params = OSSL_PARAM_BLD_to_param(builder);
     if (params == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
@@ -250,7 +266,7 @@ EVP_PKEY *lct_public_pkey(const struct lct_public *public_area, OSSL_LIB_CTX *li
 out:
     if (pkey == NULL)
         (void)LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not of a valid %s key",
-                       algorithm->name);
+                       ecc ? "EC" : "RSA");
     OSSL_PARAM_free(params);
     BN_free(modulus);
     EVP_PKEY_CTX_free(ctx);

@@ -48,14 +48,18 @@ enum lct_code lct_public_decode(struct lct_public *public_area, const uint8_t *t
 enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const uint8_t *tpm2b,
                               size_t tpm2b_len, struct lct_err *err);
 
+/* The Name of what has no public area (a hierarchy, a PCR, a session): its handle. */
+void lct_name_of_handle(struct lct_name *name, uint32_t handle);
+
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b);
 
 /* The row of a public area's key, or NULL if we have none for it. */
 const struct lct_algorithm *lct_public_algorithm(const struct lct_public *public_area);
 
 /*
- * The public key as OpenSSL has it, in `libctx`; the caller frees it. NULL: LCT_ERR_BAD_RECORD (a
- * point that is not on its curve, say) or LCT_ERR_UNSUPPORTED (no row for this key).
+ * The public key as OpenSSL has it, in `libctx`; the caller frees it: of each kind we have a row
+ * for, and of the other kinds that a TPM's storage and endorsement keys are of (P-521, RSA 4096).
+ * NULL: LCT_ERR_BAD_RECORD (a point that is not on its curve, say) or LCT_ERR_UNSUPPORTED.
  */
 EVP_PKEY *lct_public_pkey(const struct lct_public *public_area, OSSL_LIB_CTX *libctx,
                           struct lct_err *err);
