@@ -60,11 +60,50 @@ static enum lct_code set_timeout(struct lct_config *config, const char *value, s
     return LCT_OK;
 }
 
+static enum lct_code set_session(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    if (strcmp(value, "auto") != 0 && strcmp(value, "always") != 0)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "session is \"%s\"; it takes auto or always", value);
+    config->always_session = strcmp(value, "always") == 0;
+    return LCT_OK;
+}
+
+static enum lct_code set_file(char **field, const char *name, const char *value,
+                              struct lct_err *err)
+{
+    if (*value != '/')
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "%s is \"%s\"; it takes an absolute path", name,
+                        value);
+    return replace(field, value, err);
+}
+
+static enum lct_code set_passphrase_file(struct lct_config *config, const char *value,
+                                         struct lct_err *err)
+{
+    return set_file(&config->passphrase_file, "passphrase_file", value, err);
+}
+
+static enum lct_code set_owner_auth_file(struct lct_config *config, const char *value,
+                                         struct lct_err *err)
+{
+    return set_file(&config->owner_auth_file, "owner_auth_file", value, err);
+}
+
+static enum lct_code set_endorsement_auth_file(struct lct_config *config, const char *value,
+                                               struct lct_err *err)
+{
+    return set_file(&config->endorsement_auth_file, "endorsement_auth_file", value, err);
+}
+
 static const struct lct_config_key keys[] = {
     {"tcti", "LCT_TCTI", set_tcti},
     {"store", "LCT_STORE", set_store},
     {"provision", NULL, set_provision},
     {"timeout", NULL, set_timeout},
+    {"session", NULL, set_session},
+    {"passphrase_file", NULL, set_passphrase_file},
+    {"owner_auth_file", NULL, set_owner_auth_file},
+    {"endorsement_auth_file", NULL, set_endorsement_auth_file},
 };
 
 const struct lct_config_key *lct_config_keys(size_t *num_keys)
@@ -99,5 +138,8 @@ void lct_config_clear(struct lct_config *config)
 {
     free(config->tcti);
     free(config->store);
+    free(config->passphrase_file);
+    free(config->owner_auth_file);
+    free(config->endorsement_auth_file);
     *config = (struct lct_config){0};
 }

@@ -13,11 +13,20 @@
  * Documented in OSSL_PROVIDER-lct(7).
  */
 struct lct_config {
-    char *tcti; /* tcti, LCT_TCTI: the way in to the TPM, "name:conf"; NULL: the kernel's devices */
-    char *
-        store; /* store, LCT_STORE: the one store to use; NULL: the user's own, then the system's */
-    int timeout;       /* timeout: seconds to wait for a response; 0: the default */
-    bool no_provision; /* provision = no: never write a storage root key into the TPM's NV memory */
+    /* tcti, LCT_TCTI: the way in to the TPM, "name:conf"; NULL: it is looked for */
+    char *tcti;
+    /* store, LCT_STORE: the one store to use; NULL: the user's own, then the system's */
+    char *store;
+    /* provision = no: never write a storage root key into the TPM's NV memory */
+    bool no_provision;
+    /* session = always: every signature travels by an HMAC session, not only what has a secret */
+    bool always_session;
+    /* timeout: seconds to wait for a response; 0: the default */
+    int timeout;
+    /* passphrase_file: of identities' keys; or a directory of files named like them */
+    char *passphrase_file;
+    /* owner_auth_file, endorsement_auth_file: the authorizations of the TPM's hierarchies */
+    char *owner_auth_file, *endorsement_auth_file;
 };
 
 /* One key of the configuration. `variable` is the environment variable that overrides it, or NULL.

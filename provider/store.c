@@ -143,13 +143,50 @@ static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *o
     return good;
 }
 
-static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg)
+/* Asks the application for a passphrase. No lock is held: it may take its time, fork, or sign. */
+static enum lct_code ask(struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg,
+                         struct lct_err *err)
+{
+    char typed[128]; /* to see that one is too long */
+    size_t typed_len = 0;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(OSSL_PASSPHRASE_PARAM_INFO, key->label, strlen(key->label)),
+        OSSL_PARAM_END,
+    };
+
+    if (pw_cb == NULL || !pw_cb(typed, sizeof typed, &typed_len, params, pw_cbarg))
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "%s: signing with it takes its passphrase; set passphrase_file in "
+                        "openssl.cnf, or give it to the program",
+                        key->label);
+    enum lct_code code =
+        lct_secret_take(&key->passphrase, "its passphrase", (const uint8_t *)typed, typed_len, err);
+    explicit_bzero(typed, sizeof typed);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+}
+
+static bool unlock(const struct loader *loader, struct lct_key *key,
+                   OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    struct lct_err err;
+    enum lct_code code = lct_key_unlock(key, &loader->provider->config, &err);
+
+    if (code == LCT_OK && lct_key_is_locked(key))
+        code = ask(key, pw_cb, pw_cbarg, &err);
+    if (code != LCT_OK)
+        lct_raise(loader->provider, &err);
+    return code == LCT_OK;
+}
+
+static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
+                    OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     struct lct_key *key = loader->key;
+    bool private_key = loader->expect == 0 || loader->expect == OSSL_STORE_INFO_PKEY;
 
     loader->key = NULL;
-    if (loader->expect == 0 || loader->expect == OSSL_STORE_INFO_PKEY ||
-        loader->expect == OSSL_STORE_INFO_PUBKEY)
+    if (loader->expect == OSSL_STORE_INFO_PUBKEY ||
+        (private_key && unlock(loader, key, pw_cb, pw_cbarg)))
         return give_key(loader, key, object_cb, object_cbarg);
     lct_key_free(key);
     return 0; /* an identity holds nothing else yet */
@@ -160,11 +197,9 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_cb
 {
     struct loader *loader = loaderctx;
 
-    (void)pw_cb;
-    (void)pw_cbarg;
     if (loader->uri.id[0] == '\0')
         return give_name(loader, object_cb, object_cbarg);
-    return load_key(loader, object_cb, object_cbarg);
+    return load_key(loader, object_cb, object_cbarg, pw_cb, pw_cbarg);
 }
 
 static int store_eof(void *loaderctx)

@@ -20,11 +20,11 @@ static void now(char text[21])
 }
 
 static enum lct_code write_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_created *created,
-                                   struct lct_err *err)
+                                   bool passphrase, struct lct_err *err)
 {
     const struct lct_keyfile keyfile = {
         .type = LCT_KEYFILE_LOADABLE,
-        .empty_auth = true,
+        .empty_auth = !passphrase,
         .parent = created->parent,
         .public_area = created->public_area,
         .public_len = created->public_len,
@@ -81,7 +81,8 @@ static enum lct_code find_salt(struct lct_generation *generation, const struct l
  * once. */
 static enum lct_code make_key(struct lct_record *record, struct lct_key **key, const uint8_t *pem,
                               size_t pem_len, struct lct_tpm_created *created, struct lct_tpm *tpm,
-                              struct lct_crypto *crypto, struct lct_err *err)
+                              struct lct_crypto *crypto, const struct lct_identity_request *request,
+                              struct lct_err *err)
 {
     struct lct_generation *generation = &record->generations[0];
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
@@ -92,10 +93,16 @@ static enum lct_code make_key(struct lct_record *record, struct lct_key **key, c
         lct_public_name(&generation->name, libctx, created->public_area, created->public_len, err);
     if (code == LCT_OK)
         code = lct_key_new(key, crypto, record, 0, pem, pem_len, err);
-    if (code != LCT_OK || generation->algorithm->type != TPM2_ALG_RSA)
+    if (code != LCT_OK)
         return code;
+    if (request->passphrase != NULL) /* nobody else has seen the key yet */
+        (*key)->passphrase = *request->passphrase;
+    if (request->owner_auth != NULL)
+        (*key)->owner_auth = *request->owner_auth;
+    if (generation->algorithm->type != TPM2_ALG_RSA)
+        return LCT_OK;
     code = find_salt(generation, *key, tpm, err);
-    (*key)->generation.pss_salt = generation->pss_salt; /* nobody else has seen the key yet */
+    (*key)->generation.pss_salt = generation->pss_salt;
     return code;
 }
 
@@ -116,6 +123,7 @@ static struct lct_record *new_record(const struct lct_identity_request *request,
     generation->algorithm = request->algorithm;
     memcpy(generation->created, record->created, sizeof generation->created);
     generation->parent = created->parent;
+    generation->passphrase = request->passphrase != NULL;
     generation->parent_name = created->parent_name;
     describe(generation, info);
     return record;
@@ -170,6 +178,29 @@ static enum lct_code check_tpm(const struct lct_tpm_info *info,
                     request->id, request->algorithm->name);
 }
 
+static enum lct_code create_in_tpm(struct lct_tpm *tpm, struct lct_tpm_created *created,
+                                   struct lct_tpm_info *info, struct lct_crypto *crypto,
+                                   const struct lct_identity_request *request, struct lct_err *err)
+{
+    char label[4 + LCT_MAX_ID + 1];
+    const struct lct_tpm_template from = {
+        .label = label,
+        .algorithm = request->algorithm,
+        .provision = request->provision,
+        .auth = request->passphrase,
+        .owner_auth = request->owner_auth,
+        .libctx = lct_crypto_get(crypto, err),
+    };
+
+    if (from.libctx == NULL)
+        return LCT_ERR_INTERNAL;
+    (void)snprintf(label, sizeof label, "lct:%s", request->id);
+    enum lct_code code = lct_tpm_describe(tpm, info, label, err);
+    if (code == LCT_OK)
+        code = check_tpm(info, request, err);
+    return code == LCT_OK ? lct_tpm_create(tpm, created, &from, err) : code;
+}
+
 enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
                                   struct lct_crypto *crypto,
                                   const struct lct_identity_request *request, struct lct_key **key,
@@ -180,27 +211,22 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
     struct lct_record *record = NULL;
     uint8_t *pem = NULL;
     size_t pem_len = 0;
-    char label[4 + LCT_MAX_ID + 1];
 
     *key = NULL;
     enum lct_code code = check_request(store, request, err);
     if (code != LCT_OK)
         return code;
-    (void)snprintf(label, sizeof label, "lct:%s", request->id);
-    code = lct_tpm_describe(tpm, &info, label, err);
-    if (code == LCT_OK)
-        code = check_tpm(&info, request, err);
-    if (code == LCT_OK)
-        code = lct_tpm_create(tpm, &created, label, request->algorithm, request->provision, err);
+    code = create_in_tpm(tpm, &created, &info, crypto, request, err);
     if (made_srk != NULL)
         *made_srk = created.made_srk;
     if (code != LCT_OK)
         return code;
     record = new_record(request, &created, &info);
-    code = record != NULL ? write_keyfile(&pem, &pem_len, &created, err)
-                          : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    code = record != NULL
+               ? write_keyfile(&pem, &pem_len, &created, request->passphrase != NULL, err)
+               : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     if (code == LCT_OK)
-        code = make_key(record, key, pem, pem_len, &created, tpm, crypto, err);
+        code = make_key(record, key, pem, pem_len, &created, tpm, crypto, request, err);
     if (code == LCT_OK)
         code = lct_store_create(store, record, pem, pem_len, &request->owner, err);
     if (code != LCT_OK) {
@@ -228,7 +254,7 @@ static void found(const struct check *check, const char *what, bool good, const 
 
 /* What the TPM reports of a key that was born in it and cannot leave it. */
 static void check_attributes(const struct check *check, const struct lct_public *reported,
-                             bool sealed)
+                             bool passphrase)
 {
     static const TPMA_OBJECT bound =
         TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN;
@@ -243,7 +269,10 @@ static void check_attributes(const struct check *check, const struct lct_public 
           (reported->attributes & TPMA_OBJECT_SIGN_ENCRYPT) != 0 &&
               (reported->attributes & foreign) == 0,
           why);
-    if (sealed)
+    if (passphrase)
+        found(check, "is protected against guessing (noDA is clear)",
+              (reported->attributes & TPMA_OBJECT_NODA) == 0, why);
+    if (reported->policy_len != 0)
         found(check, "signs only while its policy is satisfied (userWithAuth is clear)",
               (reported->attributes & TPMA_OBJECT_USERWITHAUTH) == 0, why);
 }
@@ -289,7 +318,7 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
         return code;
     found(check, "has the Name in the record", lct_name_equal(&name, &key->generation.name),
           "the TPM reports another Name");
-    check_attributes(check, &reported, reported.policy_len != 0);
+    check_attributes(check, &reported, key->generation.passphrase);
     if (first_bad(check) != NULL) /* nothing is signed with a key that is not what it should be */
         return LCT_OK;
     return check_signature(check, key, tpm, err);
@@ -297,6 +326,7 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
 
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const char *id,
+                                 const struct lct_unlocker *unlocker,
                                  struct lct_finding findings[LCT_MAX_FINDINGS],
                                  size_t *num_findings, struct lct_err *err)
 {
@@ -310,7 +340,11 @@ enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *
     found(&check, "has a whole record and key file", code == LCT_OK, err->text);
     if (code != LCT_OK)
         return code;
-    code = check_key(&check, key, tpm, err);
+    code = unlocker->unlock(unlocker->arg, key, err);
+    if (code == LCT_OK)
+        code = check_key(&check, key, tpm, err);
+    else
+        found(&check, "has what it takes to use it", false, err->text);
     const struct lct_finding *bad = first_bad(&check);
     if (code == LCT_OK && bad != NULL)
         code = LCT_FAIL(err, LCT_ERR_CHECK, "%s: the check \"%s\" fails: %.200s", key->label,

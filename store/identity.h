@@ -12,7 +12,9 @@ struct lct_identity_request {
     const char *id;
     const struct lct_algorithm *algorithm;
     struct lct_owner owner;
-    bool provision; /* a storage root key may be made and persisted */
+    bool provision;                      /* a storage root key may be made and persisted */
+    const struct lct_secret *passphrase; /* signing shall take it; NULL: none */
+    const struct lct_secret *owner_auth; /* of the TPM's owner; NULL: not known */
 };
 
 /*
@@ -34,7 +36,13 @@ struct lct_finding {
     char why[sizeof((struct lct_err *)0)->text];
 };
 
-enum { LCT_MAX_FINDINGS = 8 };
+enum { LCT_MAX_FINDINGS = 9 };
+
+/* Gives a locked key its passphrase, perhaps by asking for it. */
+struct lct_unlocker {
+    enum lct_code (*unlock)(void *arg, struct lct_key *key, struct lct_err *err);
+    void *arg;
+};
 
 /*
  * Checks an identity against the TPM: it loads there under the pinned parent, has the recorded Name
@@ -45,6 +53,7 @@ enum { LCT_MAX_FINDINGS = 8 };
  */
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const char *id,
+                                 const struct lct_unlocker *unlocker,
                                  struct lct_finding findings[LCT_MAX_FINDINGS],
                                  size_t *num_findings, struct lct_err *err);
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/key.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct_err *err)
 {
@@ -14,9 +18,9 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct
     if (keyfile->rsa_parent)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "the key's parent is an RSA key that this lct does not make");
-    if (keyfile->has_policy || !keyfile->empty_auth)
+    if (keyfile->has_policy)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "the key needs a policy or a password, which this lct does not do");
+                        "the key needs a policy, which this lct does not do");
     return LCT_OK;
 }
 
@@ -35,9 +39,10 @@ static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *
                         "the key file holds another key than the one in the record (its Name "
                         "differs); restore both from a backup");
     if (lct_public_algorithm(&key->public_area) != generation->algorithm ||
-        key->keyfile.parent != generation->parent)
+        key->keyfile.parent != generation->parent ||
+        key->keyfile.empty_auth == generation->passphrase)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                        "the record and the key file differ in algorithm or parent");
+                        "the record and the key file differ in algorithm, parent or passphrase");
     return LCT_OK;
 }
 
@@ -100,8 +105,44 @@ void lct_key_free(struct lct_key *key)
         return;
     EVP_PKEY_free(key->pkey);
     lct_keyfile_clear(&key->keyfile);
+    lct_secret_wipe(&key->passphrase);
+    lct_secret_wipe(&key->owner_auth);
     lct_crypto_free(key->crypto);
     free(key);
+}
+
+bool lct_key_is_locked(const struct lct_key *key)
+{
+    return key->generation.passphrase && key->passphrase.len == 0;
+}
+
+static enum lct_code find_passphrase(struct lct_key *key, const char *place, struct lct_err *err)
+{
+    char file[PATH_MAX];
+    struct stat st;
+
+    if (stat(place, &st) == 0 && S_ISDIR(st.st_mode)) {
+        if (snprintf(file, sizeof file, "%s/%s", place, key->label + 4) >= (int)sizeof file)
+            return LCT_FAIL(err, LCT_ERR_CONFIG, "the path passphrase_file is too long");
+        if (access(file, F_OK) != 0 && errno == ENOENT)
+            return LCT_OK;
+        place = file;
+    }
+    return lct_secret_read(&key->passphrase, "its passphrase", place, err);
+}
+
+enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
+                             struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    if (lct_key_is_locked(key) && config->passphrase_file != NULL)
+        code = find_passphrase(key, config->passphrase_file, err);
+    if (code == LCT_OK && key->generation.parent == TPM2_RH_OWNER &&
+        config->owner_auth_file != NULL)
+        code = lct_secret_read(&key->owner_auth, "the owner's authorization",
+                               config->owner_auth_file, err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
 struct lct_tpm_key lct_key_values(const struct lct_key *key)
@@ -116,6 +157,9 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
         .private_area = key->keyfile.private_area,
         .private_len = key->keyfile.private_len,
         .pkey = key->pkey,
+        .needs_auth = key->generation.passphrase,
+        .auth = &key->passphrase,
+        .owner_auth = &key->owner_auth,
         .libctx = key->libctx,
     };
 }

@@ -2,7 +2,9 @@
 #ifndef LCT_STORE_KEY_H
 #define LCT_STORE_KEY_H
 
+#include "base/config.h"
 #include "base/error.h"
+#include "base/secret.h"
 #include "store/keyfile.h"
 #include "store/record.h"
 #include "tcg/crypto.h"
@@ -10,6 +12,7 @@
 
 #include <openssl/types.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /*
  * A key of an identity: one generation's record, public key and wrapped private key. Immutable and
@@ -21,7 +24,9 @@ struct lct_key {
     struct lct_generation generation;
     struct lct_public public_area;
     struct lct_keyfile keyfile;
-    EVP_PKEY *pkey; /* the public key, in the private library context */
+    struct lct_secret passphrase; /* of the key; empty: it has none, or it is not known */
+    struct lct_secret owner_auth; /* of the TPM's owner, if the parent is made anew each time */
+    EVP_PKEY *pkey;               /* the public key, in the private library context */
     OSSL_LIB_CTX *libctx;
     struct lct_crypto *crypto;
 };
@@ -37,6 +42,18 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
                           size_t pem_len, struct lct_err *err);
 struct lct_key *lct_key_up_ref(struct lct_key *key);
 void lct_key_free(struct lct_key *key);
+
+/* Whether it takes a passphrase to sign with it that the key was not given yet. */
+bool lct_key_is_locked(const struct lct_key *key);
+
+/*
+ * Gives a key that nobody else has seen yet what the configuration has for it: passphrase_file,
+ * which is a file, or a directory with a file named like the identity; owner_auth_file if its
+ * parent has to be made anew. It may be locked after that, too. LCT_ERR_IO, LCT_ERR_AUTH: what a
+ * file holds is no authorization value.
+ */
+enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
+                             struct lct_err *err);
 
 /* The key as tpm/ takes it: borrowed values, good for as long as the key. */
 struct lct_tpm_key lct_key_values(const struct lct_key *key);

@@ -105,17 +105,19 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
     const char *algorithm, *created, *name, *handle, *parent_name, *tpm;
     json_t *seal, *hashes, *salt;
     json_int_t number;
-    int software_tpm;
+    int software_tpm, passphrase = 0;
 
     if (json_unpack_ex(object, NULL, JSON_STRICT,
-                       "{s:I, s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:o, s:s, s:b}", "generation",
-                       &number, "algorithm", &algorithm, "created", &created, "name", &name,
-                       "parent", "handle", &handle, "name", &parent_name, "seal", &seal, "hashes",
-                       &hashes, "pss_salt", &salt, "tpm", &tpm, "software_tpm", &software_tpm) != 0)
+                       "{s:I, s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:o, s?:b, s:s, s:b}",
+                       "generation", &number, "algorithm", &algorithm, "created", &created, "name",
+                       &name, "parent", "handle", &handle, "name", &parent_name, "seal", &seal,
+                       "hashes", &hashes, "pss_salt", &salt, "passphrase", &passphrase, "tpm", &tpm,
+                       "software_tpm", &software_tpm) != 0)
         return false;
     generation->number = (unsigned)number;
     generation->algorithm = lct_algorithm_by_name(algorithm);
     generation->software_tpm = software_tpm != 0;
+    generation->passphrase = passphrase != 0;
     return number > 0 && number <= LCT_MAX_NUMBER && generation->algorithm != NULL &&
            json_is_null(seal) && read_time(generation->created, created) &&
            read_name(&generation->name, name) && read_handle(&generation->parent, handle) &&
@@ -204,13 +206,14 @@ static json_t *hashes_json(const struct lct_generation *generation)
 /* NULL if out of memory: json_pack fails if one of its parts is NULL. */
 static json_t *generation_json(const struct lct_generation *generation)
 {
-    return json_pack("{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:n, s:o, s:s?, s:s, s:b}", "generation",
-                     (int)generation->number, "algorithm", generation->algorithm->name, "created",
-                     generation->created, "name", name_json(&generation->name), "parent", "handle",
-                     json_sprintf("0x%08x", generation->parent), "name",
-                     name_json(&generation->parent_name), "seal", "hashes", hashes_json(generation),
-                     "pss_salt", lct_pss_salt_name(generation->pss_salt), "tpm", generation->tpm,
-                     "software_tpm", generation->software_tpm);
+    return json_pack(
+        "{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:n, s:o, s:s?, s:b, s:s, s:b}", "generation",
+        (int)generation->number, "algorithm", generation->algorithm->name, "created",
+        generation->created, "name", name_json(&generation->name), "parent", "handle",
+        json_sprintf("0x%08x", generation->parent), "name", name_json(&generation->parent_name),
+        "seal", "hashes", hashes_json(generation), "pss_salt",
+        lct_pss_salt_name(generation->pss_salt), "passphrase", generation->passphrase, "tpm",
+        generation->tpm, "software_tpm", generation->software_tpm);
 }
 
 char *lct_record_write(const struct lct_record *record)

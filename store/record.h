@@ -25,6 +25,7 @@ struct lct_generation {
     size_t num_hashes; /* the hashes this TPM can sign with */
     const struct lct_hash *hashes[LCT_MAX_HASHES];
     enum lct_pss_salt pss_salt;
+    bool passphrase;   /* it takes one to sign */
     char tpm[64];      /* what the TPM called itself, for people */
     bool software_tpm; /* it said that it is a simulator or emulator */
 };

@@ -186,11 +186,13 @@ enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const
     return LCT_OK;
 }
 
-void lct_name_of_handle(struct lct_name *name, uint32_t handle)
+struct lct_name lct_name_of_handle(uint32_t handle)
 {
-    *name = (struct lct_name){.len = sizeof handle};
+    struct lct_name name = {.len = sizeof handle};
+
     for (size_t i = 0; i < sizeof handle; i++)
-        name->data[i] = (uint8_t)(handle >> (24 - 8 * i));
+        name.data[i] = (uint8_t)(handle >> (24 - 8 * i));
+    return name;
 }
 
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b)

@@ -49,7 +49,7 @@ enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const
                               size_t tpm2b_len, struct lct_err *err);
 
 /* The Name of what has no public area (a hierarchy, a PCR, a session): its handle. */
-void lct_name_of_handle(struct lct_name *name, uint32_t handle);
+struct lct_name lct_name_of_handle(uint32_t handle);
 
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b);
 

@@ -326,3 +326,39 @@ def fixture_watched(owner, proxy) -> User:
     owner.tcti = proxy.tcti
     owner.configure()
     return owner
+
+
+class Prompted:
+    """A running program that signs once for each call."""
+
+    def __init__(self, user, key: str, env: dict[str, str] | None = None):
+        self.process = subprocess.Popen(
+            [user.build / "tests" / "evp", "prompted", f"lct:{key}"], cwd=user.directory,
+            env=user.environment(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+
+    def sign(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "signed\n", self.process.communicate()[1]
+
+    def end(self) -> str:
+        """Ends it, and returns what it left on standard error."""
+        output, errors = self.process.communicate(timeout=20)
+        assert (output, self.process.returncode) == ("ok\n", 0), errors
+        return errors
+
+
+@pytest.fixture(name="prompted")
+def fixture_prompted():
+    programs = []
+
+    def start(*arguments, **options) -> Prompted:
+        programs.append(Prompted(*arguments, **options))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.communicate()

@@ -196,9 +196,8 @@ static void ask_wipe(char **words)
 /* name HANDLE */
 static void ask_name(char **words)
 {
-    struct lct_name name;
+    const struct lct_name name = lct_name_of_handle((uint32_t)parse_number(words[1]));
 
-    lct_name_of_handle(&name, (uint32_t)parse_number(words[1]));
     answer(LCT_OK, name.data, name.len);
 }
 

@@ -204,7 +204,7 @@ def test_list_json_is_for_programs(owner):
         assert isinstance(tpm, str) and tpm
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row.pop("created"))
         assert row == {"id": row["id"], "algorithm": row["algorithm"], "custody": "tpm",
-                       "software_tpm": True, "seal": None, "state": "active", "generation": 1,
+                       "software_tpm": True, "passphrase": False, "seal": None, "state": "active", "generation": 1,
                        "certificate": None, "store": str(owner.store)}
 
 

@@ -157,7 +157,7 @@ class Swtpm:
 
 class Proxy:
     """
-    Stands in front of a TPM on a UNIX socket of its own, writes down each command's code, and lets
+    Stands in front of a TPM on a UNIX socket of its own, writes down each command's code and all messages, and lets
     a test answer in the TPM's place: a hook is called with the command and with the function that
     asks the TPM.
     """
@@ -168,6 +168,7 @@ class Proxy:
         Path(f"{self.path}.ctrl").symlink_to(f"{tpm.path}.ctrl")
         self.tpm = tpm
         self.codes = []
+        self.messages = []
         self._hooks = {}
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
@@ -205,8 +206,10 @@ class Proxy:
     def _converse(self, connection: socket.socket):
         with connection:
             while command := receive(connection):
+                self.messages.append(command)
                 if not (answer := self._answer(command)):
                     return
+                self.messages.append(answer)
                 try:
                     connection.sendall(answer)
                 except OSError:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/tool.h"
+#include "tools/unlock.h"
 
 #include "store/identity.h"
 
@@ -9,8 +10,9 @@ static enum lct_code check(struct lct_tool *tool, const char *id, struct lct_err
 {
     struct lct_finding findings[LCT_MAX_FINDINGS];
     size_t num_findings = 0;
-    enum lct_code code =
-        lct_identity_check(&tool->store, tool->tpm, tool->crypto, id, findings, &num_findings, err);
+    const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
+    enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, id, &unlocker,
+                                            findings, &num_findings, err);
     enum lct_code printed = num_findings > 0 ? lct_tool_print(err, "lct:%s\n", id) : LCT_OK;
 
     for (size_t i = 0; i < num_findings && printed == LCT_OK; i++)

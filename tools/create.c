@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/tool.h"
+#include "tools/unlock.h"
 
 #include "store/identity.h"
 
@@ -11,7 +12,7 @@
 
 struct request {
     const char *id, *algorithm, *seal, *owner;
-    bool if_absent;
+    bool if_absent, passphrase;
 };
 
 static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, const char *name,
@@ -61,8 +62,9 @@ static enum lct_code say_created(const struct lct_key *key, bool provision, stru
             "lct: the TPM keeps no storage root key at 0x%08x: its NV memory may be full; "
             "it is made anew each time the key is loaded\n",
             lct_srk_handle);
-    return lct_tool_print(err, "created %s (%s, unsealed, in the TPM: %s%s)\n", key->label,
-                          generation->algorithm->name, generation->tpm,
+    return lct_tool_print(err, "created %s (%s, unsealed%s, in the TPM: %s%s)\n", key->label,
+                          generation->algorithm->name,
+                          generation->passphrase ? ", with a passphrase" : "", generation->tpm,
                           generation->software_tpm ? ", a software TPM" : "");
 }
 
@@ -85,24 +87,66 @@ static enum lct_code accept_existing(struct lct_tool *tool, const struct request
     return code;
 }
 
+/* The secrets that making an identity takes. */
+struct secrets {
+    struct lct_secret passphrase, owner_auth;
+};
+
+static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool *tool,
+                                  const struct request *request, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    if (tool->passphrase_file != NULL)
+        code = lct_secret_read(&secrets->passphrase, "the passphrase", tool->passphrase_file, err);
+    else if (request->passphrase)
+        code = lct_ask_secret(&secrets->passphrase, "new passphrase", true, err);
+    if (code == LCT_OK && tool->config.owner_auth_file != NULL)
+        code = lct_secret_read(&secrets->owner_auth, "the owner's authorization",
+                               tool->config.owner_auth_file, err);
+    return code;
+}
+
+/* Once more with the owner's authorization if that is what it takes and there is somebody to ask.
+ */
+static enum lct_code make(struct lct_tool *tool, struct lct_identity_request *request,
+                          struct secrets *secrets, struct lct_key **key, struct lct_err *err)
+{
+    bool made_srk = false, ask = secrets->owner_auth.len == 0 && lct_can_ask();
+
+    request->passphrase = secrets->passphrase.len > 0 ? &secrets->passphrase : NULL;
+    request->owner_auth = &secrets->owner_auth;
+    enum lct_code code =
+        lct_identity_create(&tool->store, tool->tpm, tool->crypto, request, key, &made_srk, err);
+    if (code == LCT_ERR_AUTH && ask) {
+        code = lct_ask_secret(&secrets->owner_auth, "authorization of the TPM's owner", false, err);
+        if (code == LCT_OK)
+            code = lct_identity_create(&tool->store, tool->tpm, tool->crypto, request, key,
+                                       &made_srk, err);
+    }
+    if (made_srk)
+        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
+                      lct_srk_handle);
+    return code;
+}
+
 static enum lct_code create(struct lct_tool *tool, const struct request *request,
                             struct lct_err *err)
 {
     struct lct_identity_request identity = {.id = request->id,
                                             .provision = !tool->config.no_provision};
+    struct secrets secrets = {0};
     struct lct_key *key = NULL;
-    bool made_srk = false;
     enum lct_code code = find_algorithm(&identity.algorithm, request->algorithm, err);
 
     if (code == LCT_OK)
         code = find_owner(&identity.owner, request->owner, err);
-    if (code != LCT_OK)
-        return code;
-    code =
-        lct_identity_create(&tool->store, tool->tpm, tool->crypto, &identity, &key, &made_srk, err);
-    if (made_srk)
-        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
-                      lct_srk_handle);
+    if (code == LCT_OK)
+        code = find_secrets(&secrets, tool, request, err);
+    if (code == LCT_OK)
+        code = make(tool, &identity, &secrets, &key, err);
+    lct_secret_wipe(&secrets.passphrase);
+    lct_secret_wipe(&secrets.owner_auth);
     if (code == LCT_ERR_EXISTS && request->if_absent)
         return accept_existing(tool, request, err);
     if (code == LCT_OK)
@@ -115,10 +159,9 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
 {
     struct request request = {0};
     const struct lct_option options[] = {
-        {"algorithm", &request.algorithm, NULL},
-        {"seal", &request.seal, NULL},
-        {"owner", &request.owner, NULL},
-        {"if-absent", NULL, &request.if_absent},
+        {"algorithm", &request.algorithm, NULL},   {"seal", &request.seal, NULL},
+        {"owner", &request.owner, NULL},           {"if-absent", NULL, &request.if_absent},
+        {"passphrase", NULL, &request.passphrase},
     };
     char **operands;
     int num_operands;

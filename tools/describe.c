@@ -14,11 +14,12 @@ json_t *lct_describe_json(const struct lct_record *record, const char *dir)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:n, s:s, s:i, s:n, s:s, s:s}", "id", record->id,
-                     "algorithm", generation->algorithm->name, "custody", "tpm", "tpm",
-                     generation->tpm, "software_tpm", generation->software_tpm, "seal", "state",
-                     "active", "generation", (int)generation->number, "certificate", "created",
-                     record->created, "store", dir);
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:n, s:s, s:i, s:n, s:s, s:s}", "id",
+                     record->id, "algorithm", generation->algorithm->name, "custody", "tpm", "tpm",
+                     generation->tpm, "software_tpm", generation->software_tpm, "passphrase",
+                     generation->passphrase, "seal", "state", "active", "generation",
+                     (int)generation->number, "certificate", "created", record->created, "store",
+                     dir);
 }
 
 enum lct_code lct_describe_print(json_t *json, struct lct_err *err)

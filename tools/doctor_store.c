@@ -3,6 +3,7 @@
 
 #include "store/identity.h"
 #include "tools/signing.h"
+#include "tools/unlock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -190,21 +191,41 @@ static void find_signature(struct lct_doctor *doctor, const char *id)
     lct_signing_close(&signing);
 }
 
+/* Whether it can be signed with without asking anybody. */
+static bool is_usable(const struct lct_tool *tool, const char *id, bool *locked)
+{
+    struct lct_key *key = NULL;
+    bool usable = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, NULL) == LCT_OK &&
+                  lct_key_unlock(key, &tool->config, NULL) == LCT_OK;
+
+    *locked = usable && lct_key_is_locked(key);
+    lct_key_free(key);
+    return usable && !*locked;
+}
+
 /* Signs with the first identity that is whole. */
 static void find_any_signature(struct lct_doctor *doctor)
 {
     struct lct_tool *tool = doctor->tool;
-    struct lct_key *key = NULL;
-    char **ids = NULL;
-    size_t num_ids = 0, i = 0;
+    const char *usable = NULL, *with_passphrase = NULL;
+    char **ids = NULL, command[LCT_MAX_ID + 16];
+    size_t num_ids = 0;
+    bool locked;
 
     (void)lct_store_list(&tool->store, &ids, &num_ids, NULL);
-    while (i < num_ids &&
-           lct_store_get_key(&tool->store, tool->crypto, ids[i], 0, &key, NULL) != LCT_OK)
-        i++;
-    lct_key_free(key);
-    if (i < num_ids)
-        find_signature(doctor, ids[i]);
+    for (size_t i = 0; i < num_ids && usable == NULL; i++) {
+        if (is_usable(tool, ids[i], &locked))
+            usable = ids[i];
+        else if (locked && with_passphrase == NULL)
+            with_passphrase = ids[i];
+    }
+    (void)snprintf(command, sizeof command, "lct doctor %s",
+                   with_passphrase != NULL ? with_passphrase : "");
+    if (usable != NULL)
+        find_signature(doctor, usable);
+    else if (with_passphrase != NULL)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_SIGNATURE, LCT_SEVERITY_NOTE, command,
+                              "no signature was made: every identity takes a passphrase");
     else
         (void)lct_doctor_find(doctor, LCT_TOPIC_SIGNATURE, LCT_SEVERITY_NOTE, "lct create NAME",
                               "there is no identity to sign with");
@@ -218,8 +239,9 @@ static bool find_identity(struct lct_doctor *doctor)
     struct lct_finding findings[LCT_MAX_FINDINGS];
     struct lct_err err = {.code = LCT_OK};
     size_t num = 0, bad = 0;
-    enum lct_code code =
-        lct_identity_check(&tool->store, tool->tpm, tool->crypto, doctor->id, findings, &num, &err);
+    const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
+    enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, doctor->id,
+                                            &unlocker, findings, &num, &err);
 
     for (size_t i = 0; i < num; i++) {
         bad += !findings[i].good;

@@ -186,7 +186,9 @@ void lct_doctor_tpm(struct lct_doctor *doctor)
 {
     struct lct_probe probe;
     struct lct_err err = {.code = LCT_OK};
-    enum lct_code code = lct_tpm_probe(doctor->tool->tpm, &probe, &err);
+    OSSL_LIB_CTX *libctx = lct_crypto_get(doctor->tool->crypto, &err);
+    enum lct_code code =
+        libctx != NULL ? lct_tpm_probe(doctor->tool->tpm, &probe, libctx, &err) : LCT_ERR_INTERNAL;
 
     if (code != LCT_OK) {
         (void)lct_doctor_problem(doctor, topic, code, command_for(err.tpm_rc), "%s", err.text);

@@ -5,9 +5,10 @@
 #include <string.h>
 
 static const struct lct_subcommand subcommands[] = {
-    {"create", "ID [--algorithm A] [--seal none] [--owner USER:GROUP] [--if-absent]",
+    {"create", "ID [--algorithm A] [--passphrase] [--seal none] [--owner USER:GROUP] [--if-absent]",
      "make an identity: a key in the TPM that lct:ID stands for",
      "  --algorithm A        ec-p256 (default), ec-p384, rsa-2048 or rsa-3072\n"
+     "  --passphrase         signing takes a passphrase: asked for now, or --passphrase-file FILE\n"
      "  --seal none          no boot state is needed to sign; the one seal there is so far\n"
      "  --owner USER:GROUP   who may read it: the service that signs with it\n"
      "  --if-absent          an identity that is there already is no error\n",
@@ -61,6 +62,7 @@ static void print_overview(void)
         (void)printf("  %-8s %s\n", subcommands[i].name, subcommands[i].summary);
     (void)printf("\n  --tcti NAME:CONF   the way in to the TPM, as in device:/dev/tpmrm0\n"
                  "  --store DIR        the directory of identities\n"
+                 "  --passphrase-file FILE  the passphrase of the identity, else it is asked for\n"
                  "  --version          the version\n\n"
                  "exit status: ");
 #define LCT_CODE_LINE(name, status, text)                                                          \

@@ -59,13 +59,23 @@ void lct_tool_close(struct lct_tool *tool)
     lct_config_clear(&tool->config);
 }
 
+static bool takes_argument(const char *option)
+{
+    static const char *const options[] = {"--tcti", "--store", "--passphrase-file"};
+
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (strcmp(option, options[i]) == 0)
+            return true;
+    return false;
+}
+
 /* The place of the subcommand's name: after global options, which have an argument each. */
 static int find_name(int argc, char **argv)
 {
     int i = 1;
 
     while (i < argc && strncmp(argv[i], "--", 2) == 0)
-        i += (strcmp(argv[i], "--tcti") == 0 || strcmp(argv[i], "--store") == 0) ? 2 : 1;
+        i += takes_argument(argv[i]) ? 2 : 1;
     return i < argc ? i : 0;
 }
 

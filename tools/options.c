@@ -55,6 +55,7 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
         all[num] = options[num];
     all[num++] = (struct lct_option){"tcti", &tool->tcti, NULL};
     all[num++] = (struct lct_option){"store", &tool->store_dir, NULL};
+    all[num++] = (struct lct_option){"passphrase-file", &tool->passphrase_file, NULL};
     all[num++] = (struct lct_option){"help", NULL, &help};
     enum lct_code code = take(all, num, argc, argv, err);
     if (code != LCT_OK)

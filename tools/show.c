@@ -80,13 +80,13 @@ static enum lct_code show_text(const struct lct_record *record, const struct lct
     return lct_tool_print(
         err,
         "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         none\n"
-        "state        active, generation %u\ncreated      %s\nname         %s\n"
+        "passphrase   %s\nstate        active, generation %u\ncreated      %s\nname         %s\n"
         "parent       0x%08x %s\nattributes   %s\nhashes       %s\n%s%s%scertificate  none\n"
         "store        %s/%s\n%s",
         key->label, generation->algorithm->name, lct_describe_custody(generation), generation->tpm,
-        generation->number, record->created, name, generation->parent, parent, attributes, hashes,
-        salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "", salt != NULL ? "\n" : "",
-        dir, record->id, pem);
+        generation->passphrase ? "yes" : "none", generation->number, record->created, name,
+        generation->parent, parent, attributes, hashes, salt != NULL ? "PSS salt     " : "",
+        salt != NULL ? salt : "", salt != NULL ? "\n" : "", dir, record->id, pem);
 }
 
 static enum lct_code show(const struct lct_tool *tool, const char *id, bool json,

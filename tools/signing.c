@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/signing.h"
 
+#include "tools/unlock.h"
+
 #include <openssl/evp.h>
 
 enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *tool, const char *id,
@@ -8,6 +10,8 @@ enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *too
 {
     *signing = (struct lct_signing){.tool = tool};
     enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &signing->key, err);
+    if (code == LCT_OK)
+        code = lct_tool_unlock(tool, signing->key, err);
     if (code != LCT_OK)
         return code;
     return lct_key_scheme(&signing->scheme, signing->key,

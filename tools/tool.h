@@ -15,6 +15,7 @@
 struct lct_tool {
     struct lct_config config;
     const char *tcti, *store_dir; /* --tcti, --store: over everything else */
+    const char *passphrase_file;  /* --passphrase-file: of the identity it is about */
     struct lct_store store;
     struct lct_crypto *crypto;
     struct lct_uri uri;  /* of the operand, where it is one */
@@ -46,9 +47,9 @@ struct lct_option {
 enum { LCT_MAX_OPTIONS = 12 };
 
 /*
- * Parses the options of a subcommand and --tcti, --store and --help, in any place. *operands and
- * *num_operands are what is left, which must be `min` to `max`. LCT_ERR_USAGE. With --help, prints
- * the help of `name` and exits.
+ * Parses the options of a subcommand and --tcti, --store, --passphrase-file and --help, in any
+ * place. *operands and *num_operands are what is left, which must be `min` to `max`. LCT_ERR_USAGE.
+ * With --help, prints the help of `name` and exits.
  */
 enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
                                 const struct lct_option *options, size_t num_options, int min,

@@ -20,14 +20,14 @@ enum lct_code lct_capability_get(struct lct_tpm *tpm, TPMS_CAPABILITY_DATA *data
     return code;
 }
 
-uint32_t lct_capability_free_slots(struct lct_tpm *tpm)
+enum lct_code lct_capability_property(struct lct_tpm *tpm, const char *label, uint32_t property,
+                                      uint32_t *value, struct lct_err *err)
 {
     TPMS_CAPABILITY_DATA data;
     const TPMS_TAGGED_PROPERTY *first = data.data.tpmProperties.tpmProperty;
+    enum lct_code code =
+        lct_capability_get(tpm, &data, label, TPM2_CAP_TPM_PROPERTIES, property, 1, err);
 
-    if (lct_capability_get(tpm, &data, "counting slots", TPM2_CAP_TPM_PROPERTIES,
-                           TPM2_PT_HR_TRANSIENT_AVAIL, 1, NULL) != LCT_OK ||
-        data.data.tpmProperties.count != 1 || first->property != TPM2_PT_HR_TRANSIENT_AVAIL)
-        return 0;
-    return first->value;
+    *value = data.data.tpmProperties.count > 0 && first->property == property ? first->value : 0;
+    return code;
 }

@@ -13,7 +13,8 @@ enum lct_code lct_capability_get(struct lct_tpm *tpm, TPMS_CAPABILITY_DATA *data
                                  TPM2_CAP capability, uint32_t property, uint32_t count,
                                  struct lct_err *err);
 
-/* How many more objects the TPM can load now (TPM2_PT_HR_TRANSIENT_AVAIL); 0 if it does not say. */
-uint32_t lct_capability_free_slots(struct lct_tpm *tpm);
+/* One property (TPM2_PT_*); 0 if this TPM does not tell it. */
+enum lct_code lct_capability_property(struct lct_tpm *tpm, const char *label, uint32_t property,
+                                      uint32_t *value, struct lct_err *err);
 
 #endif

@@ -7,6 +7,8 @@
 #include <time.h>
 
 enum {
+    NO_SESSIONS = 0x01, /* TPM2_ST_NO_SESSIONS and TPM2_ST_SESSIONS: their second bytes */
+    SESSIONS = 0x02,
     HEADER = 10,          /* tag, size, code: TPM 2.0 Part 1, 18.1 */
     KEY_TIMEOUT = 300000, /* ms: an RSA key may take minutes to make */
     FIRST_WAIT = 2,       /* ms before a command is sent again; doubled each time */
@@ -16,15 +18,17 @@ enum {
 /* Least lengths: header, handle, parameter size, fixed parts of the parameters, and a password
  * session's 5 bytes. */
 static const struct lct_command commands[] = {
-    {TPM2_CC_Create, true, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
-    {TPM2_CC_CreatePrimary, true, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5, "TPM2_CreatePrimary"},
-    {TPM2_CC_EvictControl, false, HEADER + 4 + 5, "TPM2_EvictControl"},
-    {TPM2_CC_FlushContext, false, HEADER, "TPM2_FlushContext"},
-    {TPM2_CC_GetCapability, false, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
-    {TPM2_CC_Load, false, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
-    {TPM2_CC_PCR_Read, false, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
-    {TPM2_CC_ReadPublic, false, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
-    {TPM2_CC_Sign, false, HEADER + 4 + 8 + 5, "TPM2_Sign"},
+    {TPM2_CC_Create, true, false, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
+    {TPM2_CC_CreatePrimary, true, true, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5,
+     "TPM2_CreatePrimary"},
+    {TPM2_CC_EvictControl, false, false, HEADER + 4 + 5, "TPM2_EvictControl"},
+    {TPM2_CC_FlushContext, false, false, HEADER, "TPM2_FlushContext"},
+    {TPM2_CC_GetCapability, false, false, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
+    {TPM2_CC_Load, false, true, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
+    {TPM2_CC_PCR_Read, false, false, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
+    {TPM2_CC_ReadPublic, false, false, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
+    {TPM2_CC_Sign, false, false, HEADER + 4 + 8 + 5, "TPM2_Sign"},
+    {TPM2_CC_StartAuthSession, false, true, HEADER + 4 + 2, "TPM2_StartAuthSession"},
 };
 
 const struct lct_command *lct_command_by_code(TPM2_CC code)
@@ -40,19 +44,32 @@ static uint32_t get_u32(const uint8_t *b)
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
+/* With a session a response says how long its parameters are; what authorizes it comes behind them:
+ * TPM 2.0 Part 1, 18.9. */
+static bool has_whole_parameters(const uint8_t *response, size_t len,
+                                 const struct lct_command *command)
+{
+    enum { MIN_AUTHORIZATION = 5 };
+    size_t at = HEADER + (command->gives_handle ? 4 : 0);
+
+    return len - at >= 4 + MIN_AUTHORIZATION &&
+           get_u32(response + at) <= len - at - 4 - MIN_AUTHORIZATION;
+}
+
 static bool well_formed(const struct lct_channel *channel)
 {
     const uint8_t *response = channel->response;
     size_t len = channel->response_len;
 
     if (len < HEADER || len > sizeof channel->response || get_u32(response + 2) != len ||
-        response[0] != 0x80 ||
-        (response[1] != 0x01 && response[1] != 0x02)) /* TPM2_ST_NO_SESSIONS, TPM2_ST_SESSIONS */
+        response[0] != 0x80 || (response[1] != NO_SESSIONS && response[1] != SESSIONS))
         return false;
     if (get_u32(response + 6) != TPM2_RC_SUCCESS)
         return len == HEADER;
     const struct lct_command *command = lct_command_by_code(get_u32(channel->command + 6));
-    return command != NULL && len >= command->min_response;
+    if (command == NULL || len < command->min_response || response[1] != channel->command[1])
+        return false;
+    return response[1] == NO_SESSIONS || has_whole_parameters(response, len, command);
 }
 
 static bool says_later(const struct lct_channel *channel)

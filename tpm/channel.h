@@ -40,13 +40,13 @@ void lct_channel_reset(struct lct_channel *channel);
  * else NULL. */
 struct lct_wire *lct_channel_abandon(struct lct_channel *channel);
 
-/* A command we send: whether it makes a key, which may take minutes, the least length of a
- * successful response, and its name for messages. */
+/* A command we send. */
 struct lct_command {
     TPM2_CC code;
-    bool makes_key;
-    size_t min_response;
-    const char *name;
+    bool makes_key;      /* it may take minutes */
+    bool gives_handle;   /* before its response's parameters */
+    size_t min_response; /* bytes of a successful response at least */
+    const char *name;    /* for messages */
 };
 const struct lct_command *lct_command_by_code(TPM2_CC code);
 

@@ -3,6 +3,7 @@
 
 #include "tpm/capability.h"
 #include "tpm/result.h"
+#include "tpm/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,25 +46,33 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static struct lct_tpm *find(const char *tcti, int timeout)
+static int timeout_of(const struct lct_config *config)
+{
+    return config->timeout != 0 ? config->timeout * 1000 : DEFAULT_TIMEOUT;
+}
+
+static struct lct_tpm *find(const struct lct_config *config)
 {
     struct lct_tpm *tpm = process.first;
 
-    while (tpm != NULL && !(same_text(tpm->tcti, tcti) && tpm->timeout == timeout))
+    while (tpm != NULL &&
+           !(same_text(tpm->tcti, config->tcti) && tpm->timeout == timeout_of(config) &&
+             tpm->always == config->always_session))
         tpm = tpm->next;
     return tpm;
 }
 
-static struct lct_tpm *add(const char *tcti, int timeout)
+static struct lct_tpm *add(const struct lct_config *config)
 {
     struct lct_tpm *tpm = calloc(1, sizeof *tpm);
 
     if (tpm == NULL)
         return NULL;
-    tpm->timeout = timeout;
+    tpm->timeout = timeout_of(config);
+    tpm->always = config->always_session;
     tpm->forks = process.forks;
-    tpm->tcti = tcti != NULL ? strdup(tcti) : NULL;
-    if ((tcti != NULL && tpm->tcti == NULL) || pthread_mutex_init(&tpm->lock, NULL) != 0) {
+    tpm->tcti = config->tcti != NULL ? strdup(config->tcti) : NULL;
+    if ((config->tcti != NULL && tpm->tcti == NULL) || pthread_mutex_init(&tpm->lock, NULL) != 0) {
         free(tpm->tcti);
         free(tpm);
         return NULL;
@@ -76,14 +85,12 @@ static struct lct_tpm *add(const char *tcti, int timeout)
 enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config,
                            struct lct_err *err)
 {
-    int timeout = config->timeout != 0 ? config->timeout * 1000 : DEFAULT_TIMEOUT;
-
     pthread_mutex_lock(&process.lock);
     if (!process.watches_forks)
         process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
-    *tpm = find(config->tcti, timeout);
+    *tpm = find(config);
     if (*tpm == NULL)
-        *tpm = add(config->tcti, timeout);
+        *tpm = add(config);
     if (*tpm != NULL)
         (*tpm)->references++;
     pthread_mutex_unlock(&process.lock);
@@ -117,7 +124,9 @@ static void disconnect(struct lct_tpm *tpm)
 
     tpm->channel = NULL;
     tpm->space = NULL;
-    if (channel != NULL && !channel->wire->private_handles)
+    if (channel != NULL && channel->wire->private_handles)
+        tpm->stale_session = 0;
+    else if (channel != NULL)
         lct_tpm_note_debris(tpm, &space->resident);
     lct_channel_free(channel);
     lct_space_free(space);
@@ -153,6 +162,10 @@ static void look_for_fork(struct lct_tpm *tpm)
     tpm->has_signed = false;
     tpm->crowded = 0;
     tpm->num_debris = 0;
+    tpm->session = 0;
+    tpm->stale_session = 0;
+    tpm->lost_session = false;
+    lct_session_keys_wipe(&tpm->session_keys);
     tpm->inherited = channel != NULL && space != NULL && channel->wire->inheritable;
     if (tpm->inherited)
         return;
@@ -180,6 +193,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
             wire->close(wire);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
+    tpm->adopted = false;
     tpm->channel = channel;
     tpm->space = space;
     code = start_sys(tpm, err);
@@ -202,6 +216,7 @@ static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
         abandon(channel, space);
         return LCT_OK;
     }
+    tpm->adopted = true;
     tpm->channel = channel;
     tpm->space = space;
     lct_channel_reset(channel); /* another thread of the parent may have been using it */
@@ -222,45 +237,64 @@ static enum lct_code flush_all(struct lct_tpm *tpm, struct lct_err *err)
     return code;
 }
 
-/* Opens anew a connection that no longer works; what cannot be opened is kept, it may recover. */
+/* Opens anew a connection that no longer works. Where it may be that we are not allowed to any
+ * more, the old one is kept unless the new one opens: it may recover. */
 static enum lct_code reopen(struct lct_tpm *tpm, struct lct_err *err)
 {
     struct lct_channel *channel = tpm->channel;
     struct lct_space *space = tpm->space;
-    bool dirty;
-    enum lct_code code = connect_tpm(tpm, false, err);
+    bool dirty, keep = channel->wire->inheritable;
 
-    if (code != LCT_OK) {
+    if (!keep)
+        disconnect(tpm);
+    enum lct_code code = connect_tpm(tpm, false, err);
+    if (code != LCT_OK && keep) {
         tpm->channel = channel;
         tpm->space = space;
-        return code;
     }
-    lct_space_leave(space, false);
-    abandon(channel, space); /* it may be others', too */
+    if (code != LCT_OK)
+        return code;
+    if (keep) {
+        lct_space_leave(space, false);
+        abandon(channel, space);
+    }
     return lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
+}
+
+/* Nobody knows what is left in the space: all of it goes, or is looked for later. */
+static enum lct_code clear(struct lct_tpm *tpm, struct lct_err *err)
+{
+    struct lct_space *space = tpm->space;
+    bool ours_alone = tpm->channel->wire->private_handles;
+    enum lct_code code = start_sys(tpm, err);
+
+    if (!ours_alone)
+        lct_tpm_note_debris(tpm, &space->resident);
+    if (space->session != 0)
+        lct_tpm_note_session(tpm, space->session);
+    space->session = 0;
+    space->resident.len = 0;
+    return code == LCT_OK && ours_alone ? flush_all(tpm, err) : code;
 }
 
 /*
  * After a turn that did not end well, in this process or in one that died: the response that nobody
- * read is thrown away, and so is what the space holds, since nobody knows what it is.
+ * read is thrown away. A session that we do not know ends only with its connection.
  */
 static enum lct_code recover(struct lct_tpm *tpm, struct lct_err *err)
 {
     struct lct_wire *wire = tpm->channel->wire;
     int timeout = tpm->space->stalled ? STALLED_TIMEOUT : tpm->timeout;
     enum lct_code code = wire->settle(wire, timeout, err);
+    bool settled = code == LCT_OK;
 
     tpm->space->stalled = code == LCT_ERR_TIMEOUT;
-    if (code == LCT_ERR_NO_TPM)
-        return reopen(tpm, err);
-    if (code == LCT_OK)
-        code = start_sys(tpm, err);
-    if (code != LCT_OK)
-        return code;
-    if (!wire->private_handles)
-        lct_tpm_note_debris(tpm, &tpm->space->resident);
-    tpm->space->resident.len = 0;
-    return wire->private_handles ? flush_all(tpm, err) : LCT_OK;
+    if (code == LCT_ERR_NO_TPM || (settled && tpm->lost_session && wire->private_handles)) {
+        code = reopen(tpm, err);
+        if (code == LCT_OK || !settled)
+            return code;
+    }
+    return settled ? clear(tpm, err) : code;
 }
 
 static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
@@ -274,7 +308,7 @@ static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
     code = dirty ? recover(tpm, err) : LCT_OK;
     if (code == LCT_OK)
         lct_tpm_sweep(tpm);
-    if (code != LCT_OK)
+    if (code != LCT_OK && tpm->space != NULL)
         lct_space_leave(tpm->space, false);
     return code;
 }
@@ -321,6 +355,7 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
             return code;
         }
         code = work(tpm, arg, err);
+        lct_tpm_session_leave(tpm);
         broke = tpm->broken && code != LCT_ERR_TIMEOUT;
         give(tpm);
     }
@@ -369,13 +404,15 @@ void lct_tpm_close(struct lct_tpm *tpm)
     look_for_fork(tpm);
     bool keeps = tpm->channel != NULL && !tpm->channel->wire->private_handles &&
                  tpm->space->resident.len != 0;
-    if (keeps || tpm->num_debris > 0)
+    bool left = tpm->num_debris > 0 || tpm->stale_session != 0 || tpm->lost_session;
+    if (keeps || left)
         (void)lct_tpm_run(tpm, "closing", say_goodbye, NULL, NULL);
     if (tpm->inherited)
         abandon(tpm->channel, tpm->space);
     else
         disconnect(tpm);
     free(tpm->sys);
+    lct_session_keys_wipe(&tpm->session_keys);
     pthread_mutex_destroy(&tpm->lock);
     free(tpm->tcti);
     free(tpm);

@@ -2,6 +2,7 @@
 #ifndef LCT_TPM_CONNECTION_H
 #define LCT_TPM_CONNECTION_H
 
+#include "tcg/session.h"
 #include "tpm/channel.h"
 #include "tpm/space.h"
 #include "tpm/tpm.h"
@@ -21,16 +22,24 @@ struct lct_tpm {
     unsigned references;
     char *tcti;
     int timeout;                 /* ms for a response */
+    bool always;                 /* session = always */
     pthread_mutex_t lock;        /* guards what follows */
     unsigned long forks;         /* fork generation that it was last used in */
     struct lct_channel *channel; /* NULL: not connected */
     struct lct_space *space;     /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
-    bool inherited; /* it is a parent's: to be used only if none of our own can be opened */
-    bool broken;    /* the transport failed in this turn */
-    /* Without a resource manager: Names of objects that we may have left in the TPM. */
+    bool inherited;      /* it is a parent's: to be used only if none of our own can be opened */
+    bool adopted;        /* none could: it is our parent's and we use it in turns */
+    bool broken;         /* the transport failed in this turn */
+    TPM2_HANDLE session; /* 0: none is open */
+    struct lct_session_keys session_keys;
+    /* What we may have left in the TPM: objects, by their Names; a session, or one that we do not
+     * know, which was not among those before. */
     size_t num_debris;
     struct lct_name debris[LCT_MAX_DEBRIS];
+    TPM2_HANDLE stale_session;
+    bool lost_session;
+    TPML_HANDLE sessions_before;
     bool has_signed;  /* in this process: one that signs once holds no slot */
     unsigned crowded; /* signatures to go before we ask again for a slot to keep */
 };
@@ -66,6 +75,11 @@ void lct_tpm_flush_resident(struct lct_tpm *tpm);
  */
 void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name);
 void lct_tpm_sweep(struct lct_tpm *tpm);
+
+/* The same for a session; 0: TPM2_StartAuthSession had no response, and which one it is shows by
+ * those that were there before: lct_tpm_list_sessions. */
+void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session);
+enum lct_code lct_tpm_list_sessions(struct lct_tpm *tpm, const char *label, struct lct_err *err);
 
 /* The password session of an object or hierarchy without an authorization value (TPM 2.0 Part
  * 1, 19.4). */

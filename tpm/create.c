@@ -2,15 +2,25 @@
 #include "tpm/connection.h"
 #include "tpm/parent.h"
 #include "tpm/result.h"
+#include "tpm/session.h"
 #include "tpm/tpm.h"
 
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
-/* An unrestricted signing key, born in the TPM and fixed to it; its scheme is chosen at each
- * signature. */
-static TPM2B_PUBLIC template_of(const struct lct_algorithm *algorithm)
+static bool has_auth(const struct lct_tpm_template *from)
 {
+    return from->auth != NULL && from->auth->len > 0;
+}
+
+/*
+ * An unrestricted signing key, born in the TPM and fixed to it; its scheme is chosen at each
+ * signature. A key that nobody has to guess at must not lock others out: noDA, so that power losses
+ * do not count as tries either.
+ */
+static TPM2B_PUBLIC template_of(const struct lct_tpm_template *from)
+{
+    const struct lct_algorithm *algorithm = from->algorithm;
     TPM2B_PUBLIC public_area = {
         .publicArea =
             {
@@ -18,7 +28,8 @@ static TPM2B_PUBLIC template_of(const struct lct_algorithm *algorithm)
                 .nameAlg = TPM2_ALG_SHA256,
                 .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
                                     TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
-                                    TPMA_OBJECT_NODA | TPMA_OBJECT_SIGN_ENCRYPT,
+                                    TPMA_OBJECT_SIGN_ENCRYPT |
+                                    (has_auth(from) ? 0 : TPMA_OBJECT_NODA),
             },
     };
 
@@ -47,60 +58,82 @@ static bool is_about_algorithm(TSS2_RC rc)
            base == TPM2_RC_TYPE;
 }
 
-static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                                  const char *label, const struct lct_algorithm *algorithm,
-                                  TPM2_HANDLE parent, struct lct_err *err)
+static enum lct_code marshal(struct lct_tpm_created *created, const char *label,
+                             const TPM2B_PUBLIC *public_area, const TPM2B_PRIVATE *private_area,
+                             struct lct_err *err)
 {
-    const TPM2B_SENSITIVE_CREATE sensitive = {0};
-    const TPM2B_PUBLIC template = template_of(algorithm);
-    const TPM2B_DATA outside = {0};
-    const TPML_PCR_SELECTION pcrs = {0};
-    TPM2B_PRIVATE private_area = {0};
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_CREATION_DATA creation = {0};
-    TPM2B_DIGEST hash = {0};
-    TPMT_TK_CREATION ticket = {0};
-    TSS2L_SYS_AUTH_RESPONSE auths = {0};
-
-    TSS2_RC rc =
-        Tss2_Sys_Create(tpm->sys, parent, &lct_tpm_no_auth, &sensitive, &template, &outside, &pcrs,
-                        &private_area, &public_area, &creation, &hash, &ticket, &auths);
-    enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_Create, rc, err);
-    if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s keys (0x%03x)", label,
-                        algorithm->name, rc);
-    if (code != LCT_OK)
-        return code;
-    if (Tss2_MU_TPM2B_PUBLIC_Marshal(&public_area, created->public_area,
-                                     sizeof created->public_area,
+    created->public_len = 0;
+    created->private_len = 0;
+    if (Tss2_MU_TPM2B_PUBLIC_Marshal(public_area, created->public_area, sizeof created->public_area,
                                      &created->public_len) != TSS2_RC_SUCCESS ||
-        Tss2_MU_TPM2B_PRIVATE_Marshal(&private_area, created->private_area,
+        Tss2_MU_TPM2B_PRIVATE_Marshal(private_area, created->private_area,
                                       sizeof created->private_area,
                                       &created->private_len) != TSS2_RC_SUCCESS)
         return LCT_FAIL(err, LCT_ERR_TPM, "%s: the TPM returned a malformed key", label);
     return LCT_OK;
 }
 
+/* TPM2_Create, with what goes into the key encrypted in the session. */
+static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *created,
+                                  const struct lct_tpm_template *from,
+                                  const struct lct_parent *parent, struct lct_err *err)
+{
+    TPM2B_SENSITIVE_CREATE sensitive = {0};
+    const TPM2B_PUBLIC template = template_of(from);
+    const TPM2B_DATA outside = {0};
+    const TPML_PCR_SELECTION pcrs = {0};
+    const struct lct_terms terms = {from->libctx, NULL, 1, {parent->name}, true};
+    TPM2B_PRIVATE private_area = {0};
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_CREATION_DATA creation = {0};
+    TPM2B_DIGEST hash = {0};
+    TPMT_TK_CREATION ticket = {0};
+
+    if (has_auth(from)) {
+        sensitive.sensitive.userAuth.size = (UINT16)from->auth->len;
+        memcpy(sensitive.sensitive.userAuth.buffer, from->auth->data, from->auth->len);
+    }
+    TSS2_RC rc =
+        Tss2_Sys_Create_Prepare(tpm->sys, parent->handle, &sensitive, &template, &outside, &pcrs);
+    explicit_bzero(&sensitive, sizeof sensitive);
+    enum lct_code code = rc == TSS2_RC_SUCCESS
+                             ? lct_tpm_execute(tpm, from->label, TPM2_CC_Create, &terms, &rc, err)
+                             : lct_tpm_result(tpm, from->label, TPM2_CC_Create, rc, err);
+    if (code == LCT_OK) {
+        rc = Tss2_Sys_Create_Complete(tpm->sys, &private_area, &public_area, &creation, &hash,
+                                      &ticket);
+        code = lct_tpm_result(tpm, from->label, TPM2_CC_Create, rc, err);
+    }
+    if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s keys (0x%03x)",
+                        from->label, from->algorithm->name, rc);
+    return code == LCT_OK ? marshal(created, from->label, &public_area, &private_area, err) : code;
+}
+
 struct creation {
     struct lct_tpm_created *created;
-    const char *label;
-    const struct lct_algorithm *algorithm;
-    bool provision;
+    const struct lct_tpm_template *from;
     bool again; /* the connection broke in it once */
 };
 
 static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
     struct creation *creation = arg;
+    const struct lct_tpm_template *from = creation->from;
     struct lct_tpm_created *created = creation->created;
+    const struct lct_parent_request request = {
+        .label = from->label, .owner_auth = from->owner_auth, .libctx = from->libctx};
     struct lct_parent parent;
 
     memset(created, 0, sizeof *created);
     lct_tpm_flush_resident(tpm);
-    enum lct_code code =
-        lct_parent_for_creation(tpm, &parent, creation->label, creation->provision, err);
+    enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, from->provision, err);
     if (code == LCT_OK) {
-        code = create_under(tpm, created, creation->label, creation->algorithm, parent.handle, err);
+        const struct lct_salt salt = {parent.handle, parent.public_area};
+        lct_tpm_session_close(tpm); /* one may be open that is salted to another parent */
+        code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
+        if (code == LCT_OK)
+            code = create_under(tpm, created, from, &parent, err);
         lct_parent_leave(tpm, &parent);
         created->parent = parent.where;
         created->parent_name = parent.name;
@@ -113,10 +146,9 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 }
 
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                             const char *label, const struct lct_algorithm *algorithm,
-                             bool provision, struct lct_err *err)
+                             const struct lct_tpm_template *from, struct lct_err *err)
 {
-    struct creation creation = {created, label, algorithm, provision, false};
+    struct creation creation = {created, from, false};
 
-    return lct_tpm_run(tpm, label, create, &creation, err);
+    return lct_tpm_run(tpm, from->label, create, &creation, err);
 }

@@ -36,17 +36,11 @@ static void sweep_one(struct lct_tpm *tpm, TPM2_HANDLE handle)
         lct_tpm_flush(tpm, handle, &name);
 }
 
-void lct_tpm_sweep(struct lct_tpm *tpm)
+static void sweep_objects(struct lct_tpm *tpm)
 {
     TPMS_CAPABILITY_DATA data;
     const TPML_HANDLE *list = &data.data.handles;
 
-    if (tpm->num_debris == 0)
-        return;
-    if (tpm->channel->wire->private_handles) {
-        tpm->num_debris = 0; /* it went with the old connection */
-        return;
-    }
     if (lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES, TPM2_TRANSIENT_FIRST,
                            TPM2_MAX_CAP_HANDLES, NULL) != LCT_OK)
         return;
@@ -55,6 +49,78 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
             sweep_one(tpm, list->handle[i]);
     if (!tpm->broken)
         tpm->num_debris = 0;
+}
+
+static void flush_session(struct lct_tpm *tpm, TPM2_HANDLE session)
+{
+    (void)lct_tpm_result(tpm, "cleaning up", TPM2_CC_FlushContext,
+                         Tss2_Sys_FlushContext(tpm->sys, session), NULL);
+}
+
+static bool was_before(const struct lct_tpm *tpm, TPM2_HANDLE session)
+{
+    for (uint32_t i = 0; i < tpm->sessions_before.count; i++)
+        if (tpm->sessions_before.handle[i] == session)
+            return true;
+    return false;
+}
+
+static enum lct_code list_sessions(struct lct_tpm *tpm, const char *label, TPML_HANDLE *list,
+                                   struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    enum lct_code code = lct_capability_get(tpm, &data, label, TPM2_CAP_HANDLES,
+                                            TPM2_LOADED_SESSION_FIRST, TPM2_MAX_CAP_HANDLES, err);
+
+    *list = data.data.handles;
+    if (list->count > TPM2_MAX_CAP_HANDLES)
+        list->count = 0;
+    return code;
+}
+
+static void sweep_lost_session(struct lct_tpm *tpm)
+{
+    TPML_HANDLE now;
+
+    if (list_sessions(tpm, "cleaning up", &now, NULL) != LCT_OK)
+        return;
+    for (uint32_t i = 0; i < now.count && !tpm->broken; i++)
+        if (!was_before(tpm, now.handle[i]))
+            flush_session(tpm, now.handle[i]);
+    tpm->lost_session = tpm->broken;
+}
+
+void lct_tpm_sweep(struct lct_tpm *tpm)
+{
+    if (tpm->channel->wire->private_handles) { /* objects: lct_tpm_run */
+        tpm->num_debris = 0;
+        tpm->lost_session = false;
+    }
+    if (tpm->num_debris > 0)
+        sweep_objects(tpm);
+    if (tpm->stale_session != 0 && !tpm->broken) {
+        flush_session(tpm, tpm->stale_session);
+        if (!tpm->broken)
+            tpm->stale_session = 0;
+    }
+    if (tpm->lost_session && !tpm->broken)
+        sweep_lost_session(tpm);
+}
+
+void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session)
+{
+    if (session != 0)
+        tpm->stale_session = session;
+    else
+        tpm->lost_session = true;
+}
+
+/* A resource manager ends it with the connection: there is no need to know. */
+enum lct_code lct_tpm_list_sessions(struct lct_tpm *tpm, const char *label, struct lct_err *err)
+{
+    if (tpm->channel->wire->private_handles)
+        return LCT_OK;
+    return list_sessions(tpm, label, &tpm->sessions_before, err);
 }
 
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name)

@@ -3,6 +3,7 @@
 #include "tpm/connection.h"
 #include "tpm/parent.h"
 #include "tpm/result.h"
+#include "tpm/session.h"
 #include "tpm/tpm.h"
 
 #include <string.h>
@@ -33,6 +34,17 @@ static bool is_parents_fault(TSS2_RC rc)
            base == TPM2_RC_SIZE || base == TPM2_RC_BINDING;
 }
 
+static struct lct_parent_request request_of(const struct lct_tpm_key *key)
+{
+    return (struct lct_parent_request){
+        .label = key->label,
+        .where = key->parent,
+        .pinned = key->parent_name,
+        .owner_auth = key->owner_auth,
+        .libctx = key->libctx,
+    };
+}
+
 /* Why the TPM took the key for none of its parent's: it is another parent, or the key's file is
  * damaged. */
 static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key,
@@ -40,8 +52,10 @@ static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key
 {
     enum lct_code code = LCT_OK;
 
-    if (!parent->transient) /* the Name of a transient one was compared when it was made */
-        code = lct_parent_verify(tpm, key->label, parent->where, key->parent_name, err);
+    if (!parent->transient) { /* the Name of a transient one was compared when it was made */
+        const struct lct_parent_request request = request_of(key);
+        code = lct_parent_verify(tpm, &request, NULL, err);
+    }
     if (code != LCT_OK)
         return code;
     return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
@@ -56,19 +70,24 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     TPM2B_PUBLIC public_area = {0};
     TPM2B_PRIVATE private_area = {0};
     TPM2B_NAME tpm_name = {0};
-    TSS2L_SYS_AUTH_RESPONSE auths = {0};
+    const struct lct_terms terms = {key->libctx, NULL, 1, {*key->parent_name}, false};
     TPM2_HANDLE handle = 0;
     enum lct_code code = to_tss(key, &public_area, &private_area, err);
 
     if (code != LCT_OK)
         return code;
-    TSS2_RC rc = Tss2_Sys_Load(tpm->sys, parent->handle, &lct_tpm_no_auth, &private_area,
-                               &public_area, &handle, &tpm_name, &auths);
-    if (rc != TSS2_RC_SUCCESS && is_parents_fault(rc))
-        return diagnose(tpm, key, parent, err);
-    code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
+    TSS2_RC rc = Tss2_Sys_Load_Prepare(tpm->sys, parent->handle, &private_area, &public_area);
+    code = rc == TSS2_RC_SUCCESS ? lct_tpm_execute(tpm, key->label, TPM2_CC_Load,
+                                                   tpm->always ? &terms : NULL, &rc, err)
+                                 : lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
+    if (code == LCT_OK) {
+        rc = Tss2_Sys_Load_Complete(tpm->sys, &handle, &tpm_name);
+        code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
+    }
     if (tpm->broken)
         lct_tpm_note_debris(tpm, key->name);
+    else if (code != LCT_OK && is_parents_fault(rc))
+        return diagnose(tpm, key, parent, err);
     if (code != LCT_OK)
         return code;
     const struct lct_name name = lct_tpm_name(&tpm_name);
@@ -84,31 +103,53 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     return LCT_OK;
 }
 
-/*
- * Makes the key the resident one: on a TPM with three slots and no resource manager there is room
- * for one of ours. If there is none, a program that was killed may have left this very key.
- */
-static enum lct_code make_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool *loaded,
-                                   struct lct_err *err)
+/* If there is no slot, a program that was killed may have left this very key. */
+static enum lct_code load(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                          const struct lct_parent *parent, struct lct_err *err)
 {
+    enum lct_code code = load_under(tpm, key, parent, err);
+
+    if (code != LCT_ERR_TPM_FULL)
+        return code;
+    lct_tpm_note_debris(tpm, key->name);
+    lct_tpm_sweep(tpm);
+    return load_under(tpm, key, parent, err);
+}
+
+static bool needs_session(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    return tpm->always || (key->auth != NULL && key->auth->len > 0);
+}
+
+/*
+ * Makes the key the resident one, on a TPM with three slots and no resource manager there is room
+ * for one of ours; and opens a session if it takes one to use it.
+ */
+static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool *loaded,
+                                struct lct_err *err)
+{
+    const struct lct_parent_request request = request_of(key);
+    bool resident = lct_name_equal(&tpm->space->resident, key->name);
+    bool session = needs_session(tpm, key) && !lct_tpm_session_is_open(tpm);
     struct lct_parent parent;
 
     *loaded = false;
-    if (lct_name_equal(&tpm->space->resident, key->name))
+    if (resident && !session)
         return LCT_OK;
-    lct_tpm_flush_resident(tpm);
-    enum lct_code code =
-        lct_parent_enter(tpm, &parent, key->label, key->parent, key->parent_name, err);
+    if (!resident)
+        lct_tpm_flush_resident(tpm);
+    enum lct_code code = lct_parent_enter(tpm, &parent, &request, session, err);
     if (code != LCT_OK)
         return code;
-    code = load_under(tpm, key, &parent, err);
-    if (code == LCT_ERR_TPM_FULL) {
-        lct_tpm_note_debris(tpm, key->name);
-        lct_tpm_sweep(tpm);
-        code = load_under(tpm, key, &parent, err);
+    if (needs_session(tpm, key)) { /* making a parent may have ended the one that was open */
+        const struct lct_salt salt = {parent.handle, parent.public_area};
+        code = lct_tpm_session_open(tpm, key->label, key->libctx, &salt, err);
+    }
+    if (code == LCT_OK && !resident) {
+        code = load(tpm, key, &parent, err);
+        *loaded = code == LCT_OK;
     }
     lct_parent_leave(tpm, &parent);
-    *loaded = code == LCT_OK;
     return code;
 }
 
@@ -140,31 +181,83 @@ static enum lct_code take_signature(struct lct_signature *signature, const TPMT_
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
-/* TPM2_Sign with the resident key. *gone: there is no object behind its handle any more. */
-static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_signature *signature,
-                               const struct lct_tpm_key *key, const struct lct_scheme *scheme,
-                               const uint8_t *digest, size_t digest_len, bool *gone,
+/* Says what the TPM's protection against guessing makes of a wrong authorization. */
+static enum lct_code explain(struct lct_tpm *tpm, const struct lct_tpm_key *key, TSS2_RC rc,
+                             enum lct_code code, struct lct_err *err)
+{
+    uint32_t tries = 0, most = 0, seconds = 0;
+
+    if (key->auth == NULL || key->auth->len == 0 ||
+        lct_capability_property(tpm, key->label, TPM2_PT_LOCKOUT_COUNTER, &tries, NULL) != LCT_OK ||
+        lct_capability_property(tpm, key->label, TPM2_PT_MAX_AUTH_FAIL, &most, NULL) != LCT_OK ||
+        lct_capability_property(tpm, key->label, TPM2_PT_LOCKOUT_INTERVAL, &seconds, NULL) !=
+            LCT_OK)
+        return code;
+    if (code == LCT_ERR_LOCKOUT || tries >= most)
+        code =
+            LCT_FAIL(err, code,
+                     "%s: %sthe TPM is in lockout after %u wrong authorizations, and refuses "
+                     "every key that has a passphrase; it forgets one each %u s, or at once "
+                     "with: tpm2_dictionarylockout -c",
+                     key->label, code == LCT_ERR_AUTH ? "wrong passphrase; " : "", tries, seconds);
+    else
+        code = LCT_FAIL(err, code,
+                        "%s: wrong passphrase; tries left before the TPM locks every key that has "
+                        "one: %u; it forgets a wrong try each %u s",
+                        key->label, most - tries, seconds);
+    if (err != NULL)
+        err->tpm_rc = rc;
+    return code;
+}
+
+struct signing {
+    struct lct_signature *signature;
+    const struct lct_tpm_key *key;
+    const struct lct_scheme *scheme;
+    const uint8_t *digest;
+    size_t digest_len;
+};
+
+/* TPM2_Sign with the resident key. *rc is what the TPM said. */
+static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signing, TSS2_RC *rc,
                                struct lct_err *err)
 {
-    TPM2B_DIGEST tpm_digest = {.size = (UINT16)digest_len};
-    const TPMT_SIG_SCHEME tpm_scheme = {.scheme = scheme->id,
-                                        .details.any.hashAlg = scheme->hash->id};
+    const struct lct_tpm_key *key = signing->key;
+    TPM2B_DIGEST tpm_digest = {.size = (UINT16)signing->digest_len};
+    const TPMT_SIG_SCHEME tpm_scheme = {.scheme = signing->scheme->id,
+                                        .details.any.hashAlg = signing->scheme->hash->id};
     /* TPM 2.0 Part 3, 20.2: an unrestricted key needs no ticket; the null one is of the null
      * hierarchy. */
     const TPMT_TK_HASHCHECK ticket = {.tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL};
+    const struct lct_terms terms = {key->libctx, key->auth, 1, {*key->name}, false};
     TPMT_SIGNATURE tpm_signature = {0};
-    TSS2L_SYS_AUTH_RESPONSE auths = {0};
 
-    memcpy(tpm_digest.buffer, digest, digest_len);
-    TSS2_RC rc = Tss2_Sys_Sign(tpm->sys, tpm->space->resident_handle, &lct_tpm_no_auth, &tpm_digest,
-                               &tpm_scheme, &ticket, &tpm_signature, &auths);
-    *gone = lct_result_is_lost_handle(rc);
-    enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, rc, err);
+    memcpy(tpm_digest.buffer, signing->digest, signing->digest_len);
+    *rc = Tss2_Sys_Sign_Prepare(tpm->sys, tpm->space->resident_handle, &tpm_digest, &tpm_scheme,
+                                &ticket);
+    enum lct_code code = *rc == TSS2_RC_SUCCESS
+                             ? lct_tpm_execute(tpm, key->label, TPM2_CC_Sign,
+                                               needs_session(tpm, key) ? &terms : NULL, rc, err)
+                             : lct_tpm_result(tpm, key->label, TPM2_CC_Sign, *rc, err);
+    if (code == LCT_OK) {
+        *rc = Tss2_Sys_Sign_Complete(tpm->sys, &tpm_signature);
+        code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, *rc, err);
+    }
+    if (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT)
+        return explain(tpm, key, *rc, code, err);
     if (code != LCT_OK)
         return code;
-    code = take_signature(signature, &tpm_signature, key, scheme, digest, digest_len, err);
-    *gone = code == LCT_ERR_WRONG_KEY;
-    return code;
+    return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
+                          signing->digest_len, err);
+}
+
+static bool has_free_slot(struct lct_tpm *tpm)
+{
+    uint32_t slots;
+
+    return lct_capability_property(tpm, "counting slots", TPM2_PT_HR_TRANSIENT_AVAIL, &slots,
+                                   NULL) == LCT_OK &&
+           slots > 0;
 }
 
 /*
@@ -177,7 +270,7 @@ static void make_room(struct lct_tpm *tpm, bool loaded)
 
     if (!loaded || tpm->channel->wire->private_handles || tpm->broken)
         return;
-    bool keep = tpm->has_signed && tpm->crowded == 0 && lct_capability_free_slots(tpm) > 0;
+    bool keep = tpm->has_signed && tpm->crowded == 0 && has_free_slot(tpm);
     if (!keep)
         lct_tpm_flush_resident(tpm);
     if (tpm->crowded > 0)
@@ -187,33 +280,27 @@ static void make_room(struct lct_tpm *tpm, bool loaded)
     tpm->has_signed = true;
 }
 
-struct signing {
-    struct lct_signature *signature;
-    const struct lct_tpm_key *key;
-    const struct lct_scheme *scheme;
-    const uint8_t *digest;
-    size_t digest_len;
-};
-
 /*
  * Without a resource manager anyone can flush our key, or put another behind its handle. It is
  * loaded once more then; what is behind the handle may be another program's and is left alone
- * unless it has our key's Name.
+ * unless it has our key's Name. A session that is gone is opened once more, too. Not so after a
+ * wrong authorization: that is tried once.
  */
 static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
     const struct signing *signing = arg;
     const struct lct_tpm_key *key = signing->key;
     enum lct_code code = LCT_ERR_INTERNAL;
-    bool gone = true, loaded = false, ever_loaded = false;
+    bool again = true, loaded = false, ever_loaded = false;
 
-    for (int attempt = 0; attempt < 2 && gone; attempt++) {
-        gone = false;
-        code = make_resident(tpm, key, &loaded, err);
+    for (int attempt = 0; attempt < 2 && again; attempt++) {
+        TSS2_RC rc = TSS2_RC_SUCCESS;
+        code = make_ready(tpm, key, &loaded, err);
         ever_loaded = ever_loaded || loaded;
         if (code == LCT_OK)
-            code = sign_once(tpm, signing->signature, key, signing->scheme, signing->digest,
-                             signing->digest_len, &gone, err);
+            code = sign_once(tpm, signing, &rc, err);
+        bool gone = code == LCT_ERR_WRONG_KEY || lct_result_is_lost_handle(rc);
+        again = gone || lct_result_is_lost_session(rc);
         if (gone) {
             if (loaded || code == LCT_ERR_WRONG_KEY)
                 lct_tpm_note_debris(tpm, key->name);
@@ -234,6 +321,8 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
     if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
                         key->label, scheme->hash->name, scheme->hash->size, digest_len);
+    if (key->needs_auth && (key->auth == NULL || key->auth->len == 0))
+        return LCT_FAIL(err, LCT_ERR_AUTH, "%s: signing with it takes its passphrase", key->label);
     return lct_tpm_run(tpm, key->label, sign, &signing, err);
 }
 
@@ -275,10 +364,12 @@ static enum lct_code inspect(struct lct_tpm *tpm, void *arg, struct lct_err *err
     bool loaded;
 
     lct_tpm_flush_resident(tpm); /* load it now: that it loads is half of the answer */
-    if (key->parent != TPM2_RH_OWNER)
-        code = lct_parent_verify(tpm, key->label, key->parent, key->parent_name, err);
+    if (key->parent != TPM2_RH_OWNER) {
+        const struct lct_parent_request request = request_of(key);
+        code = lct_parent_verify(tpm, &request, NULL, err);
+    }
     if (code == LCT_OK)
-        code = make_resident(tpm, key, &loaded, err);
+        code = make_ready(tpm, key, &loaded, err);
     if (code == LCT_OK)
         code = read_resident(tpm, inspection->reported, inspection->name, key, err);
     if (!tpm->channel->wire->private_handles)

@@ -11,16 +11,27 @@ struct lct_parent {
     bool transient;     /* made for this use: lct_parent_leave flushes it */
     bool made;          /* made and persisted just now */
     struct lct_name name;
+    struct lct_public public_area; /* what `name` is of; type 0: not read */
+};
+
+/* Whom a parent is for, and what making one takes: values, borrowed. */
+struct lct_parent_request {
+    const char *label;
+    uint32_t where;                      /* a persistent handle, or TPM2_RH_OWNER */
+    const struct lct_name *pinned;       /* its Name; NULL: not known yet */
+    const struct lct_secret *owner_auth; /* NULL: not known */
+    OSSL_LIB_CTX *libctx;
 };
 
 /*
- * Makes the parent at `where` usable in the next command. A persistent one is there, at no cost:
- * its Name is not read
- * (`name` is empty), TPM2_Load refuses a wrong one. TPM2_RH_OWNER: the SRK's template is made anew,
- * and must have the Name `pinned` (LCT_ERR_OTHER_TPM).
+ * Makes the parent usable in the next command. A persistent one is there, at no cost: unless
+ * `read`, its Name is not read (`name` is empty), TPM2_Load refuses a wrong one. TPM2_RH_OWNER: the
+ * SRK's template is made anew, and must have the Name pinned. LCT_ERR_OTHER_TPM: it has another
+ * one. LCT_ERR_AUTH: the owner's authorization is needed, or wrong.
  */
-enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
-                               uint32_t where, const struct lct_name *pinned, struct lct_err *err);
+enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
+                               const struct lct_parent_request *request, bool read,
+                               struct lct_err *err);
 
 /*
  * The parent for a new key: the storage key at lct_srk_handle whatever its algorithm, made if
@@ -28,12 +39,14 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent, c
  * storage key that stays in this TPM.
  */
 enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *parent,
-                                      const char *label, bool provision, struct lct_err *err);
+                                      const struct lct_parent_request *request, bool provision,
+                                      struct lct_err *err);
 
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 
-/* Whether the persistent parent `where` is there and the pinned one: LCT_ERR_OTHER_TPM if not. */
-enum lct_code lct_parent_verify(struct lct_tpm *tpm, const char *label, uint32_t where,
-                                const struct lct_name *pinned, struct lct_err *err);
+/* Whether the persistent parent is there and the pinned one: LCT_ERR_OTHER_TPM if not. Its public
+ * area in *public_area, if asked for. */
+enum lct_code lct_parent_verify(struct lct_tpm *tpm, const struct lct_parent_request *request,
+                                struct lct_public *public_area, struct lct_err *err);
 
 #endif

@@ -123,22 +123,30 @@ static enum lct_code read_banks(struct lct_tpm *tpm, struct lct_probe *probe, st
 }
 
 /* Only of what is there: lct_parent_for_creation would make it. */
-static enum lct_code read_srk(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+static enum lct_code read_srk(struct lct_tpm *tpm, struct lct_probe *probe, OSSL_LIB_CTX *libctx,
+                              struct lct_err *err)
 {
+    const struct lct_parent_request request = {.label = label, .libctx = libctx};
     struct lct_parent parent;
 
     if (!lct_handles_have(&probe->persistent, lct_srk_handle))
         return LCT_OK;
-    enum lct_code code = lct_parent_for_creation(tpm, &parent, label, false, err);
+    enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, false, err);
     probe->srk_usable = code == LCT_OK;
     if (code == LCT_OK)
         lct_parent_leave(tpm, &parent);
     return code == LCT_ERR_UNSUPPORTED ? LCT_OK : code;
 }
 
+struct probing {
+    struct lct_probe *probe;
+    OSSL_LIB_CTX *libctx;
+};
+
 static enum lct_code probe_taken(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
-    struct lct_probe *probe = arg;
+    const struct probing *probing = arg;
+    struct lct_probe *probe = probing->probe;
 
     *probe = (struct lct_probe){.info = probe->info};
     enum lct_code code = read_properties(tpm, probe, TPM2_PT_REVISION, 1, err);
@@ -153,15 +161,18 @@ static enum lct_code probe_taken(struct lct_tpm *tpm, void *arg, struct lct_err 
     if (code == LCT_OK)
         code = read_banks(tpm, probe, err);
     if (code == LCT_OK)
-        code = read_srk(tpm, probe, err);
+        code = read_srk(tpm, probe, probing->libctx, err);
     return code;
 }
 
-enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err)
+enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, OSSL_LIB_CTX *libctx,
+                            struct lct_err *err)
 {
+    struct probing probing = {probe, libctx};
+
     memset(probe, 0, sizeof *probe);
     enum lct_code code = lct_tpm_describe(tpm, &probe->info, label, err);
-    return code == LCT_OK ? lct_tpm_run(tpm, label, probe_taken, probe, err) : code;
+    return code == LCT_OK ? lct_tpm_run(tpm, label, probe_taken, &probing, err) : code;
 }
 
 bool lct_handles_have(const struct lct_handles *handles, uint32_t handle)

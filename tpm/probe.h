@@ -38,7 +38,8 @@ struct lct_probe {
  * Also LCT_ERR_NO_TPM with the TPM's code in err->tpm_rc: TPM2_RC_INITIALIZE (it needs
  * TPM2_Startup), TPM2_RC_FAILURE (it is in failure mode). What was found until then is in *probe.
  */
-enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, struct lct_err *err);
+enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, OSSL_LIB_CTX *libctx,
+                            struct lct_err *err);
 
 /* Whether `handle` is among them. */
 bool lct_handles_have(const struct lct_handles *handles, uint32_t handle);

@@ -84,6 +84,18 @@ bool lct_result_is_lost_handle(TSS2_RC rc)
     }
 }
 
+/* TPM 2.0 Part 2, 6.6.3: format one with bit 11 set and bit 6 clear is about a session. */
+bool lct_result_is_lost_session(TSS2_RC rc)
+{
+    TSS2_RC plain = without_manager(rc);
+    TPM2_RC base = lct_result_base(rc);
+
+    if (base >= TPM2_RC_REFERENCE_S0 && base <= TPM2_RC_REFERENCE_S6)
+        return true;
+    return (plain & TPM2_RC_S) != 0 && (plain & TPM2_RC_P) == 0 &&
+           (base == TPM2_RC_HANDLE || base == TPM2_RC_VALUE);
+}
+
 static enum lct_code fail(struct lct_err *err, const char *label, const char *name, TSS2_RC rc,
                           enum lct_code code, const char *text)
 {

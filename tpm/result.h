@@ -22,6 +22,10 @@ TPM2_RC lct_result_base(TSS2_RC rc);
  */
 bool lct_result_is_lost_handle(TSS2_RC rc);
 
+/* Whether it says that there is no such session, any more: the TPM or its resource manager was
+ * restarted, or somebody flushed it. Nothing was authorized, rightly or wrongly. */
+bool lct_result_is_lost_session(TSS2_RC rc);
+
 /* Whether it is of a layer of TSS, not of the TPM: the connection is not to be used again. */
 bool lct_result_is_local(TSS2_RC rc);
 

@@ -22,6 +22,7 @@ struct lct_space {
     bool stalled; /* because the TPM did not answer in time */
     struct lct_name resident; /* Name of the key that is loaded, empty: none */
     uint32_t resident_handle;
+    uint32_t session; /* one that lasts for this turn only, 0: none */
 };
 
 /* NULL if out of memory. */

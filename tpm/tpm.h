@@ -4,6 +4,7 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/secret.h"
 #include "tcg/algorithm.h"
 #include "tcg/public.h"
 #include "tcg/signature.h"
@@ -59,15 +60,22 @@ struct lct_tpm_key {
     size_t public_len;
     const uint8_t *private_area; /* TPM2B_PRIVATE, wrapped by the parent */
     size_t private_len;
-    EVP_PKEY *pkey;       /* the public key */
-    OSSL_LIB_CTX *libctx; /* the private library context */
+    EVP_PKEY *pkey;                      /* the public key */
+    bool needs_auth;                     /* it has an authorization value */
+    const struct lct_secret *auth;       /* that value; NULL or empty: not known */
+    const struct lct_secret *owner_auth; /* the owner's, for a parent made anew; or NULL */
+    OSSL_LIB_CTX *libctx;                /* the private library context */
 };
 
 /*
  * Signs a digest of scheme->hash's size, with TPM2_Load first if the key is not the one used last.
- * What the TPM returns is verified in software before it is handed out: a swapped object or a fault
- * is an error, not a signature. LCT_ERR_OTHER_TPM: the parent is not the key's; LCT_ERR_BAD_RECORD:
- * the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the signature is not the key's.
+ * An authorization value never crosses the bus: it is proved in an HMAC session salted to the
+ * parent, whose Name must be the pinned one. What the TPM returns is verified in software before it
+ * is handed out: a swapped object or a fault is an error, not a signature. LCT_ERR_AUTH: the
+ * authorization is not known, and nothing was sent, or it is wrong; it was tried once, and the
+ * message says how many tries are left before LCT_ERR_LOCKOUT. LCT_ERR_OTHER_TPM: the parent is not
+ * the key's; LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the
+ * signature is not the key's.
  */
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
@@ -87,14 +95,26 @@ struct lct_tpm_created {
     uint8_t public_area[LCT_MAX_BLOB], private_area[LCT_MAX_BLOB];
 };
 
+/* What a key is to be: values, borrowed for the length of a call. */
+struct lct_tpm_template {
+    const char *label;
+    const struct lct_algorithm *algorithm;
+    bool provision;                      /* a storage root key may be made and persisted */
+    const struct lct_secret *auth;       /* its authorization value; NULL or empty: none */
+    const struct lct_secret *owner_auth; /* the owner's, to make a storage root key; or NULL */
+    OSSL_LIB_CTX *libctx;                /* the private library context */
+};
+
 /*
  * Makes an unrestricted signing key that cannot leave this TPM, under the storage root key. Where
  * there is none it is made from the TCG's template and, if `provision`, persisted; otherwise it is
- * transient and TPM2_RH_OWNER is the parent. LCT_ERR_UNSUPPORTED: the TPM has no such algorithm.
+ * transient and TPM2_RH_OWNER is the parent. With an authorization value it is subject to the TPM's
+ * protection against guessing (its lockout), else exempt. What it is made from is encrypted on the
+ * bus. LCT_ERR_UNSUPPORTED: the TPM has no such algorithm; LCT_ERR_AUTH: the owner's authorization
+ * is needed, or wrong.
  */
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                             const char *label, const struct lct_algorithm *algorithm,
-                             bool provision, struct lct_err *err);
+                             const struct lct_tpm_template *from, struct lct_err *err);
 
 enum { LCT_MAX_HASHES = 16 };
 

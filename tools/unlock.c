@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/unlock.h"
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/ui.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TYPED = 128 }; /* bytes of a line at most */
+
+bool lct_can_ask(void)
+{
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static bool ask(char typed[TYPED + 1], char again[TYPED + 1], const char *what, bool twice)
+{
+    UI *ui = UI_new_method(UI_OpenSSL());
+    char *prompt = ui != NULL ? UI_construct_prompt(ui, what, NULL) : NULL;
+    bool good = prompt != NULL && UI_add_input_string(ui, prompt, 0, typed, 0, TYPED) >= 0 &&
+                (!twice || UI_add_verify_string(ui, prompt, 0, again, 0, TYPED, typed) >= 0) &&
+                UI_process(ui) == 0;
+
+    OPENSSL_free(prompt);
+    UI_free(ui);
+    return good;
+}
+
+enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool twice,
+                             struct lct_err *err)
+{
+    char typed[TYPED + 1] = "", again[TYPED + 1] = "";
+    enum lct_code code;
+
+    if (!lct_can_ask())
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "the %s is needed, and there is no terminal to ask on; give it in a file: "
+                        "--passphrase-file, or passphrase_file and owner_auth_file in openssl.cnf",
+                        what);
+    if (ask(typed, again, what, twice))
+        code = lct_secret_take(secret, what, (const uint8_t *)typed, strlen(typed), err);
+    else
+        code = LCT_FAIL(err, LCT_ERR_AUTH, "the %s was not given%s", what,
+                        twice ? ", or not the same twice" : "");
+    explicit_bzero(typed, sizeof typed);
+    explicit_bzero(again, sizeof again);
+    return code;
+}
+
+enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)
+{
+    char what[sizeof key->label + 16];
+
+    if (tool->passphrase_file != NULL && lct_key_is_locked(key)) {
+        enum lct_code code =
+            lct_secret_read(&key->passphrase, "its passphrase", tool->passphrase_file, err);
+        if (code != LCT_OK)
+            return lct_err_prefix(err, key->label);
+    }
+    enum lct_code code = lct_key_unlock(key, &tool->config, err);
+    if (code != LCT_OK || !lct_key_is_locked(key))
+        return code;
+    (void)snprintf(what, sizeof what, "passphrase of %s", key->label);
+    return lct_ask_secret(&key->passphrase, what, false, err);
+}
+
+static enum lct_code unlock(void *arg, struct lct_key *key, struct lct_err *err)
+{
+    return lct_tool_unlock(arg, key, err);
+}
+
+struct lct_unlocker lct_tool_unlocker(struct lct_tool *tool)
+{
+    return (struct lct_unlocker){unlock, tool};
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_UNLOCK_H
+#define LCT_TOOLS_UNLOCK_H
+
+#include "base/secret.h"
+#include "store/identity.h"
+#include "tools/tool.h"
+
+/*
+ * Asks for an authorization value on the terminal, without echo; `what` says whose: "passphrase of
+ * lct:alice". With `twice`, it is typed twice. LCT_ERR_AUTH: there is no terminal, or nothing fit
+ * was typed.
+ */
+enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool twice,
+                             struct lct_err *err);
+
+/* Whether there is a terminal to ask on. */
+bool lct_can_ask(void);
+
+/* Gives a key its passphrase: from --passphrase-file, passphrase_file, or by asking; errors of
+ * lct_key_unlock and lct_ask_secret. */
+enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err);
+
+/* The same, for lct_identity_check. */
+struct lct_unlocker lct_tool_unlocker(struct lct_tool *tool);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TPM_SESSION_H
+#define LCT_TPM_SESSION_H
+
+#include "tpm/connection.h"
+
+#include "tcg/public.h"
+
+#include <openssl/types.h>
+
+/*
+ * Inside of the room, with the connection taken: the HMAC session that authorization values and
+ * secrets travel by. It is salted to a key whose Name the caller knows, so that nobody on the bus
+ * learns its key, and it is of one process: a child of fork begins its own.
+ */
+
+/* What a session is salted to. */
+struct lct_salt {
+    TPM2_HANDLE handle;
+    struct lct_public public_area;
+};
+
+/*
+ * Opens the session, unless it is open: TPM2_StartAuthSession (TPM 2.0 Part 3, 11.1). Where
+ * `lct_tpm_session_is_open`, a salt need not be looked for.
+ */
+enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                   const struct lct_salt *salt, struct lct_err *err);
+bool lct_tpm_session_is_open(const struct lct_tpm *tpm);
+
+/* Ends the session at the end of a piece of work, unless it is worth keeping for the next: where a
+ * resource manager ends it with the connection, and no other process is using that. */
+void lct_tpm_session_leave(struct lct_tpm *tpm);
+
+/* Ends it now. */
+void lct_tpm_session_close(struct lct_tpm *tpm);
+
+/* How a command is authorized. */
+struct lct_terms {
+    OSSL_LIB_CTX *libctx;
+    const struct lct_secret *auth; /* of the first handle; NULL: it has none */
+    size_t num_names;
+    struct lct_name names[2]; /* of the handles: cpHash has them, so none can be swapped */
+    bool encrypt;             /* the command's first parameter */
+};
+
+/*
+ * Executes the command that was prepared in tpm->sys, by the session if it is open and `terms` are
+ * given, else in a password session without a password. The caller completes it. The response's
+ * HMAC is verified: LCT_ERR_NO_TPM if it is not the TPM's. The TPM's own refusals are in *rc.
+ */
+enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC command,
+                              const struct lct_terms *terms, TSS2_RC *rc, struct lct_err *err);
+
+#endif
