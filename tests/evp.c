@@ -4,6 +4,8 @@
  * what is wrong and ends with status 1. The configuration is the one OPENSSL_CONF names, in the
  * default library context and in others.
  */
+#include "keys.h"
+
 #include <dirent.h>
 #include <openssl/conf.h>
 #include <openssl/core_names.h>
@@ -24,98 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_SIGNATURE = 1024, NUM_THREADS = 4, SIGNATURES_EACH = 50, NUM_LOADS = 100 };
-
-static const char message[] = "what is signed";
-
-static void expect(bool condition, const char *what)
-{
-    if (condition)
-        return;
-    printf("not so: %s\n", what);
-    ERR_print_errors_fp(stdout);
-    fflush(stdout);
-    _exit(1);
-}
-
-static bool is_text(const char *text, const char *expected)
-{
-    return text != NULL && strcmp(text, expected) == 0;
-}
-
-/* The key that a URI names in a library context. */
-static EVP_PKEY *load(OSSL_LIB_CTX *libctx, const char *uri)
-{
-    EVP_PKEY *pkey = NULL;
-    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
-
-    expect(store != NULL, "the URI opens");
-    expect(OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY) == 1, "the store takes an expectation");
-    while (pkey == NULL && OSSL_STORE_eof(store) == 0) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-        if (info != NULL)
-            pkey = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    expect(pkey != NULL, "the URI gives a key");
-    return pkey;
-}
-
-/* The public half as the default provider has it, by way of its SubjectPublicKeyInfo. */
-static EVP_PKEY *software_public(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey)
-{
-    unsigned char *der = NULL;
-    int len = i2d_PUBKEY(pkey, &der);
-    const unsigned char *at = der;
-
-    expect(len > 0, "the public key is encoded");
-    EVP_PKEY *public_key = d2i_PUBKEY_ex(NULL, &at, len, libctx, "provider=default");
-    expect(public_key != NULL, "the default provider reads the public key");
-    expect(is_text(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(public_key)), "default"),
-           "the public key is the default provider's");
-    OPENSSL_free(der);
-    return public_key;
-}
-
-/* Signs `message` in one shot; `len` is the length of the signature. */
-static void sign(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey, unsigned char signature[MAX_SIGNATURE],
-                 size_t *len)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
-    *len = MAX_SIGNATURE;
-    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", libctx, NULL, pkey, NULL) == 1,
-           "digest-sign init");
-    expect(EVP_DigestSign(ctx, signature, len, (const unsigned char *)message, sizeof message) == 1,
-           "digest-sign");
-    EVP_MD_CTX_free(ctx);
-}
-
-static bool verifies(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const unsigned char *signature,
-                     size_t len)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
-    expect(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", libctx, "provider=default", public_key,
-                                   NULL) == 1,
-           "digest-verify init in software");
-    int result =
-        EVP_DigestVerify(ctx, signature, len, (const unsigned char *)message, sizeof message);
-    EVP_MD_CTX_free(ctx);
-    return result == 1;
-}
-
-static void sign_and_verify(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey)
-{
-    unsigned char signature[MAX_SIGNATURE];
-    size_t len;
-    EVP_PKEY *public_key = software_public(libctx, pkey);
-
-    sign(libctx, pkey, signature, &len);
-    expect(verifies(libctx, public_key, signature, len), "the signature verifies in software");
-    EVP_PKEY_free(public_key);
-}
+enum { NUM_THREADS = 4, SIGNATURES_EACH = 50, NUM_LOADS = 100 };
 
 static OSSL_LIB_CTX *new_context(void)
 {
@@ -529,13 +440,6 @@ static void test_threads(char **argv)
         expect(pthread_join(threads[i], NULL) == 0, "its end");
     for (size_t i = 0; i < NUM_THREADS; i++)
         EVP_PKEY_free(pkeys[i]);
-}
-
-static void reap(pid_t pid, const char *what)
-{
-    int status = -1;
-
-    expect(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, what);
 }
 
 /*

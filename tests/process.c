@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the processes around a key do to it: threads, children, chroot, other users, descriptors.
+ * `process TEST [ARGUMENT...]` prints "ok", or what is wrong and ends with status 1. Nothing may
+ * take longer than a minute without an end.
+ */
+#include "keys.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <openssl/evp.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NUM_THREADS = 8, MAX_KEYS = 64, LIMIT = 60 /* s */ };
+
+static struct {
+    atomic_bool stop;
+    int count;
+} work;
+
+struct task {
+    EVP_PKEY *pkey;
+    EVP_PKEY *public_key;
+};
+
+static void sign_once(const struct task *task)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    size_t len;
+
+    sign(NULL, task->pkey, signature, &len);
+    expect(verifies(NULL, task->public_key, signature, len), "the signature verifies in software");
+}
+
+static struct task make_task(EVP_PKEY *pkey)
+{
+    return (struct task){pkey, software_public(NULL, pkey)};
+}
+
+static void end_task(struct task *task)
+{
+    EVP_PKEY_free(task->pkey);
+    EVP_PKEY_free(task->public_key);
+}
+
+static void *sign_count(void *task)
+{
+    for (int i = 0; i < work.count; i++)
+        sign_once(task);
+    return NULL;
+}
+
+static void *sign_until_stopped(void *task)
+{
+    while (!work.stop)
+        sign_once(task);
+    return NULL;
+}
+
+/* threads COUNT URI...: 8 threads make COUNT signatures each, thread i with URI i in turn. */
+static void test_threads(char **argv)
+{
+    pthread_t threads[NUM_THREADS];
+    struct task tasks[NUM_THREADS];
+    size_t num_uris = 0;
+
+    while (argv[1 + num_uris] != NULL)
+        num_uris++;
+    work.count = atoi(argv[0]);
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        tasks[i] = make_task(i < num_uris ? load(NULL, argv[1 + i])
+                                          : EVP_PKEY_dup(tasks[i % num_uris].pkey));
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        expect(pthread_create(&threads[i], NULL, sign_count, &tasks[i]) == 0, "a thread");
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        expect(pthread_join(threads[i], NULL) == 0, "its end");
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        end_task(&tasks[i]);
+}
+
+/* turns URI...: up to 64 keys sign one after the other, twice round. */
+static void test_turns(char **argv)
+{
+    struct task tasks[MAX_KEYS];
+    size_t num = 0;
+
+    for (; argv[num] != NULL && num < MAX_KEYS; num++)
+        tasks[num] = make_task(load(NULL, argv[num]));
+    for (int turn = 0; turn < 2; turn++)
+        for (size_t i = 0; i < num; i++)
+            sign_once(&tasks[i]);
+    for (size_t i = 0; i < num; i++)
+        end_task(&tasks[i]);
+}
+
+/* A child of the storm, by its number: signs and ends in one of several ways. */
+static void be_child(int number, struct task *task)
+{
+    (void)alarm(LIMIT);
+    if (number % 4 == 0)
+        exit(0); /* with every destructor, without a signature */
+    for (int i = 0; i < 3; i++)
+        sign_once(task);
+    if (number % 4 == 1)
+        _exit(0);
+    end_task(task);
+    exit(0);
+}
+
+/*
+ * storm COUNT URI: two threads sign all the time while the main thread forks COUNT children, one
+ * after the other. Each signs; one in five is killed at some moment while it does.
+ */
+static void test_storm(char **argv)
+{
+    pthread_t threads[2];
+    struct task task = make_task(load(NULL, argv[1]));
+
+    for (size_t i = 0; i < 2; i++)
+        expect(pthread_create(&threads[i], NULL, sign_until_stopped, &task) == 0, "a thread");
+    for (int number = 0; number < atoi(argv[0]); number++) {
+        pid_t pid = fork();
+        expect(pid >= 0, "fork");
+        if (pid == 0)
+            be_child(number, &task);
+        if (number % 5 == 3) {
+            int status;
+            usleep((useconds_t)(number % 17) * 500);
+            kill(pid, SIGKILL);
+            expect(waitpid(pid, &status, 0) == pid, "the end of a killed child");
+        } else {
+            reap(pid, "a child signs");
+        }
+    }
+    work.stop = true;
+    for (size_t i = 0; i < 2; i++)
+        expect(pthread_join(threads[i], NULL) == 0, "a thread's end");
+    sign_once(&task);
+    end_task(&task);
+}
+
+/* crowd COUNT URI: COUNT children sign at the same time as the parent, 20 times each. */
+static void test_crowd(char **argv)
+{
+    pid_t pids[MAX_KEYS];
+    int num = atoi(argv[0]);
+    struct task task = make_task(load(NULL, argv[1]));
+
+    sign_once(&task);
+    for (int i = 0; i < num; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            (void)alarm(LIMIT);
+            work.count = 20;
+            (void)sign_count(&task);
+            end_task(&task);
+            exit(0);
+        }
+    }
+    work.count = 20;
+    (void)sign_count(&task);
+    for (int i = 0; i < num; i++)
+        reap(pids[i], "a child signs");
+    sign_once(&task);
+    end_task(&task);
+}
+
+/* What a passphrase callback does here before it answers: it forks, and both sign. */
+static struct task other;
+static const char *answer;
+
+static int read_passphrase(UI *ui, UI_STRING *string)
+{
+    pid_t pid = fork();
+
+    expect(pid >= 0, "fork in a callback");
+    sign_once(&other);
+    if (pid == 0)
+        _exit(0);
+    reap(pid, "a child of the callback signs");
+    return UI_set_result(ui, string, answer) == 0;
+}
+
+/* callback URI OTHER PASSPHRASE: while URI asks for its passphrase, a child is forked and OTHER
+ * signs. */
+static void test_callback(char **argv)
+{
+    UI_METHOD *method = UI_create_method("test");
+
+    other = make_task(load(NULL, argv[1]));
+    answer = argv[2];
+    expect(UI_method_set_reader(method, read_passphrase) == 0, "a reader");
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(argv[0], NULL, NULL, method, NULL, NULL, NULL, NULL);
+    OSSL_STORE_INFO *info = store != NULL ? OSSL_STORE_load(store) : NULL;
+    expect(info != NULL, "the URI opens");
+    struct task task = make_task(OSSL_STORE_INFO_get1_PKEY(info));
+    OSSL_STORE_INFO_free(info);
+    OSSL_STORE_close(store);
+    sign_once(&task);
+    end_task(&task);
+    end_task(&other);
+    UI_destroy_method(method);
+}
+
+/*
+ * jail DIRECTORY UID COUNT URI: loads the key, then is in a chroot, another user, in no group and
+ * without an environment, and signs, as COUNT children at once do, one of which is killed.
+ */
+static void test_jail(char **argv)
+{
+    uid_t uid = (uid_t)atoi(argv[1]);
+    int num = atoi(argv[2]);
+    pid_t pids[MAX_KEYS];
+    struct task task = make_task(load(NULL, argv[3]));
+
+    expect(chroot(argv[0]) == 0 && chdir("/") == 0, "a chroot");
+    expect(setgroups(0, NULL) == 0 && setgid((gid_t)uid) == 0 && setuid(uid) == 0, "another user");
+    expect(clearenv() == 0, "no environment");
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < num; i++) {
+            pids[i] = fork();
+            if (pids[i] == 0) {
+                (void)alarm(LIMIT);
+                work.count = i == 0 ? 100000 : 5;
+                (void)sign_count(&task);
+                end_task(&task);
+                exit(0);
+            }
+        }
+        for (int i = 1; i < num; i++)
+            reap(pids[i], "a child signs");
+        kill(pids[0], SIGKILL);
+        expect(waitpid(pids[0], NULL, 0) == pids[0], "the end of a killed child");
+        sign_once(&task);
+    }
+    end_task(&task);
+}
+
+/* The descriptors that are open now, from 3 on. */
+static size_t list_descriptors(int fds[MAX_KEYS])
+{
+    size_t num = 0;
+    DIR *dir = opendir("/proc/self/fd");
+
+    expect(dir != NULL, "/proc");
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        int fd = atoi(entry->d_name);
+        if (fd > 2 && fd != dirfd(dir) && num < MAX_KEYS)
+            fds[num++] = fd;
+    }
+    closedir(dir);
+    return num;
+}
+
+/*
+ * descriptors FILE URI: what a host does that closes descriptors and uses their numbers again: the
+ * key signs on and nothing is written into the file that has taken the number.
+ */
+static void test_descriptors(char **argv)
+{
+    int fds[MAX_KEYS];
+    struct stat st;
+    struct task task = make_task(load(NULL, argv[1]));
+
+    sign_once(&task);
+    int file = open(argv[0], O_RDWR | O_CREAT | O_EXCL, 0600);
+    expect(file >= 0, "a file");
+    size_t num = list_descriptors(fds);
+    for (size_t i = 0; i < num; i++)
+        expect(fds[i] == file || dup2(file, fds[i]) >= 0, "a number is used again");
+    sign_once(&task);
+    sign_once(&task);
+    expect(fstat(file, &st) == 0 && st.st_size == 0, "nothing is written into the file");
+    for (size_t i = 0; i < num; i++)
+        expect(fcntl(fds[i], F_GETFD) >= 0, "the host's descriptors are open still");
+    end_task(&task);
+}
+
+/* inherits URI: after a signature every descriptor above 2 is close-on-exec. */
+static void test_inherits(char **argv)
+{
+    int fds[MAX_KEYS];
+    struct task task = make_task(load(NULL, argv[0]));
+
+    sign_once(&task);
+    size_t num = list_descriptors(fds);
+    for (size_t i = 0; i < num; i++)
+        expect((fcntl(fds[i], F_GETFD) & FD_CLOEXEC) != 0, "close-on-exec");
+    end_task(&task);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(char **argv);
+    int num_arguments;
+} tests[] = {{"threads", test_threads, 2},
+             {"turns", test_turns, 1},
+             {"storm", test_storm, 2},
+             {"crowd", test_crowd, 2},
+             {"callback", test_callback, 3},
+             {"jail", test_jail, 4},
+             {"descriptors", test_descriptors, 2},
+             {"inherits", test_inherits, 1}};
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof tests / sizeof *tests; i++) {
+        if (strcmp(tests[i].name, argv[1]) != 0 || argc - 2 < tests[i].num_arguments)
+            continue;
+        tests[i].run(argv + 2);
+        puts("ok");
+        return 0;
+    }
+    fputs("usage: process TEST ARGUMENT...\n", stderr);
+    return 2;
+}

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads, children, chroots, other users: what hosts do around a key (tests/process.c)."""
+
+import os
+import subprocess
+
+import pytest
+
+from test_connection import Broker
+from tpm import TIMEOUT
+
+LIMIT = 120
+
+
+@pytest.fixture(name="process")
+def fixture_process(build):
+    """Runs tests/process.c's tests as a user."""
+
+    def run(user, *arguments, env=None) -> None:
+        done = subprocess.run([build / "tests" / "process", *map(str, arguments)],
+                              cwd=user.directory, env=user.environment(env), timeout=LIMIT,
+                              capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+    return run
+
+
+def test_eight_threads_share_a_key(owner, process):
+    process(owner, "threads", 1000, "lct:ec")
+
+
+def test_eight_threads_sign_with_eight_keys(owner, process):
+    names = [f"t{number}" for number in range(8)]
+    for name in names:
+        owner.lct("create", name)
+    process(owner, "threads", 1000, *(f"lct:{name}" for name in names))
+
+
+def test_fifty_identities_sign_in_turn(owner, process):
+    names = [f"i{number}" for number in range(50)]
+    for name in names:
+        owner.lct("create", name)
+    process(owner, "turns", *(f"lct:{name}" for name in names))
+
+
+def test_children_forked_at_any_moment_sign(owner, process, tpm):
+    """One in five is killed: on a TPM without a resource manager that may leave an object."""
+    process(owner, "storm", 100, "lct:ec")
+    tpm.flush()
+
+
+def test_a_crowd_of_children_signs_at_once(owner, process):
+    process(owner, "crowd", 12, "lct:ec")
+
+
+def test_a_passphrase_callback_may_fork_and_sign(owner, process, tpm):
+    secret = owner.write("secret", "geheim")
+    owner.lct("create", "locked", "--passphrase-file", secret)
+    process(owner, "callback", "lct:locked", "lct:ec", "geheim")
+
+
+def test_descriptors_that_a_host_uses_again_are_left_alone(owner, process):
+    process(owner, "descriptors", owner.path("file"), "lct:ec")
+
+
+def test_descriptors_are_not_for_other_programs(owner, process):
+    process(owner, "inherits", "lct:ec")
