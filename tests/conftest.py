@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import tpm as tpms
+import tpmrm
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 120
@@ -53,6 +54,8 @@ subjectKeyIdentifier = hash
 
 def pytest_addoption(parser):
     parser.addoption("--build", default="build/dev", help="the build directory to test")
+    parser.addoption("--device", type=Path,
+                     help="the kernel's resource manager, for tests that otherwise use a stand-in")
 
 
 class Server:
@@ -242,6 +245,34 @@ def fixture_make_tpm(tmp_path):
     for tpm in made:
         tpm.stop()
     assert not any(left)
+
+
+@pytest.fixture(name="make_tpmrm")
+def fixture_make_tpmrm(request, tmp_path, make_tpm):
+    """Makes stand-ins for /dev/tpmrm0: each of a new TPM unless one is given."""
+    if request.config.getoption("--device"):
+        pytest.skip("of the stand-in for a device, and here is a device")
+    made = []
+
+    def make(before: tpms.Swtpm | None = None) -> tpmrm.Tpmrm:
+        try:
+            made.append(tpmrm.Tpmrm(tmp_path / f"tpmrm{len(made)}", before or make_tpm()))
+        except tpmrm.CannotMount as error:
+            pytest.skip(str(error))
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.stop()
+
+
+@pytest.fixture(name="device")
+def fixture_device(request) -> tpmrm.Tpmrm | tpmrm.Device:
+    """A resource manager's device: the kernel's own with --device, else a stand-in."""
+    path = request.config.getoption("--device")
+    device = tpmrm.Device(path) if path else request.getfixturevalue("make_tpmrm")()
+    yield device
+    tpms.wait_for(lambda: not device.left_behind(), "the TPM to be left as it was found")
 
 
 @pytest.fixture(scope="session", name="namespaces")

@@ -24,6 +24,8 @@ class Command(enum.IntEnum):
     Create = 0x153
     Load = 0x157
     Sign = 0x15D
+    ContextLoad = 0x161
+    ContextSave = 0x162
     FlushContext = 0x165
     ReadPublic = 0x173
     StartAuthSession = 0x176
