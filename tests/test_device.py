@@ -15,7 +15,6 @@ import pytest
 
 import tpmrm
 from test_command import NEEDS_ROOT, one_sentence
-from test_connection import Prompted
 from tpm import NO_SESSIONS, RC_MEMORY, SESSIONS, Command, wait_for
 from tpmrm import FIRST_VIRTUAL, POLICY_SESSION, TRANSIENT, Opened, code_of, command
 
@@ -52,21 +51,6 @@ def create_primary(opened: Opened) -> bytes:
 def handle_of(answer: bytes) -> int:
     assert code_of(answer) == 0, answer.hex()
     return struct.unpack_from(">I", answer, 10)[0]
-
-
-@pytest.fixture(name="prompted")
-def fixture_prompted():
-    programs = []
-
-    def start(*arguments) -> Prompted:
-        programs.append(Prompted(*arguments))
-        return programs[-1]
-
-    yield start
-    for program in programs:
-        if program.process.poll() is None:
-            program.process.kill()
-            program.process.communicate()
 
 
 @pytest.fixture(name="holder")
