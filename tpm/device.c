@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/descriptor.h"
 #include "tpm/wire.h"
 
 #include <errno.h>
@@ -11,18 +12,8 @@
 
 struct device {
     struct lct_wire wire;
-    int fd;
-    dev_t dev; /* what fd was when we opened it: hosts close descriptors and use their numbers again
-                */
-    ino_t ino;
+    struct lct_descriptor descriptor;
 };
-
-static bool is_ours(const struct device *device)
-{
-    struct stat st;
-
-    return fstat(device->fd, &st) == 0 && st.st_dev == device->dev && st.st_ino == device->ino;
-}
 
 static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
                                  int timeout, struct lct_err *err)
@@ -31,10 +22,10 @@ static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, 
     ssize_t n;
 
     (void)timeout; /* the driver takes a command at once, or refuses it */
-    if (!is_ours(device))
+    if (!lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
     do /* one command is one write: the driver takes no part of it */
-        n = write(device->fd, command, command_len);
+        n = write(device->descriptor.fd, command, command_len);
     while (n < 0 && errno == EINTR);
     if (n != (ssize_t)command_len)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM takes no command: %s",
@@ -46,7 +37,7 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
                                     size_t capacity, int timeout, struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
-    struct pollfd pollfd = {.fd = device->fd, .events = POLLIN};
+    struct pollfd pollfd = {.fd = device->descriptor.fd, .events = POLLIN};
     int ready;
     ssize_t n;
 
@@ -55,10 +46,10 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
     while (ready < 0 && errno == EINTR);
     if (ready == 0)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM did not answer within %d s", timeout / 1000);
-    if (ready < 0 || !is_ours(device))
+    if (ready < 0 || !lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's descriptor is gone");
     do
-        n = read(device->fd, response, capacity);
+        n = read(device->descriptor.fd, response, capacity);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM gives no response: %s", strerror(errno));
@@ -71,11 +62,11 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
 static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
-    struct pollfd pollfd = {.fd = device->fd, .events = POLLIN | POLLOUT};
+    struct pollfd pollfd = {.fd = device->descriptor.fd, .events = POLLIN | POLLOUT};
     uint8_t rest[4096];
     int ready;
 
-    if (!is_ours(device))
+    if (!lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
     do
         ready = poll(&pollfd, 1, timeout);
@@ -83,7 +74,7 @@ static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lc
     if (ready == 0)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
     if (ready < 0 || (pollfd.revents & (POLLIN | POLLOUT)) == 0 ||
-        ((pollfd.revents & POLLIN) != 0 && read(device->fd, rest, sizeof rest) < 0 &&
+        ((pollfd.revents & POLLIN) != 0 && read(device->descriptor.fd, rest, sizeof rest) < 0 &&
          errno != EAGAIN))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's device fails: %s", strerror(errno));
     return LCT_OK;
@@ -93,8 +84,7 @@ static void device_close(struct lct_wire *wire)
 {
     struct device *device = (struct device *)wire;
 
-    if (is_ours(device))
-        close(device->fd);
+    lct_descriptor_close(&device->descriptor);
     free(device);
 }
 
@@ -123,19 +113,20 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
+    struct lct_descriptor descriptor = {0};
+    struct stat st = {0};
 
-    if (fd < 0)
+    if (fd < 0 || !lct_descriptor_take(&descriptor, fd))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s: %s%s", path, strerror(errno), open_advice(errno));
     struct device *device = calloc(1, sizeof *device);
-    if (device == NULL || fstat(fd, &st) != 0) {
+    if (device == NULL || fstat(descriptor.fd, &st) != 0) {
         free(device);
-        close(fd);
+        lct_descriptor_close(&descriptor);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
     if (!S_ISCHR(st.st_mode) && st.st_size > 0) { /* a command would be written over it */
         free(device);
-        close(fd);
+        lct_descriptor_close(&descriptor);
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s is a file, not the device of a TPM", path);
     }
     bool manager = strncmp(name, "tpmrm", 5) == 0; /* each open descriptor has handles of its own */
@@ -147,9 +138,7 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
                  .abandon = device_abandon,
                  .private_handles = manager,
                  .inheritable = manager},
-        .fd = fd,
-        .dev = st.st_dev,
-        .ino = st.st_ino,
+        .descriptor = descriptor,
     };
     *wire = &device->wire;
     return LCT_OK;

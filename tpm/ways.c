@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/ways.h"
 
+#include "tpm/abrmd.h"
 #include "tpm/wire.h"
 
 #include <ctype.h>
@@ -19,12 +20,13 @@
 
 enum { NAME = 33, MAX_GROUPS = 64 };
 
-/* What is searched, in this order, and what sysfs calls it. */
+/* The kernel's devices, and what sysfs calls them. */
+static const char managed[] = "/dev/tpmrm0", bare[] = "/dev/tpm0", abrmd[] = "tpm2-abrmd";
 static const struct {
     const char *path, *sysfs;
 } devices[] = {
-    {"/dev/tpmrm0", "/sys/class/tpmrm/tpmrm0"},
-    {"/dev/tpm0", "/sys/class/tpm/tpm0"},
+    {managed, "/sys/class/tpmrm/tpmrm0"},
+    {bare, "/sys/class/tpm/tpm0"},
 };
 
 /* Names of the system, or numbers where it has none. */
@@ -161,7 +163,7 @@ static void explain_busy(struct lct_way *way, const char *root)
     (void)snprintf(way->text, sizeof way->text,
                    "%.128s is in use by %s, and only one program at a time may have it", way->name,
                    found ? holder : "a program that this user may not see");
-    if (found && strncmp(holder, "tpm2-abrmd", 10) == 0)
+    if (found && strncmp(holder, abrmd, sizeof abrmd - 1) == 0)
         (void)snprintf(way->command, sizeof way->command, "lct doctor --tcti tabrmd");
     else if (!found)
         (void)snprintf(way->command, sizeof way->command, "fuser -v %.128s", way->name);
@@ -224,31 +226,45 @@ static void try_device(struct lct_way *way, const char *root)
     (void)snprintf(way->text, sizeof way->text, "%s opens", way->name);
 }
 
-/* A TCTI module of tpm2-tss. */
-static void try_module(struct lct_way *way, const char *root, const char *tcti)
+/*
+ * tpm2-abrmd, named or searched. The search passes over one that is not there: nothing is wrong
+ * with that.
+ */
+static void try_abrmd(struct lct_way *way, const char *root, const char *conf, bool named)
+{
+    struct lct_abrmd_answer answer = {.answers = false};
+    struct lct_err err = {.code = LCT_OK};
+
+    way->state = LCT_WAY_SHUT;
+    if (lct_abrmd_ask(&answer, root, conf, !named, &err) != LCT_OK) {
+        (void)snprintf(way->text, sizeof way->text, "%s", err.text);
+        return;
+    }
+    if (answer.answers) {
+        way->state = LCT_WAY_OPENS;
+        (void)snprintf(way->text, sizeof way->text, "tpm2-abrmd answers on the D-Bus");
+        return;
+    }
+    if (!named && answer.missing)
+        way->state = LCT_WAY_UNTRIED;
+    (void)snprintf(way->text, sizeof way->text, "%s", answer.text);
+    if (answer.command != NULL)
+        (void)snprintf(way->command, sizeof way->command, "%s", answer.command);
+}
+
+/* swtpm, or a TCTI module of tpm2-tss. */
+static void try_other(struct lct_way *way, const char *name, const char *tcti)
 {
     struct lct_wire *wire = NULL;
     struct lct_err err = {.code = LCT_OK};
-    char name[64], bus[PATH_MAX];
-    int name_len = (int)strcspn(tcti, ":");
 
-    (void)snprintf(name, sizeof name, "%.*s", name_len, tcti);
     way->state = LCT_WAY_SHUT;
-    if (lct_module_find(name, &err) != LCT_OK) {
+    if (strcmp(name, "swtpm") != 0 && lct_module_find(name, &err) != LCT_OK) {
         (void)snprintf(way->text, sizeof way->text, "there is no TCTI module %s", name);
         if (strpbrk(name, "/.") == NULL)
             (void)snprintf(way->command, sizeof way->command, "apt install libtss2-tcti-%s0", name);
-    } else if (strcmp(name, "tabrmd") == 0 &&
-               !lct_bus_is_there(bus, sizeof bus, root, tcti + name_len)) {
-        (void)snprintf(way->text, sizeof way->text,
-                       "tpm2-abrmd cannot be asked: there is no D-Bus at %.300s", bus);
-        (void)snprintf(way->command, sizeof way->command, "systemctl start dbus tpm2-abrmd");
     } else if (lct_wire_open(&wire, tcti, &err) != LCT_OK) {
-        bool manager = strcmp(name, "tabrmd") == 0;
-        (void)snprintf(way->text, sizeof way->text, "%s%.500s",
-                       manager ? "tpm2-abrmd does not answer on the D-Bus: " : "", err.text);
-        (void)snprintf(way->command, sizeof way->command, "%s",
-                       manager ? "systemctl start tpm2-abrmd" : "");
+        (void)snprintf(way->text, sizeof way->text, "%.500s", err.text);
     } else {
         way->state = LCT_WAY_OPENS;
         (void)snprintf(way->text, sizeof way->text, "tcti %.128s opens", tcti);
@@ -256,21 +272,45 @@ static void try_module(struct lct_way *way, const char *root, const char *tcti)
     }
 }
 
-/* The kernel's devices: the first that opens is taken, the others are not tried. */
-static size_t try_devices(struct lct_way *ways, size_t num, const char *root, bool wanted)
+static void try_named(struct lct_way *way, const char *root, const char *tcti)
 {
+    char name[LCT_MAX_WAY_NAME];
+    struct lct_err err = {.code = LCT_OK};
+    const char *conf = "";
+
+    *way = (struct lct_way){.state = LCT_WAY_SHUT};
+    (void)snprintf(way->name, sizeof way->name, "%s", tcti);
+    if (lct_wire_split(name, &conf, tcti, &err) != LCT_OK) {
+        (void)snprintf(way->text, sizeof way->text, "%s", err.text);
+    } else if (strcmp(name, "device") == 0) {
+        (void)snprintf(way->name, sizeof way->name, "%s", *conf != '\0' ? conf : managed);
+        try_device(way, "");
+    } else if (strcmp(name, "tabrmd") == 0) {
+        try_abrmd(way, root, conf, true);
+    } else {
+        try_other(way, name, tcti);
+    }
+}
+
+/* What is searched, in this order: the first that opens is taken, the others are not tried. */
+static size_t search(struct lct_way *ways, size_t num, const char *root, bool wanted)
+{
+    static const char *const names[] = {managed, abrmd, bare};
     const char *reason = "tcti is set";
 
-    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct lct_way *way = &ways[num];
+        bool is_abrmd = names[i] == abrmd;
         *way = (struct lct_way){.state = LCT_WAY_UNTRIED};
-        (void)snprintf(way->name, sizeof way->name, "%s", devices[i].path);
+        (void)snprintf(way->name, sizeof way->name, "%s", names[i]);
         (void)snprintf(way->text, sizeof way->text, "%s is there, and is not tried because %s",
-                       devices[i].path, reason);
-        if (wanted)
+                       names[i], reason);
+        if (wanted && is_abrmd)
+            try_abrmd(way, root, "", false);
+        else if (wanted)
             try_device(way, root);
-        else if (!is_there(root, devices[i].path) ||
-                 (num > 0 && strcmp(ways[0].name, devices[i].path) == 0))
+        else if (!(is_abrmd ? lct_abrmd_is_installed(root) : is_there(root, names[i])) ||
+                 (num > 0 && strcmp(ways[0].name, names[i]) == 0))
             continue;
         if (way->state == LCT_WAY_OPENS) {
             wanted = false;
@@ -284,15 +324,7 @@ static size_t try_devices(struct lct_way *ways, size_t num, const char *root, bo
 size_t lct_ways_try(struct lct_way ways[LCT_MAX_WAYS], const char *root, const char *tcti)
 {
     if (tcti == NULL)
-        return try_devices(ways, 0, root, true);
-    ways[0] = (struct lct_way){.state = LCT_WAY_SHUT};
-    if (strncmp(tcti, "device", 6) == 0 && (tcti[6] == ':' || tcti[6] == '\0')) {
-        bool named = tcti[6] == ':' && tcti[7] != '\0';
-        (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", named ? tcti + 7 : devices[0].path);
-        try_device(&ways[0], "");
-    } else {
-        (void)snprintf(ways[0].name, sizeof ways[0].name, "%s", tcti);
-        try_module(&ways[0], root, tcti);
-    }
-    return try_devices(ways, 1, root, false);
+        return search(ways, 0, root, true);
+    try_named(&ways[0], root, tcti);
+    return search(ways, 1, root, false);
 }

@@ -1,42 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/wire.h"
 
+#include "tpm/abrmd.h"
+
 #include <stdio.h>
 #include <string.h>
 
-/* The resource manager's device first: it gives every open descriptor slots of its own. */
-static const char *const devices[] = {"/dev/tpmrm0", "/dev/tpm0"};
+/* The kernel's resource manager gives every open descriptor slots of its own; the bare device is
+ * for one program at a time. */
+static const char managed[] = "/dev/tpmrm0", bare[] = "/dev/tpm0";
 
 static enum lct_code search(struct lct_wire **wire, struct lct_err *err)
 {
-    struct lct_err tries[sizeof devices / sizeof devices[0]];
+    struct lct_err tries[3];
 
-    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++)
-        if (lct_device_open(wire, devices[i], &tries[i]) == LCT_OK)
-            return LCT_OK;
+    if (lct_device_open(wire, managed, &tries[0]) == LCT_OK ||
+        lct_abrmd_open(wire, "", true, &tries[1]) == LCT_OK ||
+        lct_device_open(wire, bare, &tries[2]) == LCT_OK)
+        return LCT_OK;
     return LCT_FAIL(
         err, LCT_ERR_NO_TPM,
-        "no TPM: %.160s; %.160s; if there is another way in, set tcti in openssl.cnf, LCT_TCTI or "
-        "--tcti",
-        tries[0].text, tries[1].text);
+        "no TPM: %.120s; %.200s; %.120s; if there is another way in, set tcti in openssl.cnf, "
+        "LCT_TCTI or --tcti",
+        tries[0].text, tries[1].text, tries[2].text);
 }
 
-/* The module's short name: the loader takes file names, too ("libtss2-tcti-swtpm.so.0"). False:
- * there is none. */
-static bool module_name(char *name, size_t size, const char *tcti)
+enum lct_code lct_wire_split(char name[LCT_MAX_WAY_NAME], const char **conf, const char *tcti,
+                             struct lct_err *err)
 {
     static const char prefix[] = "libtss2-tcti-";
     bool is_file = strncmp(tcti, prefix, sizeof prefix - 1) == 0;
     const char *start = is_file ? tcti + sizeof prefix - 1 : tcti;
     size_t len = strcspn(start, is_file ? ".:" : ":");
+    const char *colon = strchr(tcti, ':');
 
-    return len > 0 && snprintf(name, size, "%.*s", (int)len, start) < (int)size;
+    if (len == 0 || len >= LCT_MAX_WAY_NAME)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "tcti \"%s\" names no TCTI module", tcti);
+    (void)snprintf(name, LCT_MAX_WAY_NAME, "%.*s", (int)len, start);
+    *conf = colon != NULL ? colon + 1 : "";
+    return LCT_OK;
 }
 
 enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, struct lct_err *err)
 {
     static const char prefix[] = "device:";
-    const char *path = devices[0];
+    const char *path = managed;
 
     if (tcti != NULL && strncmp(tcti, prefix, sizeof prefix - 1) == 0)
         path = tcti + sizeof prefix - 1;
@@ -50,15 +58,19 @@ enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, stru
 
 enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err)
 {
-    char name[64];
+    char name[LCT_MAX_WAY_NAME];
+    const char *conf = "";
 
     if (tcti == NULL)
         return search(wire, err);
-    const char *colon = strchr(tcti, ':');
-    const char *conf = colon != NULL ? colon + 1 : "";
-    if (!module_name(name, sizeof name, tcti))
-        return LCT_FAIL(err, LCT_ERR_CONFIG, "tcti \"%s\" names no TCTI module", tcti);
+    enum lct_code code = lct_wire_split(name, &conf, tcti, err);
+    if (code != LCT_OK)
+        return code;
     if (strcmp(name, "device") == 0)
-        return lct_device_open(wire, *conf != '\0' ? conf : devices[0], err);
+        return lct_device_open(wire, *conf != '\0' ? conf : managed, err);
+    if (strcmp(name, "swtpm") == 0)
+        return lct_swtpm_open(wire, conf, err);
+    if (strcmp(name, "tabrmd") == 0)
+        return lct_abrmd_open(wire, conf, false, err);
     return lct_module_open(wire, name, conf, err);
 }

@@ -38,9 +38,21 @@ struct lct_wire {
     bool (*abandon)(struct lct_wire *wire);
 };
 
-/* Opens the way in that `tcti` names ("name:conf"), or with NULL the first of the kernel's devices
- * that opens. */
+/*
+ * Opens the way in that `tcti` names ("name:conf"). With NULL it is searched: the kernel's resource
+ * manager, tpm2-abrmd, the kernel's device without a manager; never a software TPM. The search lets
+ * the bus start tpm2-abrmd only where there is a device for it. Also LCT_ERR_CONFIG.
+ */
 enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err);
+
+enum { LCT_MAX_WAY_NAME = 64 };
+
+/*
+ * Splits a tcti into its short name, also where it is given as a file's ("libtss2-tcti-swtpm.so.0",
+ * as tpm2-tss's loader takes it), and what follows the colon. LCT_ERR_CONFIG.
+ */
+enum lct_code lct_wire_split(char name[LCT_MAX_WAY_NAME], const char **conf, const char *tcti,
+                             struct lct_err *err);
 
 /*
  * What may be opened ahead of need, when a key is loaded: the kernel's resource manager's device,
@@ -54,22 +66,21 @@ enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, stru
 enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct lct_err *err);
 
 /*
- * A TCTI module of tpm2-tss. The modules and their loader print every failure on the host program's
- * stderr, so one is asked only after checks of ours: its file is there, and something listens
- * (swtpm, mssim) or there is a bus (tabrmd). What is left is what only the module can find out: no
- * tpm2-abrmd on the bus, a connection that ends in the middle. Also LCT_ERR_CONFIG.
+ * swtpm by its socket, "path=P" or "host=H,port=N", a connection for each command; opening it finds
+ * out that something listens. tpm2-abrmd is in tpm/abrmd.h. Also LCT_ERR_CONFIG.
+ */
+enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf, struct lct_err *err);
+
+/*
+ * Any other way in, by a TCTI module of tpm2-tss: mssim, cmd, pcap, libtpms. The modules and their
+ * loader print every failure on the host program's stderr, so one is asked only after checks of
+ * ours: its file is there, and something listens, where it is known what should. They know no
+ * timeouts, either. Also LCT_ERR_CONFIG.
  */
 enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
                               struct lct_err *err);
 
 /* Whether the file of a TCTI module is there: LCT_ERR_NO_TPM says which package has it. */
 enum lct_code lct_module_find(const char *name, struct lct_err *err);
-
-/*
- * Whether D-Bus's socket is there, for the bus that `conf` of the TCTI module tabrmd means; else
- * `path` is where it was looked for. A bus address that is no path counts as there. The system's
- * default is below `root`.
- */
-bool lct_bus_is_there(char *path, size_t path_size, const char *root, const char *conf);
 
 #endif
