@@ -15,6 +15,7 @@ import pytest
 
 from conftest import User
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
+from test_connection import fixture_brokered  # noqa: F401
 from tpm import RC_RETRY, SRK, Command, wait_for
 
 SEVERITIES = {"ok", "note", "warning", "problem"}
@@ -360,10 +361,75 @@ def test_a_resource_manager_without_a_bus(user):
     findings = examine(user, "--root", root, status=9)
     missing = problem(findings, f"no tpm2-abrmd: there is no D-Bus at {root}/run/dbus")
     assert missing["command"] == "apt install tpm2-abrmd"
-    (root / ACTIVATION).parent.mkdir(parents=True)
-    (root / ACTIVATION).write_text("")
+    install_manager(root)
     findings = examine(user, "--root", root, status=9)
     assert problem(findings, "no D-Bus")["command"] == "systemctl start dbus tpm2-abrmd"
+
+
+def install_manager(root: Path):
+    """As the package of tpm2-abrmd does: the bus may start it."""
+    (root / ACTIVATION).parent.mkdir(parents=True, exist_ok=True)
+    (root / ACTIVATION).write_text("")
+
+
+def test_a_search_without_a_resource_manager(kernel_user):
+    root = machine(kernel_user, {"proc/1/comm": "init\n"})
+    for command in (None, "systemctl start dbus tpm2-abrmd"):
+        findings = examine(kernel_user, "--root", root, status=9)
+        ways = [finding for finding in findings if "way" in finding]
+        assert [way["way"] for way in ways] == ["/dev/tpmrm0", "tpm2-abrmd", "/dev/tpm0"]
+        assert ways[1]["severity"] == ("note" if command is None else "problem")
+        assert ways[1]["command"] == command
+        assert f"there is no D-Bus at {root}/run/dbus/system_bus_socket" in ways[1]["text"]
+        install_manager(root)
+
+
+def test_a_search_that_finds_a_resource_manager(brokered):
+    user, broker = brokered
+    user.configure(tcti=None)
+    address = broker.env["DBUS_SESSION_BUS_ADDRESS"]
+    root = machine(user, {"proc/1/comm": "init\n"})
+    findings = examine(user, "--root", root, env={"DBUS_SYSTEM_BUS_ADDRESS": address})
+    assert the(findings, "way", "tpm2-abrmd answers on the D-Bus")["severity"] == "ok"
+    assert the(findings, "way", "no /dev/tpmrm0")["severity"] == "note"
+    bus = root / "run/dbus/system_bus_socket"
+    bus.parent.mkdir(parents=True)
+    bus.symlink_to(re.search("path=([^,]*)", address)[1])
+    user.configure(tcti="tabrmd")
+    findings = examine(user, "--root", root, status=9)
+    assert the(findings, "way", "tpm2-abrmd answers on the D-Bus")["severity"] == "ok"
+
+
+def test_a_resource_manager_that_is_not_tried(kernel_user):
+    root = machine(kernel_user, {"dev/tpmrm0": ""})
+    install_manager(root)
+    findings = examine(kernel_user, "--root", root, status=9)
+    the(findings, "way", "tpm2-abrmd is there, and is not tried because the first")
+    kernel_user.configure()
+    the(examine(kernel_user, "--root", root), "way", "tpm2-abrmd is there, .*tcti is set")
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_bus_that_refuses(kernel_user, listens):
+    """A socket whose owner has gone; one that nobody but its owner may use."""
+    root = machine(kernel_user, {"proc/1/comm": "init\n"})
+    install_manager(root)
+    bus = root / "run/dbus/system_bus_socket"
+    bus.parent.mkdir(parents=True)
+    let_others_in_to(kernel_user)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(bus))
+        if not listens:
+            findings = examine(kernel_user, "--root", root, status=9)
+            the(findings, "way", "no tpm2-abrmd: there is no D-Bus at")
+            return
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+        listener.listen()
+        bus.chmod(0o600)
+        findings = examine(kernel_user, "--root", root, status=9, **NOBODY)
+        denied = the(findings, "way", "tpm2-abrmd may not be asked by this user: Permission denied")
+        assert (denied["severity"], denied["command"]) == ("problem", "usermod -aG tss USER")
 
 
 @pytest.mark.skipif(not shutil.which("dbus-run-session"), reason="needs a private D-Bus")

@@ -182,7 +182,7 @@ static enum lct_code abrmd_send(struct lct_wire *wire, const uint8_t *command, s
         code = lct_stream_send(&abrmd->stream, command, command_len, &deadline, err);
     if (code != LCT_OK)
         lct_stream_close(&abrmd->stream);
-    abrmd->pending = true;
+    abrmd->pending = code == LCT_OK;
     return code;
 }
 
