@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* What a TCTI module and its libraries (GLib, for one) say on stderr is told as a finding instead.
- */
+/* What a TCTI module of tpm2-tss says on stderr is told as a finding instead. */
 static size_t try_quietly(struct lct_way ways[LCT_MAX_WAYS], const struct lct_doctor *doctor)
 {
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
