@@ -119,13 +119,14 @@ static void be_child(int number, struct task *task)
 }
 
 /*
- * storm COUNT URI: two threads sign all the time while the main thread forks COUNT children, one
- * after the other. Each signs; one in five is killed at some moment while it does.
+ * storm COUNT KILLED URI: two threads sign all the time while the main thread forks COUNT children,
+ * one after the other. Each signs; one in KILLED is killed at some moment while it does.
  */
 static void test_storm(char **argv)
 {
     pthread_t threads[2];
-    struct task task = make_task(load(NULL, argv[1]));
+    int killed = atoi(argv[1]);
+    struct task task = make_task(load(NULL, argv[2]));
 
     for (size_t i = 0; i < 2; i++)
         expect(pthread_create(&threads[i], NULL, sign_until_stopped, &task) == 0, "a thread");
@@ -134,7 +135,7 @@ static void test_storm(char **argv)
         expect(pid >= 0, "fork");
         if (pid == 0)
             be_child(number, &task);
-        if (number % 5 == 3) {
+        if (number % killed == killed - 2) {
             int status;
             usleep((useconds_t)(number % 17) * 500);
             kill(pid, SIGKILL);
@@ -306,7 +307,7 @@ static const struct {
     int num_arguments;
 } tests[] = {{"threads", test_threads, 2},
              {"turns", test_turns, 1},
-             {"storm", test_storm, 2},
+             {"storm", test_storm, 3},
              {"crowd", test_crowd, 2},
              {"callback", test_callback, 3},
              {"jail", test_jail, 4},

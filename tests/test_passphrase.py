@@ -6,10 +6,11 @@ import os
 import pty
 import select
 import signal
+import termios
 
 import pytest
 
-from tpm import SRK, TIMEOUT, Command, response
+from tpm import SRK, TIMEOUT, Command, response, wait_for
 
 SECRET = "correct horse battery staple"
 OWNER = "the owner's own"
@@ -156,21 +157,27 @@ def test_passphrases_come_from_the_configuration(locked):
     assert "passphrase_file" in error and "absolute path" in error
 
 
+def echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
 def on_a_terminal(user, arguments, *lines: str) -> str:
     """Runs a command on a terminal of its own, answers its questions, returns what it showed."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(user.directory)
         os.execvpe(arguments[0], arguments, user.environment())
-    shown, pending = "", list(lines)
+    shown, asked, pending = "", "", list(lines)
     while select.select([terminal], [], [], TIMEOUT)[0]:
         try:
             part = os.read(terminal, 4096).decode()
         except OSError:
             break
-        shown += part
-        if part.rstrip(" ").endswith(":") and pending:
+        shown, asked = shown + part, asked + part
+        if asked.rstrip(" ").endswith(":") and pending:
+            wait_for(lambda: not echoes(terminal), "the terminal to hide what is typed")
             os.write(terminal, f"{pending.pop(0)}\n".encode())
+            asked = ""
     else:
         os.kill(pid, signal.SIGKILL)
     os.close(terminal)

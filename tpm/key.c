@@ -251,18 +251,20 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
                           signing->digest_len, err);
 }
 
-static bool has_free_slot(struct lct_tpm *tpm)
+/* TPM2_Load takes a slot for the key and one for a parent that is persistent. */
+static bool leaves_room(struct lct_tpm *tpm)
 {
+    enum { SLOTS_TO_LOAD = 2 };
     uint32_t slots;
 
     return lct_capability_property(tpm, "counting slots", TPM2_PT_HR_TRANSIENT_AVAIL, &slots,
                                    NULL) == LCT_OK &&
-           slots > 0;
+           slots >= SLOTS_TO_LOAD;
 }
 
 /*
  * Without a resource manager every program keeps its objects in the TPM's few slots. So we keep one
- * only from the second signature on, and only while that leaves a slot for the others.
+ * only from the second signature on, and only while others can still load theirs.
  */
 static void make_room(struct lct_tpm *tpm, bool loaded)
 {
@@ -270,7 +272,7 @@ static void make_room(struct lct_tpm *tpm, bool loaded)
 
     if (!loaded || tpm->channel->wire->private_handles || tpm->broken)
         return;
-    bool keep = tpm->has_signed && tpm->crowded == 0 && has_free_slot(tpm);
+    bool keep = tpm->has_signed && tpm->crowded == 0 && leaves_room(tpm);
     if (!keep)
         lct_tpm_flush_resident(tpm);
     if (tpm->crowded > 0)
