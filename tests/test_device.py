@@ -327,6 +327,29 @@ def test_a_late_response_is_waited_for_with_poll(standin):
         assert len(opened.read()) == 20
 
 
+def test_a_response_may_be_waited_for_as_long_as_the_kernel_does(standin):
+    """Linux 6.1 holds a lock while it executes, and poll() waits for it whatever its timeout."""
+    standin.delay(0x17B, 0.3)
+    standin.poll_blocks = True
+    with Opened(standin.path, os.O_NONBLOCK) as opened:
+        opened.write(GET_RANDOM)
+        assert opened.poll(0.05) & select.POLLIN
+        assert len(opened.read()) == 20
+
+
+def test_a_command_may_wait_for_its_turn(standin):
+    """So it is on Linux between write() and the start of its worker."""
+    standin.begins_after = 0.3
+    with Opened(standin.path, os.O_NONBLOCK) as opened:
+        opened.write(GET_RANDOM)
+        assert opened.poll(0) & select.POLLOUT and opened.read() == b""
+        with pytest.raises(OSError) as caught:
+            opened.write(GET_RANDOM)
+        assert caught.value.errno == errno.EBUSY
+        wait_for(lambda: opened.poll(0) & select.POLLIN, "the response")
+        assert len(opened.read()) == 20
+
+
 def test_a_killed_reader_of_a_late_response_is_gone_at_once(standin):
     standin.delay(0x17B, SLOW)
     with Opened(standin.path, os.O_NONBLOCK) as opened:

@@ -8,8 +8,9 @@ while one of its commands is executed, and which ends with the file's last descr
 It speaks FUSE's protocol itself (linux/fuse.h), because poll() is part of the device's behaviour
 and the libraries leave it out. Only fusermount3, of Debian's package fuse3, is asked, to mount.
 
-What differs: fstat says a regular file of size 0; while a command is executed, poll() says nothing,
-where the kernel's blocks until it is done.
+What differs: fstat says a regular file of size 0; while a command is executed, poll() times out,
+where Linux 6.1 blocks in it until the command is done (`poll_blocks`); and a command written
+without blocking is begun at once, where the kernel's may wait for its turn (`begins_after`).
 """
 
 import array
@@ -66,11 +67,13 @@ class Space:
     objects: list = dataclasses.field(default_factory=lambda: [None] * SLOTS)
     sessions: dict = dataclasses.field(default_factory=dict)
     gone: bool = False  # its device was removed
+    queued: bool = False  # a command waits to be executed
     busy: bool = False  # a command is being executed
     response: bytes | OSError | None = None
     was_read: bool = False  # a part of the response was
     pollers: set = dataclasses.field(default_factory=set)
     readers: list = dataclasses.field(default_factory=list)
+    blocked: list = dataclasses.field(default_factory=list)  # who is in poll()
 
     @property
     def handles(self) -> list[int]:
@@ -298,6 +301,9 @@ class Tpmrm:
         self.path = directory / NAME
         self.codes = []
         self.opens = 0
+        self.poll_blocks = False
+        # For so many seconds poll() still says writable, write() EBUSY, and read() gives nothing.
+        self.begins_after = 0
         self._faults = []
         self._mode, self._owner = stat.S_IFREG | 0o660, [os.getuid(), os.getgid()]
         self._node = DIRECTORY + 1
@@ -389,7 +395,8 @@ class Tpmrm:
 
     def _serve(self):
         operations = {1: self._lookup, 3: self._getattr, 4: self._setattr, 14: self._open,
-                      15: self._read, 16: self._write, 18: self._release, 26: self._init, 36: self._interrupt, 40: self._poll}
+                      15: self._read, 16: self._write, 18: self._release, 26: self._init,
+                      36: self._interrupt, 40: self._poll}
         for opcode, number, node, pid, body in self._fuse.requests():
             if opcode in (2, 42):  # FORGET, BATCH_FORGET: take no answer
                 continue
@@ -404,8 +411,8 @@ class Tpmrm:
         self._fuse.reply(number, error=errno.ENOSYS)
 
     def _init(self, number, _node, _pid, _body):
-        self._fuse.reply(number, struct.pack("=IIIIHHIIHHI28x", 7, 31, 0, 0, 12, 9, 1 << 16, 1, 0, 0,
-                                             0))
+        self._fuse.reply(number, struct.pack("=IIIIHHIIHHI28x", 7, 31, 0, 0, 12, 9, 1 << 16, 1, 0,
+                                             0, 0))
 
     def _attributes(self, node: int) -> bytes:
         mode = stat.S_IFDIR | 0o755 if node == DIRECTORY else self._mode
@@ -458,7 +465,7 @@ class Tpmrm:
         space, message = self._spaces[handle], body[40:40 + size]
         if size > MAX_COMMAND:
             raise OSError(errno.E2BIG, "too long for the driver")
-        if space.busy or (space.response is not None and not space.was_read):
+        if space.busy or space.queued or (space.response is not None and not space.was_read):
             raise OSError(errno.EBUSY, "there is a response to be read")
         if size < 10 or size < struct.unpack_from(">I", message, 2)[0]:
             raise OSError(errno.EINVAL, "not a command")
@@ -470,12 +477,17 @@ class Tpmrm:
         answer, error = self._fault(code)
         if error is not None:
             raise OSError(error, os.strerror(error))
-        space.busy, space.response, space.was_read = True, None, False
+        space.queued = not waits and self.begins_after > 0
+        space.busy, space.response, space.was_read = not space.queued, None, False
         taken = struct.pack("=I4x", size)
         if not waits:
             self._fuse.reply(number, taken)
 
         def execute():
+            if space.queued:
+                self._stopping.wait(self.begins_after)
+                with self._lock:
+                    space.queued, space.busy = False, True
             found = self._execute(space, message, answer)
             failed = isinstance(found, OSError) and not isinstance(found, FailedRead)
             with self._lock:
@@ -514,6 +526,9 @@ class Tpmrm:
         for kernel_handle in space.pollers:
             self._fuse.reply(0, struct.pack("=Q", kernel_handle), NOTIFY_POLL)
         space.pollers.clear()
+        for number in space.blocked:
+            self._fuse.reply(number, struct.pack("=I4x", self._readiness(space)))
+        space.blocked.clear()
         readers, space.readers = space.readers, []
         for number, size in readers:
             self._give(space, number, size)
@@ -539,9 +554,12 @@ class Tpmrm:
             self._give(space, number, size)
 
     def _interrupt(self, _number, _node, _pid, body):
-        """Who waits in read() was killed."""
+        """Who waits in read() or poll() was killed."""
         (number,) = struct.unpack_from("=Q", body)
         for space in self._spaces.values():
+            if number in space.blocked:
+                space.blocked.remove(number)
+                self._fuse.reply(number, error=errno.EINTR)
             if any(number == waiting for waiting, _ in space.readers):
                 space.readers = [reader for reader in space.readers if reader[0] != number]
                 self._fuse.reply(number, error=errno.EINTR)
@@ -551,8 +569,16 @@ class Tpmrm:
         space = self._spaces[handle]
         if flags & 1:  # FUSE_POLL_SCHEDULE_NOTIFY
             space.pollers.add(kernel_handle)
-        ready = READABLE if space.response is not None else 0 if space.busy else WRITABLE
-        self._fuse.reply(number, struct.pack("=I4x", ready))
+        if space.busy and self.poll_blocks:
+            space.blocked.append(number)
+        else:
+            self._fuse.reply(number, struct.pack("=I4x", self._readiness(space)))
+
+    @staticmethod
+    def _readiness(space: Space) -> int:
+        if space.response is not None:
+            return READABLE
+        return 0 if space.busy else WRITABLE
 
 
 class Opened:
@@ -609,8 +635,8 @@ class Device:
     def left_behind(self) -> list[str]:
         """What is in the TPM itself, where the resource manager leaves nothing."""
         with Opened(self.path.with_name(self.path.name.replace("rm", ""))) as tpm:
-            return [f"{handle:#x}" for first in (TRANSIENT, HMAC_SESSION << 24, POLICY_SESSION << 24)
-                    for handle in tpm.handles(first)]
+            return [f"{handle:#x}" for kind in (kind_of(TRANSIENT), HMAC_SESSION, POLICY_SESSION)
+                    for handle in tpm.handles(kind << 24)]
 
 
 class FailedRead(OSError):
