@@ -22,7 +22,8 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 30 * 60
 DEVICE = "/dev/tpmrm0"
-# In the order in which they need each other. The TPM's drivers are in the kernel itself.
+# In the order in which they need each other; not every kernel has all (fscache is in netfs since
+# Linux 6.8). The TPM's drivers are in the kernel itself.
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
            "netfs", "fscache", "9pnet", "9pnet_virtio", "9p")
 ENDED = b"the tests have ended: "
@@ -88,14 +89,13 @@ def kernel() -> Path:
             (vmlinuz,) = (Path(work) / "boot").glob("vmlinuz-*")
             vmlinuz.rename(new / "vmlinuz")
             for name in MODULES:
-                (module,) = Path(work).rglob(f"{name}.ko*")
-                module.rename(new / module.name)
+                for module in Path(work).glob(f"**/kernel/**/{name}.ko*"):
+                    module.rename(new / module.name)
             new.rename(place)
     return place
 
 
-def module_bytes(kernel_place: Path, name: str) -> bytes:
-    (path,) = kernel_place.glob(f"{name}.ko*")
+def module_bytes(path: Path) -> bytes:
     if path.suffix == ".xz":
         return subprocess.run(["xz", "-dc", path], capture_output=True, check=True).stdout
     return path.read_bytes()
@@ -107,9 +107,10 @@ def make_initramfs(work: Path, kernel_place: Path, command: list[str]) -> Path:
     (top / "modules").mkdir(parents=True)
     (top / "bin").mkdir()
     (top / "bin" / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
-    for name in MODULES:
-        (top / "modules" / f"{name}.ko").write_bytes(module_bytes(kernel_place, name))
-    (top / "init").write_text(INIT.format(modules=" ".join(MODULES), ended=ENDED.decode()))
+    modules = {name: path for name in MODULES for path in kernel_place.glob(f"{name}.ko*")}
+    for name, path in modules.items():
+        (top / "modules" / f"{name}.ko").write_bytes(module_bytes(path))
+    (top / "init").write_text(INIT.format(modules=" ".join(modules), ended=ENDED.decode()))
     (top / "tests").write_text(TESTS.format(root=shlex.quote(str(ROOT)),
                                             command=shlex.join(command)))
     for name in ("init", "bin/busybox"):
