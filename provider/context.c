@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void take_upcalls(struct lct_provider *provider, const OSSL_DISPATCH *upcalls)
 {
@@ -29,26 +30,83 @@ static void take_upcalls(struct lct_provider *provider, const OSSL_DISPATCH *upc
         }
 }
 
-/* Our section of openssl.cnf, then the environment. */
-static enum lct_code read_config(struct lct_provider *provider, struct lct_err *err)
+static void free_texts(char *texts[LCT_MAX_CONFIG_KEYS])
+{
+    for (size_t i = 0; i < LCT_MAX_CONFIG_KEYS; i++)
+        free(texts[i]);
+}
+
+/* What libcrypto has of our section of openssl.cnf, and what the program gave it for us. */
+static void read_given(const struct lct_provider *provider, char *texts[LCT_MAX_CONFIG_KEYS])
 {
     size_t num_keys;
     const struct lct_config_key *keys = lct_config_keys(&num_keys);
 
-    for (size_t i = 0; i < num_keys; i++) {
+    for (size_t i = 0; i < num_keys && i < LCT_MAX_CONFIG_KEYS; i++) {
         char *value = NULL;
         OSSL_PARAM params[] = {
             OSSL_PARAM_construct_utf8_ptr(keys[i].name, &value, 0),
             OSSL_PARAM_END,
         };
-        if (provider->get_params == NULL || !provider->get_params(provider->core, params) ||
-            value == NULL)
-            continue;
-        enum lct_code code = lct_config_set(&provider->config, keys[i].name, value, err);
-        if (code != LCT_OK)
-            return code;
+        if (provider->get_params != NULL && provider->get_params(provider->core, params) &&
+            value != NULL)
+            texts[i] = strdup(value);
     }
-    return lct_config_environment(&provider->config, err);
+}
+
+static void read_environment(char *texts[LCT_MAX_CONFIG_KEYS])
+{
+    size_t num_keys;
+    const struct lct_config_key *keys = lct_config_keys(&num_keys);
+
+    for (size_t i = 0; i < num_keys && i < LCT_MAX_CONFIG_KEYS; i++) {
+        const char *value = keys[i].variable != NULL ? secure_getenv(keys[i].variable) : NULL;
+        texts[i] = value != NULL ? strdup(value) : NULL;
+    }
+}
+
+static enum lct_code configure(struct lct_config *config, char *const given[LCT_MAX_CONFIG_KEYS],
+                               char *const environment[LCT_MAX_CONFIG_KEYS], struct lct_err *err)
+{
+    size_t num_keys;
+    const struct lct_config_key *keys = lct_config_keys(&num_keys);
+    enum lct_code code = LCT_OK;
+
+    for (size_t i = 0; i < num_keys && i < LCT_MAX_CONFIG_KEYS && code == LCT_OK; i++) {
+        if (given[i] != NULL)
+            code = keys[i].set(config, given[i], err);
+        if (code == LCT_OK && environment[i] != NULL) {
+            code = keys[i].set(config, environment[i], err);
+            if (code != LCT_OK)
+                (void)lct_err_prefix(err, keys[i].variable);
+        }
+    }
+    return code;
+}
+
+static void free_settings(struct lct_settings *settings)
+{
+    if (settings == NULL)
+        return;
+    lct_tpm_close(settings->tpm);
+    lct_store_close(&settings->store);
+    lct_config_clear(&settings->config);
+    free(settings);
+}
+
+static struct lct_settings *make_settings(char *const given[LCT_MAX_CONFIG_KEYS],
+                                          char *const environment[LCT_MAX_CONFIG_KEYS])
+{
+    struct lct_settings *settings = calloc(1, sizeof *settings);
+
+    if (settings == NULL)
+        return NULL;
+    (void)configure(&settings->config, given, environment, &settings->error);
+    if (lct_store_open(&settings->store, &settings->config, NULL) == LCT_OK &&
+        lct_tpm_open(&settings->tpm, &settings->config, NULL) == LCT_OK)
+        return settings;
+    free_settings(settings);
+    return NULL;
 }
 
 struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *upcalls)
@@ -58,12 +116,13 @@ struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_D
     if (provider == NULL)
         return NULL;
     provider->core = core;
+    atomic_init(&provider->effective, NULL);
     take_upcalls(provider, upcalls);
-    (void)read_config(provider, &provider->config_error);
+    read_given(provider, provider->given);
+    read_environment(provider->environment);
+    provider->first = make_settings(provider->given, provider->environment);
     provider->crypto = lct_crypto_new();
-    if (provider->crypto == NULL ||
-        lct_store_open(&provider->store, &provider->config, NULL) != LCT_OK ||
-        lct_tpm_open(&provider->tpm, &provider->config, NULL) != LCT_OK) {
+    if (provider->crypto == NULL || provider->first == NULL) {
         lct_provider_free(provider);
         return NULL;
     }
@@ -74,19 +133,52 @@ void lct_provider_free(struct lct_provider *provider)
 {
     if (provider == NULL)
         return;
-    lct_tpm_close(provider->tpm);
-    lct_store_close(&provider->store);
+    struct lct_settings *effective = atomic_load(&provider->effective);
+    if (effective != provider->first)
+        free_settings(effective);
+    free_settings(provider->first);
     lct_crypto_free(provider->crypto);
-    lct_config_clear(&provider->config);
+    free_texts(provider->given);
+    free_texts(provider->environment);
     free(provider);
 }
 
-bool lct_provider_is_configured(const struct lct_provider *provider)
+static bool same_texts(char *const a[LCT_MAX_CONFIG_KEYS], char *const b[LCT_MAX_CONFIG_KEYS])
 {
-    if (provider->config_error.code == LCT_OK)
-        return true;
-    lct_raise(provider, &provider->config_error);
-    return false;
+    for (size_t i = 0; i < LCT_MAX_CONFIG_KEYS; i++)
+        if (a[i] == NULL || b[i] == NULL ? a[i] != b[i] : strcmp(a[i], b[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Without a lock, which a fork could leave held: who comes second frees what it made. */
+static struct lct_settings *take_effect(struct lct_provider *provider)
+{
+    char *given[LCT_MAX_CONFIG_KEYS] = {NULL};
+    struct lct_settings *none = NULL, *made = provider->first;
+
+    read_given(provider, given);
+    if (!same_texts(given, provider->given))
+        made = make_settings(given, provider->environment);
+    free_texts(given);
+    if (made == NULL)
+        return NULL;
+    if (atomic_compare_exchange_strong(&provider->effective, &none, made))
+        return made;
+    if (made != provider->first)
+        free_settings(made);
+    return none; /* the one that was first */
+}
+
+const struct lct_settings *lct_provider_settings(struct lct_provider *provider)
+{
+    struct lct_settings *settings = atomic_load(&provider->effective);
+
+    if (settings == NULL)
+        settings = take_effect(provider);
+    if (settings != NULL && settings->error.code != LCT_OK)
+        lct_raise(provider, &settings->error);
+    return settings != NULL && settings->error.code == LCT_OK ? settings : NULL;
 }
 
 OSSL_LIB_CTX *lct_provider_libctx(const struct lct_provider *provider)

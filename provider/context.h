@@ -10,6 +10,18 @@
 
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
+#include <stdatomic.h>
+
+/* The configuration and what it opens: neither TPM nor store is touched by that. Immutable. */
+struct lct_settings {
+    struct lct_config config;
+    struct lct_store store;
+    struct lct_tpm *tpm;
+    struct lct_err
+        error; /* code LCT_OK: the configuration is good; else raised when it is needed */
+};
+
+enum { LCT_MAX_CONFIG_KEYS = 16 };
 
 /*
  * The provider context: what libcrypto hands back to every function of ours as `provctx`. Made
@@ -22,20 +34,21 @@ struct lct_provider {
     OSSL_FUNC_core_vset_error_fn *vset_error;
     OSSL_FUNC_core_get_params_fn *get_params;
     OSSL_FUNC_BIO_write_ex_fn *bio_write_ex;
-    struct lct_config config;
-    struct lct_store store;
     struct lct_crypto *crypto;
-    struct lct_tpm *tpm;
-    struct lct_err
-        config_error; /* code LCT_OK: the configuration is good; else raised where it is needed */
+    /* As text, by the table of keys, NULL: not set. Servers clear their environment after loading
+     * us, and OSSL_PROVIDER_add_conf_parameter(3) is called only then. */
+    char *given[LCT_MAX_CONFIG_KEYS], *environment[LCT_MAX_CONFIG_KEYS];
+    struct lct_settings *first;               /* as it was when we were loaded */
+    _Atomic(struct lct_settings *) effective; /* as it was at the first use; NULL: not used yet */
 };
 
 /* NULL if out of memory: a wrong configuration does not keep the provider from loading. */
 struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *upcalls);
 void lct_provider_free(struct lct_provider *provider);
 
-/* Raises the error of a wrong configuration. False if there is one. */
-bool lct_provider_is_configured(const struct lct_provider *provider);
+/* The settings, borrowed for as long as the provider is loaded; NULL if the configuration is wrong,
+ * and then its error is raised. */
+const struct lct_settings *lct_provider_settings(struct lct_provider *provider);
 
 /* Raises an error in libcrypto's queue of this thread, under our name and with our reason. */
 void lct_raise(const struct lct_provider *provider, const struct lct_err *err);

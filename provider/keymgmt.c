@@ -472,32 +472,47 @@ static const struct lct_algorithm *gen_algorithm(const struct generation *gen)
     return lct_algorithm_by_name(name);
 }
 
-static struct lct_keydata *gen_identity(const struct generation *gen)
+static enum lct_code create_identity(const struct generation *gen,
+                                     const struct lct_settings *settings, struct lct_key **key,
+                                     struct lct_err *err)
 {
-    struct lct_provider *provider = gen->provider;
+    const struct lct_config *config = &settings->config;
+    struct lct_secret owner_auth = {0};
     const struct lct_identity_request request = {
         .id = gen->id,
         .algorithm = gen_algorithm(gen),
         .owner = {(uid_t)-1, (gid_t)-1},
-        .provision = !provider->config.no_provision,
+        .provision = !config->no_provision,
+        .owner_auth = &owner_auth,
     };
-    struct lct_key *key = NULL;
-    struct lct_err err;
-    enum lct_code code;
+    enum lct_code code = LCT_OK;
 
-    if (!lct_provider_is_configured(provider))
-        return NULL;
     if (request.algorithm == NULL || gen->is_special)
-        code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "lct:%s: identities have P-256 or P-384, or RSA keys of 2048 or 3072 bits "
                         "with the exponent 65537, and nothing else to choose",
                         gen->id);
-    else
-        code = lct_identity_create(&provider->store, provider->tpm, provider->crypto, &request,
-                                   &key, NULL, &err);
+    if (config->owner_auth_file != NULL)
+        code =
+            lct_secret_read(&owner_auth, "the owner's authorization", config->owner_auth_file, err);
     if (code == LCT_OK)
-        return lct_keydata_from_key(provider, key);
-    lct_raise(provider, &err);
+        code = lct_identity_create(&settings->store, settings->tpm, gen->provider->crypto, &request,
+                                   key, NULL, err);
+    lct_secret_wipe(&owner_auth);
+    return code;
+}
+
+static struct lct_keydata *gen_identity(const struct generation *gen)
+{
+    const struct lct_settings *settings = lct_provider_settings(gen->provider);
+    struct lct_key *key = NULL;
+    struct lct_err err;
+
+    if (settings == NULL)
+        return NULL;
+    if (create_identity(gen, settings, &key, &err) == LCT_OK)
+        return lct_keydata_from_key(gen->provider, key);
+    lct_raise(gen->provider, &err);
     return NULL;
 }
 

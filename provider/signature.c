@@ -380,12 +380,12 @@ static bool sign_by_tpm(const struct operation *operation, unsigned char *sig, s
     uint8_t digest[LCT_MAX_HASH];
     size_t digest_len = 0;
 
-    if (!lct_provider_is_configured(operation->provider))
+    const struct lct_settings *settings = lct_provider_settings(operation->provider);
+    if (settings == NULL)
         return false;
     enum lct_code code = prepare(operation, &scheme, digest, &digest_len, tbs, tbs_len, &err);
     if (code == LCT_OK)
-        code = lct_tpm_sign(operation->provider->tpm, &signature, &values, &scheme, digest,
-                            digest_len, &err);
+        code = lct_tpm_sign(settings->tpm, &signature, &values, &scheme, digest, digest_len, &err);
     if (code == LCT_OK && signature.len > sigsize)
         code = LCT_FAIL(&err, LCT_ERR_INTERNAL, "%s: the caller's buffer is too small",
                         operation->key->label);

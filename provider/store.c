@@ -21,6 +21,7 @@ static OSSL_FUNC_store_close_fn store_close;
 /* An open URI: one key, or for the container the names of all. */
 struct loader {
     struct lct_provider *provider;
+    const struct lct_settings *settings;
     struct lct_uri uri;
     struct lct_key *key; /* NULL: given, or the container */
     int expect;          /* OSSL_STORE_INFO_*, 0: anything */
@@ -35,12 +36,12 @@ static bool open_key(struct loader *loader)
     struct lct_provider *provider = loader->provider;
     struct lct_err err;
 
-    if (lct_store_get_key(&provider->store, provider->crypto, loader->uri.id,
+    if (lct_store_get_key(&loader->settings->store, provider->crypto, loader->uri.id,
                           loader->uri.generation, &loader->key, &err) != LCT_OK) {
         lct_raise(provider, &err);
         return false;
     }
-    lct_tpm_prepare(provider->tpm);
+    lct_tpm_prepare(loader->settings->tpm);
     return true;
 }
 
@@ -48,7 +49,7 @@ static bool open_container(struct loader *loader)
 {
     struct lct_err err;
 
-    if (lct_store_list(&loader->provider->store, &loader->ids, &loader->num_ids, &err) == LCT_OK)
+    if (lct_store_list(&loader->settings->store, &loader->ids, &loader->num_ids, &err) == LCT_OK)
         return true;
     lct_raise(loader->provider, &err);
     return false;
@@ -61,7 +62,9 @@ static void *store_open(void *provctx, const char *uri)
     struct lct_uri parsed;
     struct lct_err err;
 
-    if (!lct_uri_is_ours(uri) || !lct_provider_is_configured(provider))
+    const struct lct_settings *settings =
+        lct_uri_is_ours(uri) ? lct_provider_settings(provider) : NULL;
+    if (settings == NULL)
         return NULL;
     if (lct_uri_parse(&parsed, uri, &err) != LCT_OK) {
         (void)lct_err_prefix(&err, uri);
@@ -72,6 +75,7 @@ static void *store_open(void *provctx, const char *uri)
     if (loader == NULL)
         return NULL;
     loader->provider = provider;
+    loader->settings = settings;
     loader->uri = parsed;
     if (!(parsed.id[0] == '\0' ? open_container(loader) : open_key(loader))) {
         free(loader);
@@ -169,7 +173,7 @@ static bool unlock(const struct loader *loader, struct lct_key *key,
                    OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     struct lct_err err;
-    enum lct_code code = lct_key_unlock(key, &loader->provider->config, &err);
+    enum lct_code code = lct_key_unlock(key, &loader->settings->config, &err);
 
     if (code == LCT_OK && lct_key_is_locked(key))
         code = ask(key, pw_cb, pw_cbarg, &err);

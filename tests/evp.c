@@ -632,6 +632,89 @@ static void test_prompted(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+/* persists URI: for each line of standard input a try to sign: "signed", or "refused" and why. */
+static void test_persists(char **argv)
+{
+    char line[8];
+    unsigned char signature[MAX_SIGNATURE];
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        size_t len = sizeof signature;
+        const char *data = "";
+        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL) == 1, "init");
+        if (EVP_DigestSign(ctx, signature, &len, (const unsigned char *)message, sizeof message) ==
+            1) {
+            expect(verifies(NULL, public_key, signature, len), "the signature verifies");
+            puts("signed");
+        } else {
+            (void)ERR_peek_error_all(NULL, NULL, NULL, &data, NULL);
+            printf("refused %s\n", data);
+        }
+        ERR_clear_error();
+        EVP_MD_CTX_free(ctx);
+        expect(fflush(stdout) == 0, "standard output");
+    }
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
+/* What a program gives the provider itself, where libcrypto can: OSSL_PROVIDER_load_ex(3). */
+static OSSL_PROVIDER *load_with(OSSL_LIB_CTX *libctx, const char *tcti, const char *store)
+{
+#if OPENSSL_VERSION_PREREQ(3, 2)
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string("tcti", (void *)(uintptr_t)tcti, strlen(tcti)),
+        OSSL_PARAM_utf8_string("store", (void *)(uintptr_t)store, strlen(store)),
+        OSSL_PARAM_END,
+    };
+    return OSSL_PROVIDER_load_ex(libctx, "lct", params);
+#else
+    (void)libctx;
+    (void)tcti;
+    (void)store;
+    puts("this libcrypto has no OSSL_PROVIDER_load_ex");
+    exit(3);
+#endif
+}
+
+/* OSSL_PROVIDER_add_conf_parameter(3). */
+static OSSL_PROVIDER *load_after_adding(OSSL_LIB_CTX *libctx, const char *tcti, const char *store)
+{
+#if OPENSSL_VERSION_PREREQ(3, 5)
+    OSSL_PROVIDER *provider = OSSL_PROVIDER_load(libctx, "lct");
+    expect(OSSL_PROVIDER_add_conf_parameter(provider, "tcti", tcti) == 1 &&
+               OSSL_PROVIDER_add_conf_parameter(provider, "store", store) == 1,
+           "parameters");
+    return provider;
+#else
+    (void)libctx;
+    (void)tcti;
+    (void)store;
+    puts("this libcrypto has no OSSL_PROVIDER_add_conf_parameter");
+    exit(3);
+#endif
+}
+
+/* given HOW MODULES TCTI STORE URI: the configuration comes from the program and from nowhere else.
+ */
+static void test_given(char **argv)
+{
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+
+    expect(OSSL_PROVIDER_set_default_search_path(libctx, argv[1]) == 1, "the search path");
+    OSSL_PROVIDER *provider = is_text(argv[0], "load_ex")
+                                  ? load_with(libctx, argv[2], argv[3])
+                                  : load_after_adding(libctx, argv[2], argv[3]);
+    expect(provider != NULL && OSSL_PROVIDER_load(libctx, "default") != NULL, "the providers load");
+    EVP_PKEY *pkey = load(libctx, argv[4]);
+    sign_and_verify(libctx, pkey);
+    EVP_PKEY_free(pkey);
+    OSSL_LIB_CTX_free(libctx);
+}
+
 /* use URI...: everything of the above that is short, for runs under another allocator. */
 static void test_use(char **argv)
 {
@@ -669,6 +752,8 @@ static const struct {
              {"many", test_many, 1},
              {"signs", test_signs, 2},
              {"prompted", test_prompted, 1},
+             {"persists", test_persists, 1},
+             {"given", test_given, 5},
              {"reason", test_reason, 2},
              {"software", test_software, 0},
              {"use", test_use, 1},

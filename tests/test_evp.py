@@ -3,6 +3,7 @@
 
 import json
 import ssl
+import subprocess
 
 import pytest
 
@@ -199,3 +200,15 @@ def test_it_all_works_under_an_application_s_own_allocator(owner, evp, order):
 @KINDS
 def test_a_second_signature_of_one_context_is_over_all_it_was_given(evp, key):
     evp("again", f"lct:{key}")
+
+
+@pytest.mark.parametrize("how", ["load_ex", "add_conf_parameter"])
+def test_a_program_gives_the_configuration_itself(owner, how):
+    """Without any openssl.cnf of ours; not every libcrypto lets it."""
+    done = subprocess.run([owner.build / "tests" / "evp", "given", how, owner.build, owner.tcti,
+                           owner.store, "lct:ec"], cwd=owner.directory, capture_output=True,
+                          env=owner.environment({"OPENSSL_CONF": "/dev/null"}), text=True,
+                          check=False, timeout=60)
+    if done.returncode == 3:
+        pytest.skip(done.stdout.strip())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")

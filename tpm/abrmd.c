@@ -209,6 +209,11 @@ static void abrmd_close(struct lct_wire *wire)
     free(abrmd);
 }
 
+static void abrmd_let_go(struct lct_wire *wire)
+{
+    lct_stream_abandon(&((struct abrmd *)wire)->stream);
+}
+
 static bool abrmd_abandon(struct lct_wire *wire)
 {
     struct abrmd *abrmd = (struct abrmd *)wire;
@@ -241,7 +246,8 @@ enum lct_code lct_abrmd_open(struct lct_wire **wire, const char *conf, bool sear
                  .send = abrmd_send,
                  .receive = abrmd_receive,
                  .close = abrmd_close,
-                 .abandon = abrmd_abandon},
+                 .abandon = abrmd_abandon,
+                 .let_go = abrmd_let_go},
         .stream = stream,
     };
     *wire = &abrmd->wire;

@@ -37,8 +37,11 @@ static void after_fork(void)
 {
     process.forks++;
     (void)pthread_mutex_init(&process.lock, NULL);
-    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next)
+    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
         (void)pthread_mutex_init(&tpm->lock, NULL);
+        if (tpm->channel != NULL && tpm->channel->wire->let_go != NULL)
+            tpm->channel->wire->let_go(tpm->channel->wire);
+    }
 }
 
 static bool same_text(const char *a, const char *b)
@@ -285,7 +288,7 @@ static enum lct_code recover(struct lct_tpm *tpm, struct lct_err *err)
 {
     struct lct_wire *wire = tpm->channel->wire;
     int timeout = tpm->space->stalled ? STALLED_TIMEOUT : tpm->timeout;
-    enum lct_code code = wire->settle(wire, timeout, err);
+    enum lct_code code = wire->settle != NULL ? wire->settle(wire, timeout, err) : LCT_ERR_NO_TPM;
     bool settled = code == LCT_OK;
 
     tpm->space->stalled = code == LCT_ERR_TIMEOUT;
@@ -305,6 +308,7 @@ static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
     if (code != LCT_OK)
         return code;
     tpm->broken = false;
+    tpm->once = false;
     code = dirty ? recover(tpm, err) : LCT_OK;
     if (code == LCT_OK)
         lct_tpm_sweep(tpm);
@@ -356,7 +360,7 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
         }
         code = work(tpm, arg, err);
         lct_tpm_session_leave(tpm);
-        broke = tpm->broken && code != LCT_ERR_TIMEOUT;
+        broke = tpm->broken && !tpm->once && code != LCT_ERR_TIMEOUT;
         give(tpm);
     }
     return code;
@@ -413,6 +417,7 @@ void lct_tpm_close(struct lct_tpm *tpm)
         disconnect(tpm);
     free(tpm->sys);
     lct_session_keys_wipe(&tpm->session_keys);
+    lct_secret_wipe(&tpm->proven_auth);
     pthread_mutex_destroy(&tpm->lock);
     free(tpm->tcti);
     free(tpm);

@@ -28,9 +28,12 @@ struct lct_tpm {
     struct lct_channel *channel; /* NULL: not connected */
     struct lct_space *space;     /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
-    bool inherited;      /* it is a parent's: to be used only if none of our own can be opened */
-    bool adopted;        /* none could: it is our parent's and we use it in turns */
-    bool broken;         /* the transport failed in this turn */
+    bool inherited;         /* it is a parent's: to be used only if none of our own can be opened */
+    bool adopted;           /* none could: it is our parent's and we use it in turns */
+    bool broken;            /* the transport failed in this turn */
+    bool once;              /* this piece of work is not to be done again */
+    struct lct_name proven; /* the key whose authorization was right the last time, and that */
+    struct lct_secret proven_auth;
     TPM2_HANDLE session; /* 0: none is open */
     struct lct_session_keys session_keys;
     /* What we may have left in the TPM: objects, by their Names; a session, or one that we do not
@@ -47,7 +50,8 @@ struct lct_tpm {
 /*
  * Does a piece of work with the connection taken, opening it if need be; `arg` is the work's own.
  * Once more if the connection broke in it, since the TPM or its resource manager was restarted: so
- * it begins from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice.
+ * it begins from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice; nor if
+ * the work says `once`.
  */
 enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                           enum lct_code (*work)(struct lct_tpm *tpm, void *arg,

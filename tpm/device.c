@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/descriptor.h"
+#include "tpm/stream.h"
 #include "tpm/wire.h"
 
 #include <errno.h>
@@ -15,22 +16,41 @@ struct device {
     struct lct_descriptor descriptor;
 };
 
+/* The response to an earlier command, if it comes within `timeout` ms: nobody waits for it. */
+static void throw_away(const struct device *device, int timeout)
+{
+    struct pollfd pollfd = {.fd = device->descriptor.fd, .events = POLLIN};
+    uint8_t rest[4096];
+
+    if (poll(&pollfd, 1, timeout) > 0)
+        (void)!read(device->descriptor.fd, rest, sizeof rest);
+}
+
+/*
+ * One command is one write: the driver takes no part of it. EBUSY: an earlier command's response is
+ * unread or still to come, which poll(2) does not always tell of.
+ */
 static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
                                  int timeout, struct lct_err *err)
 {
+    enum { PAUSE = 10 }; /* ms */
     struct device *device = (struct device *)wire;
-    ssize_t n;
+    const struct lct_deadline deadline = lct_deadline_in(timeout);
 
-    (void)timeout; /* the driver takes a command at once, or refuses it */
-    if (!lct_descriptor_is_ours(&device->descriptor))
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
-    do /* one command is one write: the driver takes no part of it */
-        n = write(device->descriptor.fd, command, command_len);
-    while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)command_len)
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM takes no command: %s",
-                        n < 0 ? strerror(errno) : "short write");
-    return LCT_OK;
+    for (;;) {
+        if (!lct_descriptor_is_ours(&device->descriptor))
+            return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
+        ssize_t n = write(device->descriptor.fd, command, command_len);
+        if (n == (ssize_t)command_len)
+            return LCT_OK;
+        if (n >= 0 || (errno != EINTR && errno != EBUSY))
+            return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM takes no command: %s",
+                            n < 0 ? strerror(errno) : "short write");
+        if (lct_deadline_left(&deadline) == 0)
+            return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
+        if (errno == EBUSY)
+            throw_away(device, PAUSE);
+    }
 }
 
 static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, size_t *response_len,
@@ -57,13 +77,12 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
     return LCT_OK;
 }
 
-/* The driver is ready to read while a response waits, and to write while there is none and no
- * command is being executed. */
+/* Ready to read: a response waits. Ready to write: none does, and most likely none will come; if
+ * one does, device_send finds out. */
 static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
     struct pollfd pollfd = {.fd = device->descriptor.fd, .events = POLLIN | POLLOUT};
-    uint8_t rest[4096];
     int ready;
 
     if (!lct_descriptor_is_ours(&device->descriptor))
@@ -73,10 +92,9 @@ static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lc
     while (ready < 0 && errno == EINTR);
     if (ready == 0)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
-    if (ready < 0 || (pollfd.revents & (POLLIN | POLLOUT)) == 0 ||
-        ((pollfd.revents & POLLIN) != 0 && read(device->descriptor.fd, rest, sizeof rest) < 0 &&
-         errno != EAGAIN))
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's device fails: %s", strerror(errno));
+    if (ready < 0 || (pollfd.revents & (POLLIN | POLLOUT)) == 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's device fails");
+    throw_away(device, 0);
     return LCT_OK;
 }
 
@@ -86,6 +104,11 @@ static void device_close(struct lct_wire *wire)
 
     lct_descriptor_close(&device->descriptor);
     free(device);
+}
+
+static void device_let_go(struct lct_wire *wire)
+{
+    lct_descriptor_close(&((struct device *)wire)->descriptor);
 }
 
 /* Closing a child's copy of the descriptor says nothing to the driver: the parent's is open. */
@@ -136,6 +159,7 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
                  .settle = device_settle,
                  .close = device_close,
                  .abandon = device_abandon,
+                 .let_go = manager ? NULL : device_let_go,
                  .private_handles = manager,
                  .inheritable = manager},
         .descriptor = descriptor,

@@ -6,6 +6,7 @@
 #include "tpm/session.h"
 #include "tpm/tpm.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
@@ -218,6 +219,14 @@ struct signing {
     size_t digest_len;
 };
 
+/* Whether this authorization was right before. */
+static bool is_proven(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    return key->needs_auth && lct_name_equal(&tpm->proven, key->name) &&
+           tpm->proven_auth.len == key->auth->len &&
+           CRYPTO_memcmp(tpm->proven_auth.data, key->auth->data, key->auth->len) == 0;
+}
+
 /* TPM2_Sign with the resident key. *rc is what the TPM said. */
 static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signing, TSS2_RC *rc,
                                struct lct_err *err)
@@ -243,10 +252,16 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
         *rc = Tss2_Sys_Sign_Complete(tpm->sys, &tpm_signature);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, *rc, err);
     }
+    if (*rc != TSS2_RC_SUCCESS && !is_proven(tpm, key)) /* it may be wrong, and counted already */
+        tpm->once = key->needs_auth;
     if (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT)
         return explain(tpm, key, *rc, code, err);
     if (code != LCT_OK)
         return code;
+    if (key->needs_auth) {
+        tpm->proven = *key->name;
+        tpm->proven_auth = *key->auth;
+    }
     return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
                           signing->digest_len, err);
 }

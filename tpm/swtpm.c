@@ -66,6 +66,11 @@ static void swtpm_close(struct lct_wire *wire)
     free(swtpm);
 }
 
+static void swtpm_let_go(struct lct_wire *wire)
+{
+    lct_stream_abandon(&((struct swtpm *)wire)->stream);
+}
+
 static bool swtpm_abandon(struct lct_wire *wire)
 {
     struct swtpm *swtpm = (struct swtpm *)wire;
@@ -92,6 +97,7 @@ enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf, struct lc
         .settle = swtpm_settle,
         .close = swtpm_close,
         .abandon = swtpm_abandon,
+        .let_go = swtpm_let_go,
     };
     swtpm->stream.peer = "swtpm";
     code = lct_endpoint_find(&swtpm->endpoint, conf, err);

@@ -36,6 +36,10 @@ struct lct_wire {
     void (*close)(struct lct_wire *wire);
     /* In a child of fork: frees it without a word to the TPM. False if that is not to be had. */
     bool (*abandon)(struct lct_wire *wire);
+    /* There, at once, before anything is known to need it: closes the child's copies of
+     * descriptors, which would keep a TPM of one client busy. NULL: a child may need them, or there
+     * are none. */
+    void (*let_go)(struct lct_wire *wire);
 };
 
 /*
