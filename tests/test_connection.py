@@ -3,7 +3,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -127,3 +129,110 @@ def test_a_program_signs_again_after_its_resource_manager_was_restarted(brokered
     broker.start()
     program.sign()
     assert program.end() == ""
+
+
+class Persistent:
+    """A running program that tries to sign once for each call, and lives on if it cannot."""
+
+    def __init__(self, user, key: str, env: dict[str, str] | None = None):
+        self.process = subprocess.Popen(
+            [user.build / "tests" / "evp", "persists", f"lct:{key}"], cwd=user.directory,
+            env=user.environment(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+
+    def try_to_sign(self) -> tuple[str, float]:
+        start = time.monotonic()
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip(), time.monotonic() - start
+
+    def end(self):
+        assert self.process.communicate(timeout=20) == ("ok\n", "")
+
+
+@pytest.fixture(name="persistent")
+def fixture_persistent():
+    programs = []
+
+    def start(*arguments, **options) -> Persistent:
+        programs.append(Persistent(*arguments, **options))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.communicate()
+
+
+@pytest.mark.parametrize("way", ["swtpm", "device", "tabrmd"])
+def test_a_stalled_tpm_costs_a_signature_its_timeout_and_no_more(request, make_user, make_tpm,
+                                                                 persistent, way):
+    """A TPM that is stopped and goes on later: the program signs again, with the same key."""
+    env = None
+    if way == "tabrmd":
+        user, broker = request.getfixturevalue("brokered")
+        tpm, env = broker.tpm, broker.env
+    else:
+        tpm = make_tpm()
+        tcti = tpm.tcti if way == "swtpm" else request.getfixturevalue("make_tpmrm")(tpm).tcti
+        user = make_user(tcti)
+    user.configure(timeout="1")
+    user.lct("create", "k", env=env)
+    program = persistent(user, "k", env=env)
+    assert program.try_to_sign()[0] == "signed"
+    assert program.try_to_sign()[0] == "signed"
+    tpm.process.send_signal(signal.SIGSTOP)
+    for _ in range(2):
+        answer, seconds = program.try_to_sign()
+        assert answer.startswith("refused lct:k: ") and "TPM" in answer and seconds < 5
+    tpm.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
+    program.end()
+
+
+@pytest.mark.parametrize("way", ["swtpm", "device"])
+@pytest.mark.parametrize("session", ["auto", "always"])
+def test_a_program_signs_on_after_a_reset_of_the_tpm(request, make_user, make_tpm, prompted, way,
+                                                     session):
+    """As in a suspended machine whose TPM was not saved: what was loaded is gone."""
+    tpm = make_tpm()
+    tcti = tpm.tcti if way == "swtpm" else request.getfixturevalue("make_tpmrm")(tpm).tcti
+    user = make_user(tcti)
+    user.configure(session=session)
+    user.lct("create", "k")
+    program = prompted(user, "k")
+    for _ in range(3):
+        program.sign()
+        program.sign()
+        tpm.tool("tpm2_shutdown", "-c")
+        tpm.tool("swtpm_ioctl", "--unix", f"{tpm.path}.ctrl", "-i")
+        tpm.tool("tpm2_startup", "-c")
+    program.sign()
+    assert program.end() == ""
+
+
+@pytest.mark.parametrize("state", ["absent", "stopped"])
+def test_who_does_not_sign_pays_nothing_for_a_dead_tpm(make_user, make_tpm, state):
+    """No delay and no message: certificates, other people's keys, public keys of ours."""
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.lct("create", "k")
+    user.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                 "-keyout", "sw.pem", "-out", "sw.crt", "-subj", "/CN=sw")
+    user.write("data")
+    if state == "absent":
+        tpm.stop()
+    else:
+        tpm.process.send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    for words in (("version",), ("x509", "-in", "sw.crt", "-noout", "-text"),
+                  ("dgst", "-sha256", "-sign", "sw.pem", "-out", "sig", "data"),
+                  ("verify", "-CAfile", "sw.crt", "sw.crt"), ("pkey", "-in", "lct:k", "-pubout"),
+                  ("storeutl", "lct:"), ("list", "-providers"), ("rand", "8")):
+        assert user.openssl(*words, text=False).stderr.strip() in ("", "sw.crt: OK"), words
+    assert time.monotonic() - start < 10
+    if state == "absent":
+        tpm.start()
+    else:
+        tpm.process.send_signal(signal.SIGCONT)

@@ -297,7 +297,13 @@ static enum lct_code recover(struct lct_tpm *tpm, struct lct_err *err)
         if (code == LCT_OK || !settled)
             return code;
     }
-    return settled ? clear(tpm, err) : code;
+    if (!settled)
+        return code;
+    code = clear(tpm, err);
+    if (code == LCT_OK || code == LCT_ERR_TIMEOUT || !tpm->broken)
+        return code;
+    tpm->broken = false; /* Linux cannot do anything with a space that a TPM reset has made void */
+    return reopen(tpm, err);
 }
 
 static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
