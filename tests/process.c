@@ -61,11 +61,29 @@ static void *sign_count(void *task)
     return NULL;
 }
 
+/*
+ * libcrypto's own locks are not made anew in a child: who forks while another thread is in it, has
+ * a child that hangs, whatever the key. So no thread is, when the storm's main thread forks.
+ */
+static pthread_rwlock_t in_libcrypto = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
 static void *sign_until_stopped(void *task)
 {
-    while (!work.stop)
+    while (!work.stop) {
+        pthread_rwlock_rdlock(&in_libcrypto);
         sign_once(task);
+        pthread_rwlock_unlock(&in_libcrypto);
+    }
     return NULL;
+}
+
+static pid_t fork_outside_libcrypto(void)
+{
+    pthread_rwlock_wrlock(&in_libcrypto);
+    pid_t pid = fork();
+    if (pid != 0)
+        pthread_rwlock_unlock(&in_libcrypto);
+    return pid;
 }
 
 /* threads COUNT URI...: 8 threads make COUNT signatures each, thread i with URI i in turn. */
@@ -131,7 +149,7 @@ static void test_storm(char **argv)
     for (size_t i = 0; i < 2; i++)
         expect(pthread_create(&threads[i], NULL, sign_until_stopped, &task) == 0, "a thread");
     for (int number = 0; number < atoi(argv[0]); number++) {
-        pid_t pid = fork();
+        pid_t pid = fork_outside_libcrypto();
         expect(pid >= 0, "fork");
         if (pid == 0)
             be_child(number, &task);
@@ -147,6 +165,34 @@ static void test_storm(char **argv)
     work.stop = true;
     for (size_t i = 0; i < 2; i++)
         expect(pthread_join(threads[i], NULL) == 0, "a thread's end");
+    sign_once(&task);
+    end_task(&task);
+}
+
+/*
+ * midway URI: a thread signs; when a line comes on standard input, its command being on its way, a
+ * child is forked and signs, then another, that only ends.
+ */
+static void test_midway(char **argv)
+{
+    char line[8];
+    pthread_t thread;
+    struct task task = make_task(load(NULL, argv[0]));
+
+    sign_once(&task);
+    work.count = 1;
+    puts("ready");
+    expect(fflush(stdout) == 0 && fgets(line, sizeof line, stdin) != NULL, "a line");
+    expect(pthread_create(&thread, NULL, sign_count, &task) == 0, "a thread");
+    expect(fgets(line, sizeof line, stdin) != NULL, "a line");
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            be_child(i, &task);
+        reap(pid, "a child signs");
+    }
+    puts("forked");
+    expect(fflush(stdout) == 0 && pthread_join(thread, NULL) == 0, "the thread's end");
     sign_once(&task);
     end_task(&task);
 }
@@ -305,13 +351,10 @@ static const struct {
     const char *name;
     void (*run)(char **argv);
     int num_arguments;
-} tests[] = {{"threads", test_threads, 2},
-             {"turns", test_turns, 1},
-             {"storm", test_storm, 3},
-             {"crowd", test_crowd, 2},
-             {"callback", test_callback, 3},
-             {"jail", test_jail, 4},
-             {"descriptors", test_descriptors, 2},
+} tests[] = {{"threads", test_threads, 2},  {"turns", test_turns, 1},
+             {"storm", test_storm, 3},      {"crowd", test_crowd, 2},
+             {"midway", test_midway, 1},    {"callback", test_callback, 3},
+             {"jail", test_jail, 4},        {"descriptors", test_descriptors, 2},
              {"inherits", test_inherits, 1}};
 
 int main(int argc, char **argv)

@@ -72,8 +72,8 @@ def test_a_passphrase_never_crosses_the_bus(locked):
 
 def test_the_proxy_would_see_a_passphrase(locked):
     """tpm2-tools sends it in a password session."""
-    locked.run("tpm2_createprimary", "-T", locked.proxy.tcti, "-C", "o", "-G", "ecc", "-p", SECRET,
-               "-c", locked.path("p.ctx"))
+    locked.tpm.tool("tpm2_createprimary", "-T", locked.proxy.tcti, "-C", "o", "-G", "ecc", "-p",
+                    SECRET, "-c", "p.ctx")
     locked.tpm.flush()
     assert on_the_bus(locked.proxy, SECRET)
 

@@ -2,8 +2,11 @@
 """Threads, children, chroots, other users: what hosts do around a key (tests/process.c)."""
 
 import subprocess
+import threading
 
 import pytest
+
+from tpm import Command
 
 LIMIT = 120
 
@@ -52,6 +55,38 @@ def test_children_forked_at_any_moment_sign(owner, process, tpm):
     """A child that is killed may leave its key, which costs the others some time, and no more."""
     process(owner, "storm", 60, 30, "lct:ec")
     tpm.flush()
+
+
+@pytest.mark.parametrize("way", ["swtpm", "device"])
+def test_a_child_signs_while_its_parent_waits_for_the_tpm(request, make_user, make_tpm, way):
+    """Another thread is in the middle of a command, and holds the parent's lock."""
+    tpm = make_tpm()
+    tpm_of = {"swtpm": "make_proxy", "device": "make_tpmrm"}[way]
+    watcher = request.getfixturevalue(tpm_of)(tpm)
+    user = make_user(watcher.tcti)
+    user.lct("create", "k")
+    held, released = threading.Event(), threading.Event()
+
+    def hold(_command, ask):
+        held.set()
+        assert released.wait(LIMIT)
+        return ask()
+
+    program = subprocess.Popen([user.build / "tests" / "process", "midway", "lct:k"], text=True,
+                               cwd=user.directory, env=user.environment(), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert program.stdout.readline() == "ready\n"
+    watcher.hook(Command.Sign, hold, nth=1)
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert held.wait(LIMIT)
+    program.stdin.write("\n")
+    program.stdin.flush()
+    try:
+        assert program.stdout.readline() == "forked\n"
+    finally:
+        released.set()
+    assert program.communicate(timeout=LIMIT) == ("ok\n", "")
 
 
 def test_a_crowd_of_children_signs_at_once(owner, process):

@@ -17,6 +17,7 @@
  */
 struct lct_space {
     bool shared;
+    pthread_mutex_t next; /* if shared: who holds it has the next turn, so that all get theirs */
     pthread_mutex_t turn; /* if shared */
     bool dirty;   /* a turn did not end well: a response may be unread, an object left over */
     bool stalled; /* because the TPM did not answer in time */
