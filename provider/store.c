@@ -158,13 +158,13 @@ static enum lct_code ask(struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, v
         OSSL_PARAM_END,
     };
 
-    if (pw_cb == NULL || !pw_cb(typed, sizeof typed, &typed_len, params, pw_cbarg))
-        return LCT_FAIL(err, LCT_ERR_AUTH,
-                        "%s: signing with it takes its passphrase; set passphrase_file in "
-                        "openssl.cnf, or give it to the program",
-                        key->label);
     enum lct_code code =
-        lct_secret_take(&key->passphrase, "its passphrase", (const uint8_t *)typed, typed_len, err);
+        pw_cb != NULL && pw_cb(typed, sizeof typed, &typed_len, params, pw_cbarg)
+            ? lct_secret_take(&key->passphrase, "its passphrase", (const uint8_t *)typed, typed_len,
+                              err)
+            : LCT_FAIL(err, LCT_ERR_AUTH,
+                       "signing with it takes its passphrase; set passphrase_file in openssl.cnf, "
+                       "or give it to the program");
     explicit_bzero(typed, sizeof typed);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }

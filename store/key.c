@@ -78,8 +78,14 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
         return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no generation %u; the active one is %u",
                         number, record->active);
     struct lct_key *made = calloc(1, sizeof *made);
-    if (made == NULL)
+    atomic_bool *proven = calloc(1, sizeof *proven);
+    if (made == NULL || proven == NULL) {
+        free(made);
+        free(proven);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    }
+    atomic_init(proven, false);
+    made->proven = proven;
     atomic_init(&made->references, 1);
     (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
     made->generation = *generation;
@@ -107,6 +113,7 @@ void lct_key_free(struct lct_key *key)
     lct_keyfile_clear(&key->keyfile);
     lct_secret_wipe(&key->passphrase);
     lct_secret_wipe(&key->owner_auth);
+    free(key->proven);
     lct_crypto_free(key->crypto);
     free(key);
 }
@@ -159,6 +166,7 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
         .pkey = key->pkey,
         .needs_auth = key->generation.passphrase,
         .auth = &key->passphrase,
+        .proven = key->proven,
         .owner_auth = &key->owner_auth,
         .libctx = key->libctx,
     };

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/channel.h"
 
+#include "tpm/result.h"
+#include "tpm/stream.h"
+
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     NO_SESSIONS = 0x01, /* TPM2_ST_NO_SESSIONS and TPM2_ST_SESSIONS: their second bytes */
@@ -74,18 +77,21 @@ static bool well_formed(const struct lct_channel *channel)
 
 static bool says_later(const struct lct_channel *channel)
 {
-    uint32_t rc = get_u32(channel->response + 6);
+    TPM2_RC rc = lct_result_base(get_u32(channel->response + 6));
 
     return rc == TPM2_RC_RETRY || rc == TPM2_RC_YIELDED || rc == TPM2_RC_TESTING ||
            rc == TPM2_RC_OBJECT_MEMORY || rc == TPM2_RC_SESSION_MEMORY ||
            rc == TPM2_RC_SESSION_HANDLES;
 }
 
+/* Not cut short by signals. */
 static void wait_ms(long ms)
 {
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    const struct lct_deadline deadline = lct_deadline_in((int)ms);
+    int left;
 
-    (void)nanosleep(&pause, NULL);
+    while ((left = lct_deadline_left(&deadline)) > 0)
+        (void)poll(NULL, 0, left);
 }
 
 /* One whole exchange of the command in the channel. False, with the failure, if the connection

@@ -10,7 +10,8 @@
 
 enum {
     DEFAULT_TIMEOUT = 30000, /* ms */
-    STALLED_TIMEOUT = 250    /* ms for a TPM that did not answer the last time */
+    STALLED_TIMEOUT = 250,   /* ms for a TPM that did not answer the last time */
+    GOODBYE_TIMEOUT = 1000   /* ms for one that a program ends on */
 };
 
 /* The process's own connections: two library contexts share one TPM's few slots. The only mutable
@@ -88,11 +89,13 @@ static struct lct_tpm *add(const struct lct_config *config)
 enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config,
                            struct lct_err *err)
 {
+    *tpm = NULL;
     pthread_mutex_lock(&process.lock);
     if (!process.watches_forks)
         process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
-    *tpm = find(config);
-    if (*tpm == NULL)
+    if (process.watches_forks)
+        *tpm = find(config);
+    if (*tpm == NULL && process.watches_forks)
         *tpm = add(config);
     if (*tpm != NULL)
         (*tpm)->references++;
@@ -115,6 +118,13 @@ static enum lct_code start_sys(struct lct_tpm *tpm, struct lct_err *err)
     return LCT_ERR_INTERNAL;
 }
 
+/* A session is of one connection and of one process. */
+static void forget_session(struct lct_tpm *tpm)
+{
+    tpm->session = 0;
+    lct_session_keys_wipe(&tpm->session_keys);
+}
+
 /*
  * Ends the connection. What it holds that is not private to it stays loaded in the TPM: another
  * program's object may take the place behind our handle, so it is looked for by its Name.
@@ -127,6 +137,7 @@ static void disconnect(struct lct_tpm *tpm)
 
     tpm->channel = NULL;
     tpm->space = NULL;
+    forget_session(tpm);
     if (channel != NULL && channel->wire->private_handles)
         tpm->stale_session = 0;
     else if (channel != NULL)
@@ -165,10 +176,9 @@ static void look_for_fork(struct lct_tpm *tpm)
     tpm->has_signed = false;
     tpm->crowded = 0;
     tpm->num_debris = 0;
-    tpm->session = 0;
     tpm->stale_session = 0;
     tpm->lost_session = false;
-    lct_session_keys_wipe(&tpm->session_keys);
+    forget_session(tpm);
     tpm->inherited = channel != NULL && space != NULL && channel->wire->inheritable;
     if (tpm->inherited)
         return;
@@ -196,6 +206,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
             wire->close(wire);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
+    forget_session(tpm);
     tpm->adopted = false;
     tpm->channel = channel;
     tpm->space = space;
@@ -206,8 +217,8 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
 }
 
 /*
- * In a child: a connection of its own if one opens. It does not in a chroot, or after the
- * privileges are gone, and then the child goes on with its parent's, in turns.
+ * In a child: a connection of its own, to the same device, if one opens. It does not in a chroot,
+ * or after the privileges are gone, and then the child goes on with its parent's, in turns.
  */
 static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
 {
@@ -215,7 +226,7 @@ static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
     struct lct_space *space = tpm->space;
 
     tpm->inherited = false;
-    if (connect_tpm(tpm, false, NULL) == LCT_OK) {
+    if (connect_tpm(tpm, true, NULL) == LCT_OK) {
         abandon(channel, space);
         return LCT_OK;
     }
@@ -226,12 +237,13 @@ static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
     return start_sys(tpm, err);
 }
 
-/* Flushes every transient object of a handle space that is ours alone. */
-static enum lct_code flush_all(struct lct_tpm *tpm, struct lct_err *err)
+/* Flushes every handle of a kind in a handle space that is ours alone: of sessions, Linux has only
+ * those of the space in the TPM while it executes our command. */
+static enum lct_code flush_kind(struct lct_tpm *tpm, uint32_t first, struct lct_err *err)
 {
     TPMS_CAPABILITY_DATA data;
-    enum lct_code code = lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES,
-                                            TPM2_TRANSIENT_FIRST, TPM2_MAX_CAP_HANDLES, err);
+    enum lct_code code = lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES, first,
+                                            TPM2_MAX_CAP_HANDLES, err);
     const TPML_HANDLE *list = &data.data.handles;
 
     for (uint32_t i = 0; code == LCT_OK && i < list->count && i < TPM2_MAX_CAP_HANDLES; i++)
@@ -264,53 +276,68 @@ static enum lct_code reopen(struct lct_tpm *tpm, struct lct_err *err)
     return lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
 }
 
-/* Nobody knows what is left in the space: all of it goes, or is looked for later. */
+/* Nobody knows what is left in the space: all of it goes, or is looked for. */
 static enum lct_code clear(struct lct_tpm *tpm, struct lct_err *err)
 {
-    struct lct_space *space = tpm->space;
     bool ours_alone = tpm->channel->wire->private_handles;
     enum lct_code code = start_sys(tpm, err);
 
+    forget_session(tpm);
     if (!ours_alone)
-        lct_tpm_note_debris(tpm, &space->resident);
-    if (space->session != 0)
-        lct_tpm_note_session(tpm, space->session);
-    space->session = 0;
-    space->resident.len = 0;
-    return code == LCT_OK && ours_alone ? flush_all(tpm, err) : code;
+        lct_tpm_note_debris(tpm, &tpm->space->resident);
+    tpm->space->resident.len = 0;
+    if (code == LCT_OK && ours_alone)
+        code = flush_kind(tpm, TPM2_TRANSIENT_FIRST, err);
+    if (code == LCT_OK && ours_alone)
+        code = flush_kind(tpm, TPM2_LOADED_SESSION_FIRST, err);
+    return code;
 }
 
 /*
  * After a turn that did not end well, in this process or in one that died: the response that nobody
- * read is thrown away. A session that we do not know ends only with its connection.
+ * read is thrown away, and so is what it left.
  */
 static enum lct_code recover(struct lct_tpm *tpm, struct lct_err *err)
 {
     struct lct_wire *wire = tpm->channel->wire;
     int timeout = tpm->space->stalled ? STALLED_TIMEOUT : tpm->timeout;
     enum lct_code code = wire->settle != NULL ? wire->settle(wire, timeout, err) : LCT_ERR_NO_TPM;
-    bool settled = code == LCT_OK;
 
     tpm->space->stalled = code == LCT_ERR_TIMEOUT;
-    if (code == LCT_ERR_NO_TPM || (settled && tpm->lost_session && wire->private_handles)) {
-        code = reopen(tpm, err);
-        if (code == LCT_OK || !settled)
-            return code;
-    }
-    if (!settled)
-        return code;
-    code = clear(tpm, err);
+    if (code == LCT_ERR_NO_TPM)
+        return reopen(tpm, err);
+    if (code == LCT_OK)
+        code = clear(tpm, err);
     if (code == LCT_OK || code == LCT_ERR_TIMEOUT || !tpm->broken)
         return code;
     tpm->broken = false; /* Linux cannot do anything with a space that a TPM reset has made void */
     return reopen(tpm, err);
 }
 
+/* Where the turn is not to be had, since a process of the family does not give it back, or the
+ * program has closed what is locked: a connection of our own, if one opens. */
+static enum lct_code enter_another(struct lct_tpm *tpm, bool *dirty, enum lct_code code,
+                                   struct lct_err *err)
+{
+    struct lct_channel *channel = tpm->channel;
+    struct lct_space *space = tpm->space;
+
+    if (!channel->wire->inheritable || connect_tpm(tpm, true, NULL) != LCT_OK) {
+        tpm->channel = channel;
+        tpm->space = space;
+        return code;
+    }
+    abandon(channel, space);
+    return lct_space_enter(tpm->space, dirty, tpm->timeout, err);
+}
+
 static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
 {
-    bool dirty;
+    bool dirty = false;
     enum lct_code code = lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
 
+    if (code != LCT_OK)
+        code = enter_another(tpm, &dirty, code, err);
     if (code != LCT_OK)
         return code;
     tpm->broken = false;
@@ -321,6 +348,15 @@ static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
     if (code != LCT_OK && tpm->space != NULL)
         lct_space_leave(tpm->space, false);
     return code;
+}
+
+static void give(struct lct_tpm *tpm)
+{
+    tpm->space->stalled = tpm->broken && tpm->channel->failure.code == LCT_ERR_TIMEOUT;
+    lct_space_leave(tpm->space, !tpm->broken);
+    if (tpm->broken && tpm->channel->wire->settle == NULL)
+        disconnect(tpm);
+    pthread_mutex_unlock(&tpm->lock);
 }
 
 /* Takes the connection, opening it if need be. On failure it is not taken. */
@@ -338,27 +374,35 @@ static enum lct_code take(struct lct_tpm *tpm, struct lct_err *err)
         code = enter(tpm, err);
     if (code != LCT_OK)
         pthread_mutex_unlock(&tpm->lock);
-    return code;
+    if (code != LCT_OK || !tpm->broken)
+        return code;
+    const struct lct_err failure = tpm->channel->failure; /* cleaning up broke it again */
+    give(tpm);
+    if (err != NULL)
+        *err = failure;
+    return failure.code;
 }
 
-static void give(struct lct_tpm *tpm)
+static bool has_debris(const struct lct_tpm *tpm)
 {
-    tpm->space->stalled = tpm->broken && tpm->channel->failure.code == LCT_ERR_TIMEOUT;
-    lct_space_leave(tpm->space, !tpm->broken);
-    if (tpm->broken && tpm->channel->wire->settle == NULL)
-        disconnect(tpm);
-    pthread_mutex_unlock(&tpm->lock);
+    return tpm->num_debris > 0 || tpm->stale_session != 0 || tpm->lost_session;
 }
 
-enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
-                          enum lct_code (*work)(struct lct_tpm *tpm, void *arg,
-                                                struct lct_err *err),
-                          void *arg, struct lct_err *err)
+/* What a broken turn left is looked for at once: later, others may have the like of it. */
+static void clean_up(struct lct_tpm *tpm)
+{
+    if (has_debris(tpm) && take(tpm, NULL) == LCT_OK)
+        give(tpm);
+}
+
+static enum lct_code run(struct lct_tpm *tpm, const char *label,
+                         enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
+                         void *arg, struct lct_err *err)
 {
     enum lct_code code = LCT_ERR_INTERNAL;
-    bool broke = true;
+    bool broke = true, again = true;
 
-    for (int attempt = 0; attempt < 2 && broke; attempt++) {
+    for (int attempt = 0; attempt < 2 && again; attempt++) {
         code = take(tpm, err);
         if (code != LCT_OK) {
             (void)lct_err_prefix(err, label);
@@ -366,19 +410,42 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
         }
         code = work(tpm, arg, err);
         lct_tpm_session_leave(tpm);
-        broke = tpm->broken && !tpm->once && code != LCT_ERR_TIMEOUT;
+        broke = tpm->broken;
+        again = broke && code != LCT_OK && code != LCT_ERR_TIMEOUT && !tpm->once;
         give(tpm);
     }
+    if (broke && code != LCT_ERR_TIMEOUT)
+        clean_up(tpm);
     return code;
 }
 
+/* Waiting for a TPM is what pthread_cancel(3) would interrupt, with our locks held. */
+enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
+                          enum lct_code (*work)(struct lct_tpm *tpm, void *arg,
+                                                struct lct_err *err),
+                          void *arg, struct lct_err *err)
+{
+    int state;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    enum lct_code code = run(tpm, label, work, arg, err);
+    (void)pthread_setcancelstate(state, &state);
+    return code;
+}
+
+/* Whoever has the lock is connected, or will be. */
 void lct_tpm_prepare(struct lct_tpm *tpm)
 {
-    pthread_mutex_lock(&tpm->lock);
-    look_for_fork(tpm);
-    if (tpm->channel == NULL)
-        (void)connect_tpm(tpm, true, NULL);
-    pthread_mutex_unlock(&tpm->lock);
+    int state;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    if (pthread_mutex_trylock(&tpm->lock) == 0) {
+        look_for_fork(tpm);
+        if (tpm->channel == NULL)
+            (void)connect_tpm(tpm, true, NULL);
+        pthread_mutex_unlock(&tpm->lock);
+    }
+    (void)pthread_setcancelstate(state, &state);
 }
 
 static void forget(struct lct_tpm *tpm)
@@ -391,42 +458,54 @@ static void forget(struct lct_tpm *tpm)
         *link = tpm->next;
 }
 
-/* Flushes what we keep in a TPM that would not forget it with the connection. */
-static enum lct_code say_goodbye(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+/* Flushes what we keep in a TPM that would not forget it with the connection; a TPM that does not
+ * answer does not keep the program from ending. */
+static void say_goodbye(struct lct_tpm *tpm)
 {
-    (void)arg;
-    (void)err;
+    bool keeps = tpm->channel != NULL && !tpm->inherited && !tpm->channel->wire->private_handles &&
+                 tpm->space->resident.len != 0;
+
+    if (!keeps && !has_debris(tpm))
+        return;
+    tpm->timeout = tpm->timeout < GOODBYE_TIMEOUT ? tpm->timeout : GOODBYE_TIMEOUT;
+    if (tpm->channel != NULL)
+        tpm->channel->timeout = tpm->timeout;
+    if (take(tpm, NULL) != LCT_OK)
+        return;
     lct_tpm_flush_resident(tpm);
-    return LCT_OK;
+    give(tpm);
 }
 
-void lct_tpm_close(struct lct_tpm *tpm)
+static void end(struct lct_tpm *tpm)
 {
-    if (tpm == NULL)
-        return;
-    pthread_mutex_lock(&process.lock);
-    bool last = --tpm->references == 0;
-    if (last)
-        forget(tpm);
-    pthread_mutex_unlock(&process.lock);
-    if (!last)
-        return;
     look_for_fork(tpm);
-    bool keeps = tpm->channel != NULL && !tpm->channel->wire->private_handles &&
-                 tpm->space->resident.len != 0;
-    bool left = tpm->num_debris > 0 || tpm->stale_session != 0 || tpm->lost_session;
-    if (keeps || left)
-        (void)lct_tpm_run(tpm, "closing", say_goodbye, NULL, NULL);
+    say_goodbye(tpm);
     if (tpm->inherited)
         abandon(tpm->channel, tpm->space);
     else
         disconnect(tpm);
     free(tpm->sys);
     lct_session_keys_wipe(&tpm->session_keys);
-    lct_secret_wipe(&tpm->proven_auth);
     pthread_mutex_destroy(&tpm->lock);
     free(tpm->tcti);
     free(tpm);
+}
+
+void lct_tpm_close(struct lct_tpm *tpm)
+{
+    int state;
+
+    if (tpm == NULL)
+        return;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    pthread_mutex_lock(&process.lock);
+    bool last = --tpm->references == 0;
+    if (last)
+        forget(tpm);
+    pthread_mutex_unlock(&process.lock);
+    if (last)
+        end(tpm);
+    (void)pthread_setcancelstate(state, &state);
 }
 
 enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC command, TSS2_RC rc,

@@ -28,23 +28,24 @@ struct lct_tpm {
     struct lct_channel *channel; /* NULL: not connected */
     struct lct_space *space;     /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
-    bool inherited;         /* it is a parent's: to be used only if none of our own can be opened */
-    bool adopted;           /* none could: it is our parent's and we use it in turns */
-    bool broken;            /* the transport failed in this turn */
-    bool once;              /* this piece of work is not to be done again */
-    struct lct_name proven; /* the key whose authorization was right the last time, and that */
-    struct lct_secret proven_auth;
+    bool inherited;      /* it is a parent's: to be used only if none of our own can be opened */
+    bool adopted;        /* none could: it is our parent's and we use it in turns */
+    bool broken;         /* the transport failed in this turn */
+    bool once;           /* this piece of work is not to be done again */
     TPM2_HANDLE session; /* 0: none is open */
     struct lct_session_keys session_keys;
     /* What we may have left in the TPM: objects, by their Names; a session, or one that we do not
      * know, which was not among those before. */
+    int64_t debris_since; /* ms of CLOCK_MONOTONIC */
     size_t num_debris;
     struct lct_name debris[LCT_MAX_DEBRIS];
     TPM2_HANDLE stale_session;
     bool lost_session;
     TPML_HANDLE sessions_before;
-    bool has_signed;  /* in this process: one that signs once holds no slot */
-    unsigned crowded; /* signatures to go before we ask again for a slot to keep */
+    bool has_signed; /* in this process: one that signs once holds no slot */
+    int64_t used_at; /* ms of CLOCK_MONOTONIC: when the resident key was last seen to be there */
+    struct lct_name salted_to; /* Name of what the session is salted to */
+    unsigned crowded;          /* signatures to go before we ask again for a slot to keep */
 };
 
 /*
@@ -75,7 +76,8 @@ void lct_tpm_flush_resident(struct lct_tpm *tpm);
 /*
  * An object of that Name may be in the TPM that we have no handle of, or none that is surely ours:
  * the command that loaded or flushed it had no response. Where no resource manager forgets it with
- * the connection, it is looked for by its Name before the next piece of work, or by lct_tpm_sweep.
+ * the connection, it is looked for by its Name at once, before others may have loaded the like of
+ * it.
  */
 void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name);
 void lct_tpm_sweep(struct lct_tpm *tpm);

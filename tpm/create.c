@@ -82,7 +82,7 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
     const TPM2B_PUBLIC template = template_of(from);
     const TPM2B_DATA outside = {0};
     const TPML_PCR_SELECTION pcrs = {0};
-    const struct lct_terms terms = {from->libctx, NULL, 1, {parent->name}, true};
+    const struct lct_terms terms = {from->libctx, NULL, 1, {parent->name}, true, true};
     TPM2B_PRIVATE private_area = {0};
     TPM2B_PUBLIC public_area = {0};
     TPM2B_CREATION_DATA creation = {0};
@@ -104,6 +104,11 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
                                       &ticket);
         code = lct_tpm_result(tpm, from->label, TPM2_CC_Create, rc, err);
     }
+    if (code == LCT_ERR_AUTH)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: the storage key at 0x%08x takes an authorization, which a storage "
+                        "root key should not have",
+                        from->label, parent->where);
     if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s keys (0x%03x)",
                         from->label, from->algorithm->name, rc);
@@ -129,8 +134,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     lct_tpm_flush_resident(tpm);
     enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, from->provision, err);
     if (code == LCT_OK) {
-        const struct lct_salt salt = {parent.handle, parent.public_area};
-        lct_tpm_session_close(tpm); /* one may be open that is salted to another parent */
+        const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
         code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
         if (code == LCT_OK)
             code = create_under(tpm, created, from, &parent, err);

@@ -2,11 +2,24 @@
 #include "tpm/capability.h"
 #include "tpm/connection.h"
 #include "tpm/result.h"
+#include "tpm/stream.h"
+
+/*
+ * A session is like any other, and a storage root key has the same Name whoever makes it: after a
+ * while what looks like ours may be another program's. Keys of identities have Names of their own.
+ */
+static bool is_stale(const struct lct_tpm *tpm)
+{
+    enum { A_WHILE = 2000 }; /* ms */
+
+    return lct_now_ms() - tpm->debris_since > A_WHILE;
+}
 
 void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name)
 {
     if (name->len == 0)
         return;
+    tpm->debris_since = lct_now_ms();
     for (size_t i = 0; i < tpm->num_debris; i++)
         if (lct_name_equal(&tpm->debris[i], name))
             return;
@@ -31,8 +44,10 @@ static void sweep_one(struct lct_tpm *tpm, TPM2_HANDLE handle)
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &public_area, &tpm_name, &qualified, &auths);
     const struct lct_name name = lct_tpm_name(&tpm_name);
 
+    bool storage = (public_area.publicArea.objectAttributes & TPMA_OBJECT_RESTRICTED) != 0;
+
     if (lct_tpm_result(tpm, "cleaning up", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-        is_debris(tpm, &name))
+        is_debris(tpm, &name) && !(storage && is_stale(tpm)))
         lct_tpm_flush(tpm, handle, &name);
 }
 
@@ -92,9 +107,11 @@ static void sweep_lost_session(struct lct_tpm *tpm)
 
 void lct_tpm_sweep(struct lct_tpm *tpm)
 {
-    if (tpm->channel->wire->private_handles) { /* objects: lct_tpm_run */
+    if (tpm->channel->wire->private_handles)
         tpm->num_debris = 0;
+    if (tpm->channel->wire->private_handles || is_stale(tpm)) {
         tpm->lost_session = false;
+        tpm->stale_session = 0;
     }
     if (tpm->num_debris > 0)
         sweep_objects(tpm);
@@ -109,6 +126,7 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
 
 void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session)
 {
+    tpm->debris_since = lct_now_ms();
     if (session != 0)
         tpm->stale_session = session;
     else

@@ -16,6 +16,18 @@ struct device {
     struct lct_descriptor descriptor;
 };
 
+/* The events of poll(2) that have come; 0 at the deadline, POLLNVAL if it fails. */
+static int wait_for(const struct device *device, short events, const struct lct_deadline *deadline)
+{
+    struct pollfd pollfd = {.fd = device->descriptor.fd, .events = events};
+    int ready;
+
+    do
+        ready = poll(&pollfd, 1, lct_deadline_left(deadline));
+    while (ready < 0 && errno == EINTR);
+    return ready > 0 ? pollfd.revents : ready == 0 ? 0 : POLLNVAL;
+}
+
 /* The response to an earlier command, if it comes within `timeout` ms: nobody waits for it. */
 static void throw_away(const struct device *device, int timeout)
 {
@@ -57,16 +69,13 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
                                     size_t capacity, int timeout, struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
-    struct pollfd pollfd = {.fd = device->descriptor.fd, .events = POLLIN};
-    int ready;
+    const struct lct_deadline deadline = lct_deadline_in(timeout);
+    int ready = wait_for(device, POLLIN, &deadline);
     ssize_t n;
 
-    do
-        ready = poll(&pollfd, 1, timeout);
-    while (ready < 0 && errno == EINTR);
     if (ready == 0)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM did not answer within %d s", timeout / 1000);
-    if (ready < 0 || !lct_descriptor_is_ours(&device->descriptor))
+    if ((ready & POLLIN) == 0 || !lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's descriptor is gone");
     do
         n = read(device->descriptor.fd, response, capacity);
@@ -82,17 +91,14 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
 static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
-    struct pollfd pollfd = {.fd = device->descriptor.fd, .events = POLLIN | POLLOUT};
-    int ready;
+    const struct lct_deadline deadline = lct_deadline_in(timeout);
 
     if (!lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
-    do
-        ready = poll(&pollfd, 1, timeout);
-    while (ready < 0 && errno == EINTR);
+    int ready = wait_for(device, POLLIN | POLLOUT, &deadline);
     if (ready == 0)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
-    if (ready < 0 || (pollfd.revents & (POLLIN | POLLOUT)) == 0)
+    if ((ready & (POLLIN | POLLOUT)) == 0)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's device fails");
     throw_away(device, 0);
     return LCT_OK;

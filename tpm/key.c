@@ -4,9 +4,9 @@
 #include "tpm/parent.h"
 #include "tpm/result.h"
 #include "tpm/session.h"
+#include "tpm/stream.h"
 #include "tpm/tpm.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
@@ -71,7 +71,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     TPM2B_PUBLIC public_area = {0};
     TPM2B_PRIVATE private_area = {0};
     TPM2B_NAME tpm_name = {0};
-    const struct lct_terms terms = {key->libctx, NULL, 1, {*key->parent_name}, false};
+    const struct lct_terms terms = {key->libctx, NULL, 1, {*key->parent_name}, false, true};
     TPM2_HANDLE handle = 0;
     enum lct_code code = to_tss(key, &public_area, &private_area, err);
 
@@ -101,7 +101,33 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     }
     tpm->space->resident = *key->name;
     tpm->space->resident_handle = handle;
+    tpm->used_at = lct_now_ms();
     return LCT_OK;
+}
+
+/*
+ * Whether the key is loaded. Without a resource manager another program may flush it and load its
+ * own, which would be used in its place, and counted as a wrong authorization if it has one: so
+ * after a while its Name is read.
+ */
+static bool is_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    enum { A_WHILE = 50 }; /* ms */
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0}, qualified = {0};
+
+    if (!lct_name_equal(&tpm->space->resident, key->name))
+        return false;
+    if (tpm->channel->wire->private_handles || lct_now_ms() - tpm->used_at < A_WHILE)
+        return true;
+    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
+                                     &tpm_name, &qualified, NULL);
+    const struct lct_name name = lct_tpm_name(&tpm_name);
+    if (lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
+        lct_name_equal(&name, key->name))
+        return true;
+    tpm->space->resident.len = 0;
+    return false;
 }
 
 /* If there is no slot, a program that was killed may have left this very key. */
@@ -130,8 +156,8 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_tpm_key *k
                                 struct lct_err *err)
 {
     const struct lct_parent_request request = request_of(key);
-    bool resident = lct_name_equal(&tpm->space->resident, key->name);
-    bool session = needs_session(tpm, key) && !lct_tpm_session_is_open(tpm);
+    bool resident = is_resident(tpm, key);
+    bool session = needs_session(tpm, key) && !lct_tpm_session_is_open(tpm, key->parent_name);
     struct lct_parent parent;
 
     *loaded = false;
@@ -142,8 +168,8 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_tpm_key *k
     enum lct_code code = lct_parent_enter(tpm, &parent, &request, session, err);
     if (code != LCT_OK)
         return code;
-    if (needs_session(tpm, key)) { /* making a parent may have ended the one that was open */
-        const struct lct_salt salt = {parent.handle, parent.public_area};
+    if (needs_session(tpm, key) && !lct_tpm_session_is_open(tpm, key->parent_name)) {
+        const struct lct_salt salt = {parent.handle, *key->parent_name, parent.public_area};
         code = lct_tpm_session_open(tpm, key->label, key->libctx, &salt, err);
     }
     if (code == LCT_OK && !resident) {
@@ -219,14 +245,6 @@ struct signing {
     size_t digest_len;
 };
 
-/* Whether this authorization was right before. */
-static bool is_proven(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
-{
-    return key->needs_auth && lct_name_equal(&tpm->proven, key->name) &&
-           tpm->proven_auth.len == key->auth->len &&
-           CRYPTO_memcmp(tpm->proven_auth.data, key->auth->data, key->auth->len) == 0;
-}
-
 /* TPM2_Sign with the resident key. *rc is what the TPM said. */
 static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signing, TSS2_RC *rc,
                                struct lct_err *err)
@@ -238,7 +256,7 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
     /* TPM 2.0 Part 3, 20.2: an unrestricted key needs no ticket; the null one is of the null
      * hierarchy. */
     const TPMT_TK_HASHCHECK ticket = {.tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL};
-    const struct lct_terms terms = {key->libctx, key->auth, 1, {*key->name}, false};
+    const struct lct_terms terms = {key->libctx, key->auth, 1, {*key->name}, false, true};
     TPMT_SIGNATURE tpm_signature = {0};
 
     memcpy(tpm_digest.buffer, signing->digest, signing->digest_len);
@@ -252,16 +270,15 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
         *rc = Tss2_Sys_Sign_Complete(tpm->sys, &tpm_signature);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, *rc, err);
     }
-    if (*rc != TSS2_RC_SUCCESS && !is_proven(tpm, key)) /* it may be wrong, and counted already */
-        tpm->once = key->needs_auth;
+    if (*rc != TSS2_RC_SUCCESS && key->needs_auth && !atomic_load(key->proven))
+        tpm->once = true; /* it may be wrong, and counted already */
     if (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT)
         return explain(tpm, key, *rc, code, err);
     if (code != LCT_OK)
         return code;
-    if (key->needs_auth) {
-        tpm->proven = *key->name;
-        tpm->proven_auth = *key->auth;
-    }
+    if (key->needs_auth)
+        atomic_store(key->proven, true);
+    tpm->used_at = lct_now_ms();
     return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
                           signing->digest_len, err);
 }
@@ -279,15 +296,16 @@ static bool leaves_room(struct lct_tpm *tpm)
 
 /*
  * Without a resource manager every program keeps its objects in the TPM's few slots. So we keep one
- * only from the second signature on, and only while others can still load theirs.
+ * only from the second signature on, and only while others can still load theirs; and none that has
+ * an authorization, which might be tried on what has taken its place.
  */
-static void make_room(struct lct_tpm *tpm, bool loaded)
+static void make_room(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool loaded)
 {
     enum { ASK_AGAIN = 16 }; /* signatures */
 
     if (!loaded || tpm->channel->wire->private_handles || tpm->broken)
         return;
-    bool keep = tpm->has_signed && tpm->crowded == 0 && leaves_room(tpm);
+    bool keep = tpm->has_signed && tpm->crowded == 0 && !key->needs_auth && leaves_room(tpm);
     if (!keep)
         lct_tpm_flush_resident(tpm);
     if (tpm->crowded > 0)
@@ -297,11 +315,24 @@ static void make_room(struct lct_tpm *tpm, bool loaded)
     tpm->has_signed = true;
 }
 
+/* What is behind the resident key's handle is not the key. Where handles are private it is ours all
+ * the same, else it is looked for by its Name. */
+static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    if (tpm->channel->wire->private_handles) {
+        lct_tpm_flush_resident(tpm);
+        return;
+    }
+    lct_tpm_note_debris(tpm, key->name);
+    tpm->space->resident.len = 0;
+    lct_tpm_sweep(tpm);
+}
+
 /*
- * Without a resource manager anyone can flush our key, or put another behind its handle. It is
- * loaded once more then; what is behind the handle may be another program's and is left alone
- * unless it has our key's Name. A session that is gone is opened once more, too. Not so after a
- * wrong authorization: that is tried once.
+ * Without a resource manager anyone can flush our key, or put another behind its handle. So what
+ * was loaded in an earlier turn and refuses is loaded once more, and what is behind the handle is
+ * left alone unless it has our key's Name. A session that is gone is opened once more, too. Not so
+ * after a wrong authorization: that is tried once.
  */
 static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
@@ -312,20 +343,21 @@ static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 
     for (int attempt = 0; attempt < 2 && again; attempt++) {
         TSS2_RC rc = TSS2_RC_SUCCESS;
+        bool had_session = tpm->session != 0;
         code = make_ready(tpm, key, &loaded, err);
+        bool ready = code == LCT_OK;
         ever_loaded = ever_loaded || loaded;
-        if (code == LCT_OK)
+        if (ready)
             code = sign_once(tpm, signing, &rc, err);
-        bool gone = code == LCT_ERR_WRONG_KEY || lct_result_is_lost_handle(rc);
-        again = gone || lct_result_is_lost_session(rc);
-        if (gone) {
-            if (loaded || code == LCT_ERR_WRONG_KEY)
-                lct_tpm_note_debris(tpm, key->name);
-            tpm->space->resident.len = 0;
-            lct_tpm_sweep(tpm);
-        }
+        bool lost_session = had_session && tpm->session == 0;
+        bool doubtful = ready && !loaded && !tpm->channel->wire->private_handles &&
+                        rc != TSS2_RC_SUCCESS && !key->needs_auth;
+        bool gone = ready && (code == LCT_ERR_WRONG_KEY || lct_result_is_lost_handle(rc));
+        again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session);
+        if (gone || doubtful)
+            drop_resident(tpm, key);
     }
-    make_room(tpm, ever_loaded);
+    make_room(tpm, key, ever_loaded);
     return code;
 }
 

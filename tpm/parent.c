@@ -58,8 +58,8 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     const TPM2B_SENSITIVE_CREATE sensitive = {0};
     const TPM2B_DATA outside = {0};
     const TPML_PCR_SELECTION pcrs = {0};
-    const struct lct_terms terms = {
-        request->libctx, auth, 1, {lct_name_of_handle(hierarchy)}, false};
+    const struct lct_terms terms = {request->libctx, auth, 1, {lct_name_of_handle(hierarchy)},
+                                    false,           false};
     TPM2B_PUBLIC out = {0};
     TPM2B_CREATION_DATA creation = {0};
     TPM2B_DIGEST hash = {0};
@@ -105,7 +105,7 @@ static enum lct_code open_owner_session(struct lct_tpm *tpm,
 
     if (code != LCT_OK)
         return code;
-    const struct lct_salt salt = {parent.handle, parent.public_area};
+    const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
     code = lct_tpm_session_open(tpm, request->label, request->libctx, &salt, err);
     lct_parent_leave(tpm, &parent);
     return code;
@@ -216,6 +216,7 @@ static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
                                     request->owner_auth,
                                     2,
                                     {lct_name_of_handle(TPM2_RH_OWNER), parent->name},
+                                    false,
                                     false};
     TSS2_RC rc =
         Tss2_Sys_EvictControl_Prepare(tpm->sys, TPM2_RH_OWNER, parent->handle, lct_srk_handle);

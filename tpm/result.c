@@ -75,9 +75,9 @@ bool lct_result_is_lost_handle(TSS2_RC rc)
 
     switch (lct_result_base(rc)) {
     case TPM2_RC_REFERENCE_H0:
-    case TPM2_RC_HANDLE:
         return true;
-    case TPM2_RC_VALUE: /* of a handle: not of a parameter, not of a session */
+    case TPM2_RC_HANDLE: /* of a handle: not of a parameter, not of a session */
+    case TPM2_RC_VALUE:
         return (plain & (TPM2_RC_P | TPM2_RC_S)) == 0;
     default:
         return false;

@@ -15,13 +15,12 @@ static bool is_worth_keeping(const struct lct_tpm *tpm)
 static void forget(struct lct_tpm *tpm)
 {
     tpm->session = 0;
-    tpm->space->session = 0;
     lct_session_keys_wipe(&tpm->session_keys);
 }
 
-bool lct_tpm_session_is_open(const struct lct_tpm *tpm)
+bool lct_tpm_session_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to)
 {
-    return tpm->session != 0;
+    return tpm->session != 0 && lct_name_equal(&tpm->salted_to, salted_to);
 }
 
 void lct_tpm_session_close(struct lct_tpm *tpm)
@@ -67,8 +66,11 @@ static enum lct_code start(struct lct_tpm *tpm, const char *label, TPM2_HANDLE s
         lct_tpm_note_session(tpm, 0);
     if (code != LCT_OK)
         return code;
+    if (handle >> TPM2_HR_SHIFT != TPM2_HT_HMAC_SESSION) {
+        tpm->broken = true;
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s: the TPM's response is malformed", label);
+    }
     tpm->session = handle;
-    tpm->space->session = is_worth_keeping(tpm) ? 0 : handle;
     return LCT_OK;
 }
 
@@ -79,8 +81,10 @@ enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_
     struct lct_encrypted_seed encrypted;
     TPM2B_NONCE nonce_tpm = {0};
 
-    if (tpm->session != 0)
+    if (tpm->session != 0 && lct_name_equal(&tpm->salted_to, &salt->name))
         return LCT_OK;
+    lct_tpm_session_close(tpm);
+    tpm->salted_to = salt->name;
     enum lct_code code =
         lct_seed_make(&seed, &encrypted, libctx, &salt->public_area, LCT_SEED_SESSION, err);
     if (code == LCT_OK)
@@ -203,11 +207,13 @@ static enum lct_code execute_in_session(struct lct_tpm *tpm, const char *label, 
 enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC command,
                               const struct lct_terms *terms, TSS2_RC *rc, struct lct_err *err)
 {
-    if (tpm->session == 0 && terms != NULL && terms->auth != NULL && terms->auth->len > 0)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: its authorization has no session to travel by",
-                        label);
+    bool needs_session =
+        terms != NULL && (terms->encrypt || (terms->auth != NULL && terms->auth->len > 0));
+
     if (tpm->session != 0 && terms != NULL)
         return execute_in_session(tpm, label, command, terms, rc, err);
+    if (needs_session || (terms != NULL && tpm->always && terms->in_session))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: there is no session for what is secret", label);
     *rc = Tss2_Sys_SetCmdAuths(tpm->sys, &lct_tpm_no_auth);
     if (*rc == TSS2_RC_SUCCESS)
         *rc = Tss2_Sys_Execute(tpm->sys);

@@ -17,16 +17,15 @@
 /* What a session is salted to. */
 struct lct_salt {
     TPM2_HANDLE handle;
-    struct lct_public public_area;
+    struct lct_name name;
+    struct lct_public public_area; /* what `name` is of */
 };
 
-/*
- * Opens the session, unless it is open: TPM2_StartAuthSession (TPM 2.0 Part 3, 11.1). Where
- * `lct_tpm_session_is_open`, a salt need not be looked for.
- */
+/* Opens the session, unless one that is salted so is open: TPM2_StartAuthSession (TPM 2.0 Part 3,
+ * 11.1). Where lct_tpm_session_is_open, a salt need not be looked for. */
 enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
                                    const struct lct_salt *salt, struct lct_err *err);
-bool lct_tpm_session_is_open(const struct lct_tpm *tpm);
+bool lct_tpm_session_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to);
 
 /* Ends the session at the end of a piece of work, unless it is worth keeping for the next: where a
  * resource manager ends it with the connection, and no other process is using that. */
@@ -42,11 +41,13 @@ struct lct_terms {
     size_t num_names;
     struct lct_name names[2]; /* of the handles: cpHash has them, so none can be swapped */
     bool encrypt;             /* the command's first parameter */
+    bool in_session;          /* with session = always: not without */
 };
 
 /*
  * Executes the command that was prepared in tpm->sys, by the session if it is open and `terms` are
- * given, else in a password session without a password. The caller completes it. The response's
+ * given, else in a password session without a password: never so with an authorization or something
+ * to encrypt. The caller completes it. The response's
  * HMAC is verified: LCT_ERR_NO_TPM if it is not the TPM's. The TPM's own refusals are in *rc.
  */
 enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC command,

@@ -1,120 +1,149 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/space.h"
 
+#include "tpm/stream.h"
+
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+#include <tss2/tss2_tpm2_types.h>
+#include <unistd.h>
 
-static bool make_lock(struct lct_space *space)
+/* No pointers, no lengths that are used unchecked, and no types that have invalid values. */
+struct lct_space_page {
+    uint32_t dirty, stalled;
+    uint32_t resident_handle, resident_len;
+    uint8_t resident[sizeof((struct lct_name *)0)->data];
+};
+
+/* Bytes of the file. Who holds NEXT has the next turn: so who has just had one does not overtake
+ * who waits. */
+enum { NEXT, TURN };
+
+static bool share(struct lct_space *space)
 {
-    pthread_mutexattr_t attributes;
+    int fd = memfd_create("lct", MFD_CLOEXEC);
 
-    if (pthread_mutexattr_init(&attributes) != 0)
+    if (fd < 0 || !lct_descriptor_take(&space->file, fd) ||
+        ftruncate(space->file.fd, sizeof *space->page) != 0)
         return false;
-    bool good = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0 &&
-                pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) == 0 &&
-                pthread_mutex_init(&space->next, &attributes) == 0 &&
-                pthread_mutex_init(&space->turn, &attributes) == 0;
-    (void)pthread_mutexattr_destroy(&attributes);
-    return good;
+    void *page = mmap(NULL, sizeof *space->page, PROT_READ | PROT_WRITE, MAP_SHARED, space->file.fd,
+                      0); /* zeros */
+    space->page = page != MAP_FAILED ? page : NULL;
+    return space->page != NULL;
 }
 
 struct lct_space *lct_space_new(bool shared)
 {
-    if (!shared)
-        return calloc(1, sizeof(struct lct_space));
-    struct lct_space *space = mmap(NULL, sizeof *space, PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* zeros */
-    if (space == MAP_FAILED)
-        return NULL;
-    space->shared = true;
-    if (make_lock(space))
+    struct lct_space *space = calloc(1, sizeof *space);
+
+    if (space == NULL || !shared || share(space))
         return space;
-    (void)munmap(space, sizeof *space);
+    lct_space_free(space);
     return NULL;
 }
 
-/* The lock of a shared one is not destroyed: others may wait for it. */
 void lct_space_free(struct lct_space *space)
 {
     if (space == NULL)
         return;
-    if (space->shared)
-        (void)munmap(space, sizeof *space);
-    else
-        free(space);
+    if (space->page != NULL)
+        (void)munmap(space->page, sizeof *space->page);
+    lct_descriptor_close(&space->file);
+    free(space);
 }
 
-static struct timespec after(int ms)
+/* Locks one byte, or unlocks it. These locks are a process's: fcntl(2). Returns 0 or an errno. */
+static int set_lock(const struct lct_space *space, short type, off_t byte)
 {
-    struct timespec time;
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    time.tv_sec += ms / 1000;
-    time.tv_nsec += ms % 1000 * 1000000L;
-    if (time.tv_nsec >= 1000000000L) {
-        time.tv_sec++;
-        time.tv_nsec -= 1000000000L;
+    if (!lct_descriptor_is_ours(&space->file))
+        return EBADF;
+    return fcntl(space->file.fd, F_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+static int lock_until(const struct lct_space *space, off_t byte,
+                      const struct lct_deadline *deadline)
+{
+    enum { FIRST_TRIES = 16 }; /* that only let others run, before each pause of 1 ms */
+
+    for (int tries = 0;; tries++) {
+        int error = set_lock(space, F_WRLCK, byte);
+        if (error != EAGAIN && error != EACCES && error != EINTR)
+            return error;
+        if (lct_deadline_left(deadline) == 0)
+            return ETIMEDOUT;
+        (void)poll(NULL, 0, tries < FIRST_TRIES ? 0 : 1);
     }
-    return time;
 }
 
-#ifdef __SANITIZE_THREAD__
-/* The sanitizer of gcc 12 does not see pthread_mutex_clocklock(3). */
-static int lock_until(pthread_mutex_t *lock, const struct timespec *deadline)
+static int take_turn(const struct lct_space *space, int timeout)
 {
-    (void)deadline;
-    return pthread_mutex_lock(lock);
-}
-#else
-static int lock_until(pthread_mutex_t *lock, const struct timespec *deadline)
-{
-    return pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, deadline);
-}
-#endif
-
-/* Returns 0 or an errno. Whoever died holding it has left `dirty` set. */
-static int lock_robust(pthread_mutex_t *lock, const struct timespec *deadline)
-{
-    int error = lock_until(lock, deadline);
-
-    return error == EOWNERDEAD ? pthread_mutex_consistent(lock) : error;
-}
-
-/* Who has just had its turn waits behind the one who waits for it. */
-static int take_turn(struct lct_space *space, int timeout)
-{
-    const struct timespec deadline = after(timeout);
-    int error = lock_robust(&space->next, &deadline);
+    const struct lct_deadline deadline = lct_deadline_in(timeout);
+    int error = lock_until(space, NEXT, &deadline);
 
     if (error != 0)
         return error;
-    error = lock_robust(&space->turn, &deadline);
-    (void)pthread_mutex_unlock(&space->next);
+    error = lock_until(space, TURN, &deadline);
+    (void)set_lock(space, F_UNLCK, NEXT);
     return error;
+}
+
+/* From the page, as it may have been left by a process that wants no good. */
+static void take_state(struct lct_space *space)
+{
+    const struct lct_space_page page = *space->page;
+
+    space->dirty = page.dirty != 0;
+    space->stalled = page.stalled != 0;
+    space->resident = (struct lct_name){0};
+    if (page.resident_len > sizeof space->resident.data ||
+        page.resident_handle >> TPM2_HR_SHIFT != TPM2_HT_TRANSIENT)
+        return;
+    space->resident_handle = page.resident_handle;
+    space->resident.len = page.resident_len;
+    memcpy(space->resident.data, page.resident, page.resident_len);
+}
+
+static void give_state(const struct lct_space *space)
+{
+    struct lct_space_page *page = space->page;
+
+    page->stalled = space->stalled;
+    page->resident_handle = space->resident_handle;
+    page->resident_len = (uint32_t)space->resident.len;
+    memcpy(page->resident, space->resident.data, sizeof page->resident);
+    page->dirty = space->dirty;
 }
 
 enum lct_code lct_space_enter(struct lct_space *space, bool *dirty, int timeout,
                               struct lct_err *err)
 {
-    int error = space->shared ? take_turn(space, timeout) : 0;
+    int error = space->page != NULL ? take_turn(space, timeout) : 0;
 
     if (error == ETIMEDOUT)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT,
                         "another process has had the TPM for longer than %d s", timeout / 1000);
     if (error != 0)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "the lock of the TPM's connection fails: %s",
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the connection to the TPM has no lock any more: %s",
                         strerror(error));
+    if (space->page != NULL) {
+        take_state(space);
+        space->page->dirty = 1; /* until it ends well */
+    }
     *dirty = space->dirty;
-    space->dirty = true; /* until it ends well */
     return LCT_OK;
 }
 
 void lct_space_leave(struct lct_space *space, bool clean)
 {
     space->dirty = !clean;
-    if (space->shared)
-        (void)pthread_mutex_unlock(&space->turn);
+    if (space->page == NULL)
+        return;
+    give_state(space);
+    (void)set_lock(space, F_UNLCK, TURN);
 }

@@ -4,36 +4,41 @@
 
 #include "base/error.h"
 #include "tcg/public.h"
+#include "tpm/descriptor.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+struct lct_space_page;
+
 /*
  * What we keep loaded by way of one connection, and whose turn it is. Processes that have inherited
- * a descriptor of the kernel's resource manager have one connection in common: then this is memory
- * that they share, and they take turns under a lock that survives whoever dies holding it. Threads
- * of one process agree on theirs before they get here.
+ * a descriptor of the kernel's resource manager have one connection in common: then what is here is
+ * copied from and to a page that they share, and they take turns by locks of a file, which the
+ * kernel releases for whoever dies. Such a process may have other privileges: nothing in the page
+ * is believed that could harm more than the descriptor itself could. Threads of one process agree
+ * on theirs before they get here.
  */
 struct lct_space {
-    bool shared;
-    pthread_mutex_t next; /* if shared: who holds it has the next turn, so that all get theirs */
-    pthread_mutex_t turn; /* if shared */
-    bool dirty;   /* a turn did not end well: a response may be unread, an object left over */
-    bool stalled; /* because the TPM did not answer in time */
+    bool stalled;             /* the last turn ended because the TPM did not answer in time */
     struct lct_name resident; /* Name of the key that is loaded, empty: none */
     uint32_t resident_handle;
-    uint32_t session; /* one that lasts for this turn only, 0: none */
+    struct lct_space_page *page; /* NULL: not shared, and all below unused */
+    struct lct_descriptor file;  /* what is locked */
+    bool dirty;                  /* not shared: the last turn did not end well */
 };
 
-/* NULL if out of memory. */
+/* NULL if out of memory or descriptors. */
 struct lct_space *lct_space_new(bool shared);
 
 /* Frees this process's view of it. */
 void lct_space_free(struct lct_space *space);
 
-/* Waits `timeout` ms at most for the turn, and says in what state the last one left it.
- * LCT_ERR_TIMEOUT. */
+/*
+ * Waits `timeout` ms at most for the turn. `dirty`: the last one did not end well, so a response
+ * may be unread and an object or a session left over. LCT_ERR_TIMEOUT; LCT_ERR_NO_TPM: the program
+ * has closed the descriptor.
+ */
 enum lct_code lct_space_enter(struct lct_space *space, bool *dirty, int timeout,
                               struct lct_err *err);
 

@@ -9,7 +9,7 @@
 
 enum { HEADER = 10, FIRST_PAUSE = 1, MAX_PAUSE = 64 }; /* bytes; ms */
 
-static int64_t now_ms(void)
+int64_t lct_now_ms(void)
 {
     struct timespec now = {0};
 
@@ -19,12 +19,12 @@ static int64_t now_ms(void)
 
 struct lct_deadline lct_deadline_in(int timeout)
 {
-    return (struct lct_deadline){now_ms() + timeout, timeout};
+    return (struct lct_deadline){lct_now_ms() + timeout, timeout};
 }
 
 int lct_deadline_left(const struct lct_deadline *deadline)
 {
-    int64_t left = deadline->at - now_ms();
+    int64_t left = deadline->at - lct_now_ms();
 
     if (deadline->timeout < 0)
         return -1;

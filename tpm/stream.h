@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* ms of CLOCK_MONOTONIC. */
+int64_t lct_now_ms(void);
+
 /* The end of a wait that several steps share. `timeout` is in ms; below 0: for ever. */
 struct lct_deadline {
     int64_t at; /* ms of CLOCK_MONOTONIC */

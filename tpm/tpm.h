@@ -10,6 +10,7 @@
 #include "tcg/signature.h"
 
 #include <openssl/types.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,6 +64,7 @@ struct lct_tpm_key {
     EVP_PKEY *pkey;                      /* the public key */
     bool needs_auth;                     /* it has an authorization value */
     const struct lct_secret *auth;       /* that value; NULL or empty: not known */
+    atomic_bool *proven;                 /* of the key's owner: it was right before */
     const struct lct_secret *owner_auth; /* the owner's, for a parent made anew; or NULL */
     OSSL_LIB_CTX *libctx;                /* the private library context */
 };

@@ -43,16 +43,19 @@ enum lct_code lct_wire_split(char name[LCT_MAX_WAY_NAME], const char **conf, con
 
 enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, struct lct_err *err)
 {
-    static const char prefix[] = "device:";
+    char name[LCT_MAX_WAY_NAME];
     const char *path = managed;
+    enum lct_code code = tcti != NULL ? lct_wire_split(name, &path, tcti, err) : LCT_OK;
 
-    if (tcti != NULL && strncmp(tcti, prefix, sizeof prefix - 1) == 0)
-        path = tcti + sizeof prefix - 1;
-    else if (tcti != NULL && strcmp(tcti, "device") != 0)
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "tcti %s is opened when it is needed", tcti);
+    if (code != LCT_OK)
+        return code;
+    if (*path == '\0')
+        path = managed;
     const char *slash = strrchr(path, '/');
-    if (strncmp(slash != NULL ? slash + 1 : path, "tpmrm", 5) != 0)
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s is opened when it is needed", path);
+    if ((tcti != NULL && strcmp(name, "device") != 0) ||
+        strncmp(slash != NULL ? slash + 1 : path, "tpmrm", 5) != 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s is opened when it is needed",
+                        tcti != NULL ? tcti : path);
     return lct_device_open(wire, path, err);
 }
 

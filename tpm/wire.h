@@ -23,7 +23,8 @@ struct lct_wire {
     enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
                           int timeout, struct lct_err *err);
     /* Receives one whole response into `capacity` bytes, waiting `timeout` ms at most.
-     * LCT_ERR_NO_TPM; LCT_ERR_TIMEOUT: it may still come. */
+     * LCT_ERR_NO_TPM; LCT_ERR_TIMEOUT: it may still come. Linux's driver may wait for longer:
+     * poll(2) is held up while it executes a command, whose end it bounds itself. */
     enum lct_code (*receive)(struct lct_wire *wire, uint8_t *response, size_t *response_len,
                              size_t capacity, int timeout, struct lct_err *err);
     /*
