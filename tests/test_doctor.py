@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import termios
 from pathlib import Path
@@ -14,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from conftest import User
+from keyfile import KeyFile
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered  # noqa: F401
-from tpm import RC_RETRY, SRK, Command, wait_for
+from test_passphrase import (OWNER, SECRET, Spoiler, count, fixture_locked,  # noqa: F401
+                             fixture_owned, on_a_terminal, on_the_bus)
+from tpm import NO_SESSIONS, RC_RETRY, SRK, Command, exchange, wait_for
 
 SEVERITIES = {"ok", "note", "warning", "problem"}
-TOPICS = {"tpm", "way", "boot", "openssl", "store", "signature", "identity"}
+TOPICS = {"tpm", "secret", "way", "boot", "openssl", "store", "signature", "identity"}
 NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
 EFI = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 EVENTS = "sys/kernel/security/tpm0/binary_bios_measurements"
@@ -84,7 +88,7 @@ def test_all_is_well_and_a_signature_is_timed(owner):
     assert 0 < the(findings, "signature", r"lct:ec signs")["milliseconds"] < 10000
     assert the(findings, "tpm", "TPM 2.0 of revision 1")["software"] is True
     assert the(findings, "tpm", "software TPM")["severity"] == "warning"
-    assert the(findings, "tpm", "0x81000001")["severity"] == "ok"
+    assert the(findings, "tpm", "storage root key is at 0x81000001")["severity"] == "ok"
     assert the(findings, "store", "identities: 4")["damaged"] == 0
     assert the(findings, "openssl", "activates lct")["severity"] == "ok"
 
@@ -215,6 +219,19 @@ def test_a_device_that_another_program_has_open(kernel_user, busy, shown, holder
     assert the(findings, "way", f"/dev/tpm0 is in use by .*{holder}")["command"] == command
 
 
+def test_who_has_a_device_open_is_told(kernel_user):
+    root = machine(kernel_user, {
+        "sys/class/tpm/tpm0/tpm_version_major": "2\n", "dev/tpmrm0": "", "dev/tpm0": "",
+        "proc/42/comm": "redis\x1b[2J\n", "proc/43/comm": "tpm2-abrmd\n", "proc/44/comm": "no\n"})
+    for process, device in (("42", "tpmrm0"), ("43", "tpm0"), ("44", "null")):
+        (root / f"proc/{process}/fd").mkdir()
+        (root / f"proc/{process}/fd/5").symlink_to(f"/dev/{device}")
+    findings = examine(kernel_user, "--root", root, status=9)
+    opens = the(findings, "way", r"tpmrm0 opens; it is open in redis\?\[2J \(process 42\)$")
+    assert opens["held_by"] == "redis?[2J (process 42)"
+    the(findings, "way", r"tpm0 is there, .*; it is open in tpm2-abrmd \(process 43\)$")
+
+
 def test_a_device_that_a_service_does_not_see(kernel_user):
     root = machine(kernel_user, {"sys/class/tpm/tpm0/tpm_version_major": "2\n",
                                  "sys/class/tpmrm/tpmrm0/dev": "253:65536\n"})
@@ -276,16 +293,106 @@ def test_something_else_where_the_storage_root_key_belongs(user, make_tpm):
     problem(examine(user, status=15), "no storage key")
 
 
+@pytest.fixture(name="alone")
+def fixture_alone(make_user, make_tpm) -> User:
+    """A user with a TPM of their own, `tpm`, and the identity alice in it."""
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.tpm = tpm
+    user.lct("create", "alice")
+    return user
+
+
 def test_slots_that_others_have_taken(user, make_tpm):
     tpm = make_tpm()
     user.configure(tcti=tpm.tcti)
     tpm.tool("tpm2_createprimary", "-C", "o", "-c", "p0.ctx")
-    assert "0x80000000" in the(examine(user), "tpm", "1 transient")["handles"]
+    found = the(examine(user), "tpm", "transient objects: 1 loaded, room for 2 more")
+    assert found["handles"] == ["0x80000000"] and found["command"] is None
     for i in (1, 2):
         tpm.tool("tpm2_createprimary", "-C", "o", "-c", f"p{i}.ctx")
     assert problem(examine(user, status=17), "slots")["command"] == "tpm2_flushcontext -t"
     tpm.flush()
     examine(user)
+
+
+def test_a_slot_is_taken_by_an_identity(alone, prompted):
+    """Of a program that signs, and when that was killed."""
+    program = prompted(alone, "alice")
+    for _ in range(2):
+        program.sign()
+    held = the(examine(alone), "tpm", "is lct:alice, left behind .* or held by")
+    assert (held["objects"][0]["id"], held["severity"]) == ("alice", "note")
+    program.process.kill()
+    program.process.communicate()
+    held = the(examine(alone), "tpm", "0x8000000. is lct:alice")
+    assert held["command"] == "tpm2_flushcontext -t"
+    alone.tpm.tool(*held["command"].split())
+    the(examine(alone), "tpm", "transient objects: none loaded, room for 3")
+
+
+def test_slots_are_taken_by_keys_of_each_kind(alone):
+    for words, kind in [
+            (["tpm2_createprimary", "-C", "e", "-c", "p.ctx"], "a storage key"),
+            (["tpm2_createek", "-G", "ecc", "-c", "ek.ctx"], "an endorsement key"),
+            (["tpm2_createprimary", "-C", "o", "-c", "p.ctx", "-G", "ecc:null", "-a",
+              "fixedtpm|fixedparent|sign|sensitivedataorigin|userwithauth"], "another program's")]:
+        alone.tpm.tool(*words)
+        found = the(examine(alone), "tpm", f"0x80000000 is {kind}$")
+        assert (found["objects"][0]["kind"], found["command"]) == (kind, None)
+        alone.tpm.flush()
+
+
+def test_one_slot_is_too_few(alone):
+    for i in range(2):
+        alone.tpm.tool("tpm2_createprimary", "-C", "o", "-c", f"p{i}.ctx")
+    findings = examine(alone, status=17)
+    for found in (the(findings, "tpm", "room for 1 more, .* may take two: .*; "),
+                  problem(findings, "lct:alice: .*slots")):
+        assert found["command"] == "tpm2_flushcontext -t"
+    alone.tpm.tool(*found["command"].split())
+    examine(alone)
+
+
+def test_what_is_kept_in_the_tpm_is_named(alone):
+    tpm = alone.tpm
+    tpm.tool("tpm2_createek", "-G", "ecc", "-c", "0x81010001")
+    tpm.flush()
+    tpm.tool("tpm2_createprimary", "-C", "o", "-c", "p.ctx")
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "p.ctx", "0x81000009")
+    tpm.flush()
+    key = KeyFile.read(alone.store / "alice/key-1.pem")
+    tpm.tool("tpm2_load", "-C", f"{SRK:#x}", "-u", alone.write("public", key.public),
+             "-r", alone.write("private", key.private), "-c", "k.ctx")
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "k.ctx", "0x81000010")
+    tpm.flush()
+    findings = examine(alone)
+    found = the(findings, "tpm", "persistent objects: 4, room for")
+    for text in ("0x81000001 the storage root key", "0x81010001 an endorsement key",
+                 "0x81000009 a storage key", "0x81000010 lct:alice"):
+        assert text in found["text"]
+    the(findings, "tpm", "endorsement keys kept in it: 1;")
+
+
+def start_session(tpm):
+    """TPM2_StartAuthSession: an HMAC session that nobody ends."""
+    exchange(tpm.path, struct.pack(
+        ">HIIIIH16sHBHH", NO_SESSIONS, 43, Command.StartAuthSession, 0x40000007, 0x40000007, 16,
+        bytes(16), 0, 0, 0x10, 0xB))
+
+
+def test_sessions_of_others_are_counted(alone):
+    tpm = alone.tpm
+    tpm.tool("tpm2_startauthsession", "-S", "s.ctx")
+    found = the(examine(alone), "tpm", "sessions: 0 loaded, room for 3 more; 1 saved")
+    assert (found["severity"], len(found["saved"]), found["loaded"]) == ("note", 1, [])
+    tpm.tool("tpm2_flushcontext", "-s")
+    for _ in range(3):
+        start_session(tpm)
+    found = the(examine(alone), "tpm", "sessions: 3 loaded, room for 0 more; 0 saved, .* passphrase")
+    assert (found["severity"], found["loaded_free"]) == ("warning", 0)
+    tpm.tool(*found["command"].split())
+    assert the(examine(alone), "tpm", "sessions: 0 loaded")["severity"] == "ok"
 
 
 def test_lockout_is_told_and_does_not_stop_a_key_without_passphrase(user, make_tpm):
@@ -528,3 +635,222 @@ def test_leftovers_are_counted(owner):
     (owner.store / ".new" / "17-0").mkdir(parents=True)
     the(examine(owner), "store", "1 leftovers")
     assert (owner.store / ".new" / "17-0").exists()
+
+
+ENDORSEMENT = "the privacy administrator's"
+AUTHORIZATIONS = [("owner", "owner_auth_file", OWNER),
+                  ("endorsement", "endorsement_auth_file", ENDORSEMENT)]
+
+
+def private(user: User, name: str, content: str) -> Path:
+    path = user.write(name, content)
+    path.chmod(0o600)
+    return path
+
+
+def test_which_authorizations_are_set_is_told(owned):
+    found = the(examine(owned), "tpm", "^authorizations: owner set, endorsement not set, lockout not")
+    assert (found["owner_auth_set"], found["endorsement_auth_set"]) == (True, False)
+    missing = the(examine(owned), "tpm", "no storage root key .* needs the owner's .*owner_auth_file")
+    assert missing["severity"] == "warning"
+    owned.configure(owner_auth_file=str(private(owned, "o", OWNER)))
+    assert the(examine(owned), "tpm", "no storage root key")["severity"] == "note"
+
+
+@pytest.mark.parametrize("hierarchy, key, secret", AUTHORIZATIONS)
+def test_the_tpm_accepts_an_authorization(owned, hierarchy, key, secret):
+    owned.tpm.tool("tpm2_changeauth", "-c", "endorsement", ENDORSEMENT)
+    owned.configure(**{key: str(private(owned, "auth", secret + "\n"))})
+    owned.proxy.messages.clear()
+    found = the(examine(owned), "secret", f"{key}: the TPM accepts what is in {owned.path('auth')}")
+    assert (found["severity"], found["accepted"]) == ("ok", True)
+    assert owned.proxy.messages and not on_the_bus(owned.proxy, secret)
+    assert set(owned.proxy.codes) <= HARMLESS | {
+        Command.CreatePrimary, Command.StartAuthSession, Command.PolicySecret}
+    assert owned.tpm.left_behind() == []
+
+
+@pytest.mark.parametrize("hierarchy, key, _secret", AUTHORIZATIONS)
+def test_the_tpm_refuses_an_authorization(owned, hierarchy, key, _secret):
+    owned.tpm.tool("tpm2_changeauth", "-c", "endorsement", ENDORSEMENT)
+    owned.configure(**{key: str(private(owned, "auth", "wrong"))})
+    for _ in range(4):
+        found = the(examine(owned), "secret", f"{key}: the TPM refuses .*changeauth -c {hierarchy}")
+        assert (found["severity"], found["accepted"]) == ("warning", False)
+        assert found["command"] == f"editor {owned.path('auth')}"
+    assert (count(owned), owned.tpm.left_behind()) == (0, [])
+
+
+def test_an_authorization_that_the_tpm_does_not_have(alone):
+    alone.configure(owner_auth_file=str(private(alone, "auth", "of another time")))
+    found = the(examine(alone), "secret", "owner_auth_file: .*/auth is there, and not needed")
+    assert found["severity"] == "note"
+
+
+@pytest.mark.parametrize("code, nth", [
+    (Command.CreatePrimary, 1), (Command.StartAuthSession, 1), (Command.StartAuthSession, 2),
+    (Command.PolicySecret, 1), (Command.FlushContext, 1), (Command.FlushContext, 2),
+    (Command.FlushContext, 3)])
+def test_a_response_that_is_lost_leaves_no_session_behind(owned, code, nth):
+    """The TPM has done what it was told, and who asked does not know."""
+    def lose(_command, ask):
+        ask()
+        return b""
+
+    owned.configure(owner_auth_file=str(private(owned, "auth", OWNER)))
+    start_session(owned.tpm)
+    others = owned.tpm.left_behind()
+    owned.proxy.hook(code, lose, nth)
+    the(examine(owned), "secret", "the TPM accepts")
+    assert owned.tpm.left_behind() == others
+    owned.tpm.tool("tpm2_flushcontext", "-l")
+
+
+def test_an_answer_that_is_not_the_tpm_s_is_not_believed(owned):
+    owned.configure(owner_auth_file=str(private(owned, "auth", OWNER)))
+    owned.proxy.hook(Command.PolicySecret, Spoiler(0, 2))
+    found = the(examine(owned), "secret", "accepts .* was not found out")
+    assert found["severity"] == "warning" and "accepted" not in found
+    assert owned.tpm.left_behind() == []
+
+
+def test_no_session_to_be_had_to_check_an_authorization(owned):
+    owned.configure(owner_auth_file=str(private(owned, "auth", OWNER)))
+    for _ in range(3):
+        start_session(owned.tpm)
+    found = the(examine(owned), "secret", "was not found out: .*slots for sessions are taken")
+    assert found["severity"] == "warning"
+    owned.tpm.tool("tpm2_flushcontext", "-l")
+
+
+def test_a_file_of_an_authorization_that_is_not_there(alone):
+    alone.configure(owner_auth_file="/nowhere/a b")
+    found = the(examine(alone), "secret", "owner_auth_file: .* cannot be read: No such file")
+    assert found["severity"] == "warning"
+    assert found["command"] == "install -m 600 /dev/stdin '/nowhere/a b'"
+
+
+@pytest.mark.parametrize("content, text", [
+    ("", "is empty"), ("x" * 33, "longer than 32"), ("a\0b", "zero byte")])
+@pytest.mark.parametrize("key", ["owner_auth_file", "endorsement_auth_file", "passphrase_file"])
+def test_a_file_of_what_is_no_authorization(alone, key, content, text):
+    alone.configure(**{key: str(private(alone, "auth", content))})
+    found = the(examine(alone), "secret", f"{key} .*{text}.*: .*/auth$")
+    assert found["severity"] == "warning"
+
+
+@pytest.mark.parametrize("key", ["owner_auth_file", "endorsement_auth_file", "passphrase_file"])
+def test_a_file_of_an_authorization_that_everybody_may_read(alone, key):
+    file = private(alone, "auth", "secret")
+    alone.configure(**{key: str(file)})
+    assert "others" not in str(examine(alone))
+    for mode, verb in ((0o644, "read"), (0o604, "read"), (0o620, "write")):
+        file.chmod(mode)
+        found = the(examine(alone), "secret", f"{key}: others may {verb}.*{mode:04o}")
+        assert (found["severity"], found["command"]) == ("warning", f"chmod 600 {file}")
+    alone.run(*found["command"].split())
+    assert "others" not in str(examine(alone))
+
+
+@NEEDS_ROOT
+def test_a_file_of_an_authorization_that_this_user_may_not_read(alone):
+    alone.configure(owner_auth_file=str(private(alone, "auth", "secret")))
+    let_others_in(alone)
+    alone.path("auth").chmod(0o600)
+    found = the(examine(alone, status=None, **NOBODY), "secret", "Permission denied")
+    assert found["severity"] == "warning" and "owner_auth_file" in found["text"]
+
+
+def test_a_pipe_is_left_for_the_program_that_it_is_for(alone):
+    os.mkfifo(alone.path("pipe"), 0o600)
+    alone.configure(owner_auth_file=str(alone.path("pipe")))
+    assert the(examine(alone), "secret", "no regular file, and was not read")["severity"] == "note"
+
+
+def test_passphrases_in_one_file(locked):
+    locked.lct("create", "free")
+    locked.configure(passphrase_file=str(private(locked, "all", SECRET)))
+    found = the(examine(locked), "secret", "passphrase_file: .*/all has the passphrase of k$")
+    assert (found["severity"], found["with"], found["without"]) == ("ok", ["k"], [])
+    locked.lct("delete", "k", "--yes")
+    the(examine(locked), "secret", "passphrase of no identity, and none takes one")
+
+
+def test_passphrases_in_a_directory(locked):
+    directory = locked.path("credentials")
+    directory.mkdir(mode=0o700)
+    locked.lct("create", "free")
+    locked.lct("create", "other", "--passphrase-file", locked.secret)
+    private(locked, "credentials/k", SECRET)
+    locked.configure(passphrase_file=str(directory))
+    found = the(examine(locked), "secret", "files of k, and none of other, whose .* asked for")
+    assert (found["severity"], found["with"], found["without"]) == ("note", ["k"], ["other"])
+    (directory / "k").chmod(0o644)
+    private(locked, "credentials/other", "")
+    directory.chmod(0o777)
+    findings = examine(locked)
+    for path, command in ((directory, "chmod 700"), (directory / "k", "chmod 600")):
+        found = the(findings, "secret", f"others may .* {path} ")
+        assert found["command"] == f"{command} {path}"
+    the(findings, "secret", "is empty: .*/other$")
+    the(findings, "secret", "files of k, other$")
+
+
+def test_a_signature_with_the_passphrase_that_is_configured(locked):
+    locked.configure(passphrase_file=str(private(locked, "all", SECRET)))
+    the(examine(locked), "signature", "lct:k signs")
+    private(locked, "all", "wrong")
+    problem(examine(locked, status=12), "lct:k: wrong passphrase")
+    assert count(locked) == 1
+    problem(examine(locked, status=12), "lct:k: wrong passphrase")
+    found = the(examine(locked), "signature", "one more that is wrong would lock the TPM")
+    assert (found["severity"], found["command"], count(locked)) == ("warning", "lct doctor k", 2)
+    locked.lct("create", "free")
+    the(examine(locked), "signature", "lct:free signs")
+    locked.tpm.lockout_count = 2
+
+
+def test_identities_that_are_all_damaged_are_a_problem(alone):
+    (alone.store / "alice" / "key-1.pem").write_text("")
+    found = problem(examine(alone, status=6), "no identity can be used, .*lct:alice")
+    assert found["command"] == "lct check"
+
+
+def test_who_is_asked_for_a_passphrase(locked):
+    """Once, and only where it is about one identity."""
+    lct = str(locked.build / "lct")
+    shown = on_a_terminal(locked, [lct, "doctor"])
+    assert shown.startswith("0 ") and "every identity takes a passphrase" in shown
+    shown = on_a_terminal(locked, [lct, "doctor", "k"], SECRET)
+    assert shown.startswith("0 ") and "lct:k signs" in shown
+    assert shown.count("passphrase of lct:k") == 1
+
+
+def test_no_authorization_is_asked_for(owned):
+    shown = on_a_terminal(owned, [str(owned.build / "lct"), "doctor"])
+    assert shown.startswith("0 ") and "needs the owner's authorization" in shown
+
+
+def test_the_settings_and_who_made_them(owner, tpm):
+    owner.configure(session="always", timeout="7", tcti="nosuch")
+    found = the(examine(owner, "--tcti", tpm.tcti, env={"LCT_STORE": str(owner.store)}), "openssl",
+                "settings of lct")
+    assert found["text"] == (f"settings of lct: tcti = {tpm.tcti} (--tcti), store = {owner.store} "
+                             "(LCT_STORE), session = always, timeout = 7")
+    assert (found["session"], found["timeout"]) == ("always", 7)
+    owner.configure()
+    found = the(examine(owner), "openssl", "settings of lct")
+    assert (found["session"], found["timeout"]) == ("auto", None)
+    the(examine(owner), "openssl", f"{owner.conf} .named by OPENSSL_CONF. activates lct, .* version 0")
+
+
+def test_a_path_of_any_bytes_is_a_finding_all_the_same(user):
+    store = os.fsdecode(os.fsencode(user.directory) + b"/a\xff\x1b b'c")
+    os.mkdir(store, 0o777)
+    os.chmod(store, 0o777)
+    found = the(examine(user, env={"LCT_STORE": store}), "store", r"/a\?\? b'c: others may write")
+    assert found["command"] is None
+    os.rename(store, user.path("a b'c"))
+    found = the(examine(user, env={"LCT_STORE": str(user.path("a b'c"))}), "store", "others may")
+    user.run("sh", "-c", found["command"])
+    assert user.path("a b'c").stat().st_mode & 0o777 == 0o755

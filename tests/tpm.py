@@ -22,6 +22,7 @@ class Command(enum.IntEnum):
 
     EvictControl = 0x120
     CreatePrimary = 0x131
+    PolicySecret = 0x151
     Create = 0x153
     Load = 0x157
     Sign = 0x15D

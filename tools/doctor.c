@@ -12,6 +12,7 @@ static const struct {
     const char *name, *heading;
 } topics[] = {
     [LCT_TOPIC_TPM] = {"tpm", "TPM"},
+    [LCT_TOPIC_SECRET] = {"secret", "secrets"},
     [LCT_TOPIC_WAY] = {"way", "way in"},
     [LCT_TOPIC_BOOT] = {"boot", "boot"},
     [LCT_TOPIC_OPENSSL] = {"openssl", "OpenSSL"},
@@ -20,12 +21,28 @@ static const struct {
     [LCT_TOPIC_IDENTITY] = {"identity", "identity"},
 };
 
-static json_t *add(struct lct_doctor *doctor, enum lct_topic topic, const char *severity,
-                   const char *command, const char *text)
+/* What files and devices are called shall not move the reader's cursor, nor be no text at all: a
+ * path may be of any bytes, and the end of a sentence that is too long in the middle of a letter.
+ */
+static void disarm(char *text)
 {
-    json_t *finding = json_pack("{s:s, s:s, s:s, s:s?}", "topic", topics[topic].name, "severity",
-                                severity, "text", text, "command", command);
+    json_t *valid = json_string(text);
 
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f ||
+            (valid == NULL && (unsigned char)*text >= 0x80))
+            *text = '?';
+    json_decref(valid);
+}
+
+static json_t *add(struct lct_doctor *doctor, enum lct_topic topic, const char *severity,
+                   const char *command, char *text)
+{
+    json_t *finding, *typed = command != NULL ? json_string(command) : json_null();
+
+    disarm(text);
+    finding = json_pack("{s:s, s:s, s:s, s:o}", "topic", topics[topic].name, "severity", severity,
+                        "text", text, "command", typed != NULL ? typed : json_null());
     return json_array_append_new(doctor->findings, finding) == 0 ? finding : NULL;
 }
 
@@ -54,6 +71,57 @@ json_t *lct_doctor_problem(struct lct_doctor *doctor, enum lct_topic topic, enum
     if (doctor->first.code == LCT_OK)
         (void)LCT_FAIL(&doctor->first, code, "%s", text);
     return add(doctor, topic, "problem", command, text);
+}
+
+void lct_doctor_list(struct lct_doctor_list *list, const char *separator, const char *format, ...)
+{
+    enum { FOR_MORE = 24 }; /* " and 64 more" */
+    size_t len = strlen(list->text), room = sizeof list->text - len - FOR_MORE;
+    char thing[sizeof list->text];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(thing, sizeof thing, format, args);
+    va_end(args);
+    list->num++;
+    if (len == 0)
+        separator = "";
+    if (list->more > 0 || strlen(separator) + strlen(thing) >= room)
+        list->more++;
+    else
+        (void)snprintf(list->text + len, room, "%s%s", separator, thing);
+}
+
+const char *lct_doctor_list_end(struct lct_doctor_list *list)
+{
+    size_t len = strlen(list->text);
+
+    if (list->more > 0)
+        (void)snprintf(list->text + len, sizeof list->text - len, " and %zu more", list->more);
+    return list->text;
+}
+
+const char *lct_doctor_command(char command[LCT_DOCTOR_COMMAND], const char *words,
+                               const char *path)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "/._-+:@,=%";
+    size_t len = (size_t)snprintf(command, LCT_DOCTOR_COMMAND, "%s ", words);
+
+    if (path[strspn(path, plain)] == '\0') {
+        (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "%s", path);
+        return command;
+    }
+    command[len++] = '\'';
+    for (; *path != '\0' && len + 6 < LCT_DOCTOR_COMMAND; path++) {
+        if (*path == '\'') { /* closed, escaped, opened again */
+            memcpy(command + len, "'\\'", 3);
+            len += 3;
+        }
+        command[len++] = *path;
+    }
+    memcpy(command + len, "'", 2);
+    return command;
 }
 
 static const char *member(const json_t *finding, const char *key)
@@ -107,7 +175,11 @@ static void examine(struct lct_doctor *doctor)
     bool opens = configured && lct_doctor_ways(doctor) && usable;
     if (opens)
         lct_doctor_tpm(doctor);
-    lct_doctor_openssl(doctor);
+    if (doctor->probed)
+        lct_doctor_slots(doctor);
+    if (configured)
+        lct_doctor_secrets(doctor);
+    lct_doctor_openssl(doctor, configured);
     if (configured)
         lct_doctor_store(doctor);
     if (opens)

@@ -3,6 +3,7 @@
 #define LCT_TOOLS_DOCTOR_H
 
 #include "tools/tool.h"
+#include "tpm/probe.h"
 
 #include <jansson.h>
 
@@ -12,6 +13,7 @@ enum lct_severity { LCT_SEVERITY_OK, LCT_SEVERITY_NOTE, LCT_SEVERITY_WARNING };
 /* What a finding is about: the groups of the report, in its order. */
 enum lct_topic {
     LCT_TOPIC_TPM,
+    LCT_TOPIC_SECRET,
     LCT_TOPIC_WAY,
     LCT_TOPIC_BOOT,
     LCT_TOPIC_OPENSSL,
@@ -23,9 +25,11 @@ enum lct_topic {
 /* An examination under way. */
 struct lct_doctor {
     struct lct_tool *tool;
-    const char *root;     /* before /sys, /dev, /proc: "" on the machine itself */
-    const char *id;       /* the identity asked about, or NULL */
-    json_t *findings;     /* array of {topic, severity, text, command, ...} */
+    const char *root; /* before /sys, /dev, /proc: "" on the machine itself */
+    const char *id;   /* the identity asked about, or NULL */
+    json_t *findings; /* array of {topic, severity, text, command, ...} */
+    bool probed;      /* the TPM has said of itself what is in `probe` */
+    struct lct_probe probe;
     struct lct_err first; /* the first problem: the exit status */
 };
 
@@ -40,18 +44,42 @@ json_t *lct_doctor_find(struct lct_doctor *doctor, enum lct_topic topic, enum lc
 json_t *lct_doctor_problem(struct lct_doctor *doctor, enum lct_topic topic, enum lct_code code,
                            const char *command, const char *format, ...) LCT_PRINTF(5, 6);
 
+/* A list of things in a sentence: what there is no room for is counted. Zero is the empty one. */
+struct lct_doctor_list {
+    size_t num, more;
+    char text[400];
+};
+
+/* Adds a thing, with `separator` before it unless it is the first. */
+void lct_doctor_list(struct lct_doctor_list *list, const char *separator, const char *format, ...)
+    LCT_PRINTF(3, 4);
+
+/* Adds how many there was no room for, if any, and returns the text. */
+const char *lct_doctor_list_end(struct lct_doctor_list *list);
+
+/* A command to type about a file, whose path is quoted for a shell where it needs to be. Returns
+ * `command`. */
+enum { LCT_DOCTOR_COMMAND = 4400 };
+const char *lct_doctor_command(char command[LCT_DOCTOR_COMMAND], const char *words,
+                               const char *path);
+
 /* The ways in: doctor_tpm.c. True if one opens. */
 bool lct_doctor_ways(struct lct_doctor *doctor);
 /* What the TPM says of itself: doctor_tpm.c. */
 void lct_doctor_tpm(struct lct_doctor *doctor);
+/* What is loaded in the TPM and kept there, and whose it is: doctor_slots.c. After the probe. */
+void lct_doctor_slots(struct lct_doctor *doctor);
+/* The files of authorizations, and whether the TPM takes what is in them: doctor_secret.c. */
+void lct_doctor_secrets(struct lct_doctor *doctor);
 /* What the kernel and the firmware say: doctor_machine.c. False: the TPM is none that we can use.
  */
 bool lct_doctor_machine(struct lct_doctor *doctor);
-/* Whether programs that use OpenSSL find the provider: doctor_openssl.c. */
-void lct_doctor_openssl(struct lct_doctor *doctor);
+/* Whether programs that use OpenSSL find the provider: doctor_openssl.c. `configured`: the
+ * configuration could be read. */
+void lct_doctor_openssl(struct lct_doctor *doctor, bool configured);
 /* The directories of identities: doctor_store.c. */
 void lct_doctor_store(struct lct_doctor *doctor);
-/* A signature, and the identity asked about: doctor_store.c. */
+/* A signature, and the identity asked about: doctor_signature.c. */
 void lct_doctor_sign(struct lct_doctor *doctor);
 
 #endif

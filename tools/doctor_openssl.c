@@ -21,8 +21,9 @@ static const enum lct_topic topic = LCT_TOPIC_OPENSSL;
 struct openssl {
     const char *file;
     CONF *conf;
-    const char *init, *providers; /* names of sections, or NULL */
-    char command[PATH_MAX + 32];  /* to edit the file */
+    const char *init, *providers;     /* names of sections, or NULL */
+    const char *named_by;             /* " (named by OPENSSL_CONF)", or empty */
+    char command[LCT_DOCTOR_COMMAND]; /* to edit the file */
 };
 
 static json_t *problem(struct lct_doctor *doctor, const struct openssl *openssl, const char *text)
@@ -133,11 +134,8 @@ static bool is_hidden(OSSL_LIB_CTX *libctx)
     return loader == NULL;
 }
 
-static void judge_version(struct lct_doctor *doctor, OSSL_LIB_CTX *libctx, const char *module)
+static void judge_version(struct lct_doctor *doctor, const char *version, const char *module)
 {
-    const char *version = NULL;
-
-    (void)OSSL_PROVIDER_do_all(libctx, take_version, &version);
     if (version == NULL || strcmp(version, LCT_VERSION) != 0)
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, NULL,
                               "the module %s is of version %s and this command of %s; install both "
@@ -151,6 +149,7 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
 {
     const char *properties =
         get(openssl, get(openssl, openssl->init, "alg_section"), "default_properties");
+    const char *version = NULL;
 
     ERR_clear_error();
     (void)OSSL_LIB_CTX_load_config(libctx, openssl->file);
@@ -160,7 +159,8 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
                                  module, first_reason());
         return;
     }
-    judge_version(doctor, libctx, module);
+    (void)OSSL_PROVIDER_do_all(libctx, take_version, &version);
+    judge_version(doctor, version, module);
     if (is_hidden(libctx))
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
                                  "%s: default_properties = %s hides lct from programs; take it "
@@ -168,7 +168,8 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
                                  openssl->file, properties != NULL ? properties : "(unknown)");
     else
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
-                              "%s activates lct, the module %s", openssl->file, module);
+                              "%s%s activates lct, the module %s of version %s", openssl->file,
+                              openssl->named_by, module, version != NULL ? version : "unknown");
 }
 
 /* As any program does it: all of the file, into a library context that is thrown away. */
@@ -187,17 +188,56 @@ static void judge_loading(struct lct_doctor *doctor, const struct openssl *opens
     OSSL_LIB_CTX_free(libctx);
 }
 
-void lct_doctor_openssl(struct lct_doctor *doctor)
+static void list_setting(struct lct_doctor_list *list, const char *key, const char *value,
+                         const char *option, const char *variable)
+{
+    const char *by = option != NULL ? option : secure_getenv(variable) != NULL ? variable : NULL;
+
+    if (value != NULL)
+        lct_doctor_list(list, ", ", "%s = %s%s%s%s", key, value, by != NULL ? " (" : "",
+                        by != NULL ? by : "", by != NULL ? ")" : "");
+}
+
+/* What is set, and by whom if not by the file. Secrets' files have lines of their own. */
+static void find_settings(struct lct_doctor *doctor)
+{
+    const struct lct_tool *tool = doctor->tool;
+    const struct lct_config *config = &tool->config;
+    struct lct_doctor_list list = {0};
+
+    list_setting(&list, "tcti", config->tcti, tool->tcti != NULL ? "--tcti" : NULL, "LCT_TCTI");
+    list_setting(&list, "store", config->store, tool->store_dir != NULL ? "--store" : NULL,
+                 "LCT_STORE");
+    if (config->no_provision)
+        lct_doctor_list(&list, ", ", "provision = no");
+    if (config->always_session)
+        lct_doctor_list(&list, ", ", "session = always");
+    if (config->timeout != 0)
+        lct_doctor_list(&list, ", ", "timeout = %d", config->timeout);
+    json_t *finding =
+        lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "settings of lct: %s",
+                        list.num > 0 ? lct_doctor_list_end(&list) : "none, which are the defaults");
+    (void)json_object_set_new(finding, "session",
+                              json_string(config->always_session ? "always" : "auto"));
+    (void)json_object_set_new(finding, "timeout",
+                              config->timeout != 0 ? json_integer(config->timeout) : json_null());
+}
+
+void lct_doctor_openssl(struct lct_doctor *doctor, bool configured)
 {
     char *file = CONF_get1_default_config_file();
-    struct openssl openssl = {.file = file, .conf = NCONF_new(NULL)};
+    bool named = secure_getenv("OPENSSL_CONF") != NULL;
+    struct openssl openssl = {
+        .file = file, .conf = NCONF_new(NULL), .named_by = named ? " (named by OPENSSL_CONF)" : ""};
 
     if (file != NULL && openssl.conf != NULL) {
-        (void)snprintf(openssl.command, sizeof openssl.command, "editor %s", file);
+        (void)lct_doctor_command(openssl.command, "editor", file);
         if (access(file, F_OK) != 0) {
             (void)problem(doctor, &openssl,
-                          "there is no such file, so that OpenSSL does not load lct; make it with "
-                          "the sections of lct.cnf");
+                          named ? "there is no such file, which OPENSSL_CONF names, so that "
+                                  "OpenSSL does not load lct; make it with the sections of lct.cnf"
+                                : "there is no such file, so that OpenSSL does not load lct; make "
+                                  "it with the sections of lct.cnf");
         } else if (NCONF_load(openssl.conf, file, NULL) == 1) { /* else it has been told already */
             openssl.init = NCONF_get_string(openssl.conf, NULL, "openssl_conf");
             openssl.providers = get(&openssl, openssl.init, "providers");
@@ -205,6 +245,8 @@ void lct_doctor_openssl(struct lct_doctor *doctor)
                 judge_loading(doctor, &openssl);
         }
     }
+    if (configured)
+        find_settings(doctor);
     ERR_clear_error();
     NCONF_free(openssl.conf);
     OPENSSL_free(file);

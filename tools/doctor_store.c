@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
-#include "store/identity.h"
-#include "tools/signing.h"
-#include "tools/unlock.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 static const enum lct_topic topic = LCT_TOPIC_STORE;
@@ -64,14 +59,14 @@ static void find_absent(struct lct_doctor *doctor, const char *dir, bool create_
 static void find_permissions(struct lct_doctor *doctor, const char *dir, const struct stat *st,
                              bool create_in)
 {
-    char command[PATH_MAX + 32];
+    char command[LCT_DOCTOR_COMMAND];
     unsigned mode = (unsigned)st->st_mode & 07777;
     bool writable = faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0;
     json_t *finding;
 
-    (void)snprintf(command, sizeof command, "chmod go-w %s", dir);
     if ((mode & 022) != 0)
-        finding = lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, command,
+        finding = lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING,
+                                  lct_doctor_command(command, "chmod go-w", dir),
                                   "%s: others may write to it (mode %04o) and delete or replace "
                                   "identities",
                                   dir, mode);
@@ -147,119 +142,4 @@ void lct_doctor_store(struct lct_doctor *doctor)
     if (lct_store_list(store, &ids, &num_ids, &err) == LCT_OK) /* else it has been told already */
         find_identities(doctor, ids, num_ids);
     lct_store_free_ids(ids, num_ids);
-}
-
-static double milliseconds(void)
-{
-    struct timespec now = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
-/* The first signature loads the key, and is not what is measured. */
-static enum lct_code time_signature(const struct lct_signing *signing, double *ms,
-                                    struct lct_err *err)
-{
-    static const uint8_t message[] = "lct doctor";
-    struct lct_signature signature;
-    enum lct_code code = lct_signing_message(signing, &signature, message, sizeof message, err);
-    double start = milliseconds();
-
-    if (code == LCT_OK)
-        code = lct_signing_message(signing, &signature, message, sizeof message, err);
-    *ms = milliseconds() - start;
-    return code;
-}
-
-static void find_signature(struct lct_doctor *doctor, const char *id)
-{
-    struct lct_signing signing = {0};
-    struct lct_err err = {.code = LCT_OK};
-    double ms = 0;
-    enum lct_code code = lct_signing_open(&signing, doctor->tool, id, &err);
-
-    if (code == LCT_OK)
-        code = time_signature(&signing, &ms, &err);
-    if (code == LCT_OK)
-        (void)json_object_set_new(lct_doctor_find(doctor, LCT_TOPIC_SIGNATURE, LCT_SEVERITY_OK,
-                                                  NULL, "lct:%s signs (%s) in %.1f ms", id,
-                                                  signing.key->generation.algorithm->name, ms),
-                                  "milliseconds", json_real(ms));
-    else
-        (void)lct_doctor_problem(doctor, LCT_TOPIC_SIGNATURE, code, NULL, "%s", err.text);
-    lct_signing_close(&signing);
-}
-
-/* Whether it can be signed with without asking anybody. */
-static bool is_usable(const struct lct_tool *tool, const char *id, bool *locked)
-{
-    struct lct_key *key = NULL;
-    bool usable = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, NULL) == LCT_OK &&
-                  lct_key_unlock(key, &tool->config, NULL) == LCT_OK;
-
-    *locked = usable && lct_key_is_locked(key);
-    lct_key_free(key);
-    return usable && !*locked;
-}
-
-/* Signs with the first identity that is whole. */
-static void find_any_signature(struct lct_doctor *doctor)
-{
-    struct lct_tool *tool = doctor->tool;
-    const char *usable = NULL, *with_passphrase = NULL;
-    char **ids = NULL, command[LCT_MAX_ID + 16];
-    size_t num_ids = 0;
-    bool locked;
-
-    (void)lct_store_list(&tool->store, &ids, &num_ids, NULL);
-    for (size_t i = 0; i < num_ids && usable == NULL; i++) {
-        if (is_usable(tool, ids[i], &locked))
-            usable = ids[i];
-        else if (locked && with_passphrase == NULL)
-            with_passphrase = ids[i];
-    }
-    (void)snprintf(command, sizeof command, "lct doctor %s",
-                   with_passphrase != NULL ? with_passphrase : "");
-    if (usable != NULL)
-        find_signature(doctor, usable);
-    else if (with_passphrase != NULL)
-        (void)lct_doctor_find(doctor, LCT_TOPIC_SIGNATURE, LCT_SEVERITY_NOTE, command,
-                              "no signature was made: every identity takes a passphrase");
-    else
-        (void)lct_doctor_find(doctor, LCT_TOPIC_SIGNATURE, LCT_SEVERITY_NOTE, "lct create NAME",
-                              "there is no identity to sign with");
-    lct_store_free_ids(ids, num_ids);
-}
-
-/* The checks of lct check, in its words. */
-static bool find_identity(struct lct_doctor *doctor)
-{
-    struct lct_tool *tool = doctor->tool;
-    struct lct_finding findings[LCT_MAX_FINDINGS];
-    struct lct_err err = {.code = LCT_OK};
-    size_t num = 0, bad = 0;
-    const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
-    enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, doctor->id,
-                                            &unlocker, findings, &num, &err);
-
-    for (size_t i = 0; i < num; i++) {
-        bad += !findings[i].good;
-        if (findings[i].good)
-            (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL, "lct:%s %s",
-                                  doctor->id, findings[i].what);
-        else
-            (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", findings[i].why);
-    }
-    if (code != LCT_OK && bad == 0)
-        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", err.text);
-    return code == LCT_OK;
-}
-
-void lct_doctor_sign(struct lct_doctor *doctor)
-{
-    if (doctor->id == NULL)
-        find_any_signature(doctor);
-    else if (find_identity(doctor))
-        find_signature(doctor, doctor->id);
 }

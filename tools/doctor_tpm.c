@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
-#include "tpm/probe.h"
 #include "tpm/ways.h"
 
 #include <fcntl.h>
@@ -44,6 +43,7 @@ bool lct_doctor_ways(struct lct_doctor *doctor)
                                      ways[i].text)
                 : lct_doctor_find(doctor, LCT_TOPIC_WAY, severity, command, "%s", ways[i].text);
         (void)json_object_set_new(finding, "way", json_string(ways[i].name));
+        (void)json_object_set_new(finding, "held_by", json_string(ways[i].holders));
     }
     return opens;
 }
@@ -70,58 +70,60 @@ static void find_lockout(struct lct_doctor *doctor, const struct lct_probe *prob
     (void)json_object_set_new(finding, "seconds", json_integer(probe->interval));
 }
 
-static void find_srk(struct lct_doctor *doctor, const struct lct_probe *probe)
+/* Where making one takes an authorization that nobody has told us. */
+static bool needs_owner(const struct lct_doctor *doctor)
 {
+    return (doctor->probe.permanent & TPMA_PERMANENT_OWNERAUTHSET) != 0 &&
+           doctor->tool->config.owner_auth_file == NULL;
+}
+
+static void find_srk(struct lct_doctor *doctor)
+{
+    const struct lct_probe *probe = &doctor->probe;
+    bool no_provision = doctor->tool->config.no_provision;
+
     if (probe->srk_usable)
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
                               "the storage root key is at 0x%08x", lct_srk_handle);
-    else if (lct_handles_have(&probe->persistent, lct_srk_handle))
+    else if (lct_objects_at(&probe->persistent, lct_srk_handle) != NULL)
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_UNSUPPORTED, NULL,
                                  "what is at 0x%08x is no storage key that stays in this TPM",
                                  lct_srk_handle);
-    else
+    else if (needs_owner(doctor))
         (void)lct_doctor_find(
-            doctor, topic, LCT_SEVERITY_NOTE, NULL,
-            "there is no storage root key at 0x%08x; lct create %s", lct_srk_handle,
-            doctor->tool->config.no_provision ? "does without, because provision = no"
-                                              : "makes it");
-}
-
-static void find_endorsement(struct lct_doctor *doctor, const struct lct_probe *probe)
-{
-    size_t num = 0;
-
-    for (size_t i = 0; i < probe->persistent.num; i++) /* TCG registry of reserved handles, 2.3.1 */
-        num += probe->persistent.handles[i] >> 16 == 0x8101;
-    (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, NULL,
-                          "%zu endorsement keys are kept in it, and %zu certificates of them", num,
-                          probe->certificates.num);
-}
-
-static void find_slots(struct lct_doctor *doctor, const struct lct_probe *probe)
-{
-    json_t *finding, *handles = json_array();
-
-    if (probe->transient_free == 0 && probe->transient.num > 0)
-        finding = lct_doctor_problem(
-            doctor, topic, LCT_ERR_TPM_FULL, "tpm2_flushcontext -t",
-            "all of its slots are taken by %zu objects of other programs; use a resource manager "
-            "(/dev/tpmrm0 or tpm2-abrmd) or free them",
-            probe->transient.num);
+            doctor, topic, LCT_SEVERITY_WARNING, NULL,
+            "there is no storage root key at 0x%08x, and making one needs the owner's "
+            "authorization: lct create asks for it on a terminal; elsewhere, and with provision = "
+            "no, put it into a file and set owner_auth_file in openssl.cnf",
+            lct_srk_handle);
     else
-        finding = lct_doctor_find(
-            doctor, topic, probe->transient.num > 0 ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, NULL,
-            "%zu transient objects are loaded, there is room for %u more; %zu are persistent, room "
-            "for %u more",
-            probe->transient.num, probe->transient_free, probe->persistent.num,
-            probe->persistent_free);
-    for (size_t i = 0; i < probe->transient.num; i++)
-        (void)json_array_append_new(handles, json_sprintf("0x%08x", probe->transient.handles[i]));
-    for (size_t i = 0; i < probe->persistent.num; i++)
-        (void)json_array_append_new(handles, json_sprintf("0x%08x", probe->persistent.handles[i]));
-    (void)json_object_set_new(finding, "handles", handles);
-    (void)json_object_set_new(finding, "transient_free", json_integer(probe->transient_free));
-    (void)json_object_set_new(finding, "persistent_free", json_integer(probe->persistent_free));
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, NULL,
+                              "there is no storage root key at 0x%08x; lct create %s",
+                              lct_srk_handle,
+                              no_provision ? "does without, because provision = no" : "makes it");
+}
+
+/* TPM 2.0 Part 2, 8.6: what was set since the TPM was cleared. */
+static void find_authorizations(struct lct_doctor *doctor)
+{
+    static const struct {
+        const char *name, *key;
+        TPMA_PERMANENT bit;
+    } all[] = {
+        {"owner", "owner_auth_set", TPMA_PERMANENT_OWNERAUTHSET},
+        {"endorsement", "endorsement_auth_set", TPMA_PERMANENT_ENDORSEMENTAUTHSET},
+        {"lockout", "lockout_auth_set", TPMA_PERMANENT_LOCKOUTAUTHSET},
+    };
+    struct lct_doctor_list list = {0};
+
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        lct_doctor_list(&list, ", ", "%s %s", all[i].name,
+                        (doctor->probe.permanent & all[i].bit) != 0 ? "set" : "not set");
+    json_t *finding =
+        lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "authorizations: %s", list.text);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        (void)json_object_set_new(finding, all[i].key,
+                                  json_boolean((doctor->probe.permanent & all[i].bit) != 0));
 }
 
 /* The names of the banks that the boot is, or is not, measured into; none: an empty text. */
@@ -183,20 +185,20 @@ static const char *command_for(uint32_t tpm_rc)
 
 void lct_doctor_tpm(struct lct_doctor *doctor)
 {
-    struct lct_probe probe;
+    struct lct_probe *probe = &doctor->probe;
     struct lct_err err = {.code = LCT_OK};
     OSSL_LIB_CTX *libctx = lct_crypto_get(doctor->tool->crypto, &err);
     enum lct_code code =
-        libctx != NULL ? lct_tpm_probe(doctor->tool->tpm, &probe, libctx, &err) : LCT_ERR_INTERNAL;
+        libctx != NULL ? lct_tpm_probe(doctor->tool->tpm, probe, libctx, &err) : LCT_ERR_INTERNAL;
 
     if (code != LCT_OK) {
         (void)lct_doctor_problem(doctor, topic, code, command_for(err.tpm_rc), "%s", err.text);
         return;
     }
-    find_maker(doctor, &probe);
-    find_lockout(doctor, &probe);
-    find_srk(doctor, &probe);
-    find_endorsement(doctor, &probe);
-    find_slots(doctor, &probe);
-    find_banks(doctor, &probe);
+    doctor->probed = true;
+    find_maker(doctor, probe);
+    find_lockout(doctor, probe);
+    find_authorizations(doctor);
+    find_srk(doctor);
+    find_banks(doctor, probe);
 }

@@ -8,14 +8,22 @@
 enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *tool, const char *id,
                                struct lct_err *err)
 {
+    struct lct_key *key = NULL;
+    enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err);
+
     *signing = (struct lct_signing){.tool = tool};
-    enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &signing->key, err);
-    if (code == LCT_OK)
-        code = lct_tool_unlock(tool, signing->key, err);
+    return code == LCT_OK ? lct_signing_take(signing, tool, key, err) : code;
+}
+
+enum lct_code lct_signing_take(struct lct_signing *signing, struct lct_tool *tool,
+                               struct lct_key *key, struct lct_err *err)
+{
+    *signing = (struct lct_signing){.tool = tool, .key = key};
+    enum lct_code code = lct_tool_unlock(tool, key, err);
     if (code != LCT_OK)
         return code;
-    return lct_key_scheme(&signing->scheme, signing->key,
-                          lct_hash_by_id(signing->key->generation.algorithm->hash), false, err);
+    return lct_key_scheme(&signing->scheme, key, lct_hash_by_id(key->generation.algorithm->hash),
+                          false, err);
 }
 
 void lct_signing_close(struct lct_signing *signing)

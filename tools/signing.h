@@ -15,6 +15,11 @@ struct lct_signing {
 /* Loads the key of an id. Errors as lct_store_get_key. */
 enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *tool, const char *id,
                                struct lct_err *err);
+
+/* The same of a key that is there already and is taken over, on failure too; it may have been given
+ * its passphrase. Errors of lct_tool_unlock and lct_key_scheme. */
+enum lct_code lct_signing_take(struct lct_signing *signing, struct lct_tool *tool,
+                               struct lct_key *key, struct lct_err *err);
 void lct_signing_close(struct lct_signing *signing);
 
 /* Signs a digest of scheme.hash, or a whole message. Errors as lct_tpm_sign. */

@@ -29,6 +29,7 @@ static const struct lct_command commands[] = {
     {TPM2_CC_GetCapability, false, false, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
     {TPM2_CC_Load, false, true, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
     {TPM2_CC_PCR_Read, false, false, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
+    {TPM2_CC_PolicySecret, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_PolicySecret"},
     {TPM2_CC_ReadPublic, false, false, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
     {TPM2_CC_Sign, false, false, HEADER + 4 + 8 + 5, "TPM2_Sign"},
     {TPM2_CC_StartAuthSession, false, true, HEADER + 4 + 2, "TPM2_StartAuthSession"},

@@ -41,6 +41,7 @@ struct lct_tpm {
     struct lct_name debris[LCT_MAX_DEBRIS];
     TPM2_HANDLE stale_session;
     bool lost_session;
+    bool lost_salt; /* a primary key of the null hierarchy, whose Name is not known yet */
     TPML_HANDLE sessions_before;
     bool has_signed; /* in this process: one that signs once holds no slot */
     int64_t used_at; /* ms of CLOCK_MONOTONIC: when the resident key was last seen to be there */

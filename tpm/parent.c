@@ -79,6 +79,7 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     }
     if (tpm->broken && request->pinned != NULL)
         lct_tpm_note_debris(tpm, request->pinned);
+    tpm->lost_salt = tpm->lost_salt || (tpm->broken && hierarchy == TPM2_RH_NULL);
     if (code != LCT_OK)
         return code;
     parent->transient = true;
@@ -89,25 +90,23 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     return code;
 }
 
-/*
- * A session for the owner's authorization, before there is a storage root key whose Name is known:
- * salted to a primary key of the null hierarchy, which needs no authorization. That hides the
- * session's key from who only listens.
- */
-static enum lct_code open_owner_session(struct lct_tpm *tpm,
-                                        const struct lct_parent_request *request,
-                                        struct lct_err *err)
+enum lct_code lct_parent_open_session(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                      struct lct_err *err)
 {
     struct lct_parent parent = {0};
     const struct lct_parent_request unpinned = {
-        .label = request->label, .where = TPM2_RH_NULL, .libctx = request->libctx};
-    enum lct_code code = create_primary(tpm, &parent, &unpinned, TPM2_RH_NULL, NULL, err);
+        .label = label, .where = TPM2_RH_NULL, .libctx = libctx};
 
+    lct_tpm_session_close(tpm);
+    enum lct_code code = create_primary(tpm, &parent, &unpinned, TPM2_RH_NULL, NULL, err);
     if (code != LCT_OK)
         return code;
     const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
-    code = lct_tpm_session_open(tpm, request->label, request->libctx, &salt, err);
+    code = lct_tpm_session_open(tpm, label, libctx, &salt, err);
     lct_parent_leave(tpm, &parent);
+    if (tpm->lost_salt) /* until the TPM is reset it is the same one each time */
+        lct_tpm_note_debris(tpm, &parent.name);
+    tpm->lost_salt = false;
     return code;
 }
 
@@ -133,7 +132,7 @@ static enum lct_code begin_as_owner(struct lct_tpm *tpm, struct lct_parent_reque
     if (code != LCT_OK)
         return code;
     if ((permanent & TPMA_PERMANENT_OWNERAUTHSET) != 0)
-        return open_owner_session(tpm, request, err);
+        return lct_parent_open_session(tpm, request->label, request->libctx, err);
     request->owner_auth = NULL;
     return LCT_OK;
 }

@@ -49,4 +49,12 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 enum lct_code lct_parent_verify(struct lct_tpm *tpm, const struct lct_parent_request *request,
                                 struct lct_public *public_area, struct lct_err *err);
 
+/*
+ * A new session for a hierarchy's authorization, where no storage root key's Name is known: salted
+ * to a primary key of the null hierarchy, which takes no authorization. That hides the session's
+ * key from who only listens.
+ */
+enum lct_code lct_parent_open_session(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                      struct lct_err *err);
+
 #endif

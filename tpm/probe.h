@@ -17,6 +17,19 @@ struct lct_handles {
     uint32_t handles[LCT_MAX_HANDLES];
 };
 
+/* An object in the TPM. */
+struct lct_object {
+    uint32_t handle;
+    struct lct_name name; /* as the TPM says; empty: it was gone before that could be read */
+    uint32_t attributes;  /* TPMA_OBJECT */
+    uint32_t hierarchy;   /* of which it is a primary key (TPM2_RH_OWNER, ...), 0: of none */
+};
+
+struct lct_objects {
+    size_t num;
+    struct lct_object objects[LCT_MAX_HANDLES];
+};
+
 /* What only the TPM can say, for a diagnosis. */
 struct lct_probe {
     struct lct_tpm_info info;
@@ -25,9 +38,12 @@ struct lct_probe {
     uint32_t tries, max_tries; /* wrong authorizations counted, and how many lead to lockout */
     uint32_t interval;         /* seconds until one of them is forgotten */
     uint32_t transient_free, persistent_free;
-    struct lct_handles transient; /* loaded now; a resource manager shows only ours: none */
-    struct lct_handles persistent;
-    struct lct_handles certificates; /* NV indices of EK certificates */
+    uint32_t loaded_free, active_free; /* sessions that may be loaded, and begun */
+    bool managed;                      /* each program sees only its own objects and sessions */
+    struct lct_objects transient;      /* loaded now */
+    struct lct_objects persistent;
+    struct lct_handles loaded, saved; /* sessions in the TPM, and those kept outside of it */
+    struct lct_handles certificates;  /* NV indices of EK certificates */
     size_t num_banks;
     struct lct_bank banks[LCT_MAX_BANKS];
     bool srk_usable; /* what is at lct_srk_handle is a storage key fixed to this TPM */
@@ -41,7 +57,10 @@ struct lct_probe {
 enum lct_code lct_tpm_probe(struct lct_tpm *tpm, struct lct_probe *probe, OSSL_LIB_CTX *libctx,
                             struct lct_err *err);
 
-/* Whether `handle` is among them. */
-bool lct_handles_have(const struct lct_handles *handles, uint32_t handle);
+/* Whether it is a storage key: a restricted decryption key, which other keys are under. */
+bool lct_object_is_storage(const struct lct_object *object);
+
+/* The object behind `handle`, or NULL. */
+const struct lct_object *lct_objects_at(const struct lct_objects *objects, uint32_t handle);
 
 #endif

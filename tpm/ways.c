@@ -2,10 +2,9 @@
 #include "tpm/ways.h"
 
 #include "tpm/abrmd.h"
+#include "tpm/holder.h"
 #include "tpm/wire.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -98,75 +97,26 @@ static void explain_permission(struct lct_way *way, const struct stat *st)
         (void)snprintf(way->command, sizeof way->command, "usermod -aG %s %s", group, user);
 }
 
-/* Whether a process, by its directory in /proc, has the file open. */
-static bool has_open(const char *process, const char *path)
-{
-    char dir[PATH_MAX], target[PATH_MAX];
-    bool found = false;
-
-    (void)snprintf(dir, sizeof dir, "%.4000s/fd", process);
-    DIR *entries = opendir(dir);
-    if (entries == NULL)
-        return false;
-    for (const struct dirent *entry = readdir(entries); entry != NULL && !found;
-         entry = readdir(entries)) {
-        ssize_t n = readlinkat(dirfd(entries), entry->d_name, target, sizeof target - 1);
-        target[n > 0 ? n : 0] = '\0';
-        found = strcmp(target, path) == 0;
-    }
-    closedir(entries);
-    return found;
-}
-
-static void name_process(char *text, size_t size, const char *process, const char *pid)
-{
-    char path[PATH_MAX], comm[64] = "";
-
-    (void)snprintf(path, sizeof path, "%.4000s/comm", process);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, comm, sizeof comm - 1) : 0;
-    comm[n > 0 ? n : 0] = '\0';
-    comm[strcspn(comm, "\n")] = '\0';
-    if (fd >= 0)
-        close(fd);
-    (void)snprintf(text, size, "%s (process %.20s)", comm, pid);
-}
-
-/* Which process has the device open, where /proc shows it to this user. */
-static bool find_holder(char *text, size_t size, const char *root, const char *path)
-{
-    char dir[PATH_MAX], process[PATH_MAX];
-    bool found = false;
-
-    (void)snprintf(dir, sizeof dir, "%s/proc", root);
-    DIR *entries = opendir(dir);
-    if (entries == NULL)
-        return false;
-    for (const struct dirent *entry = readdir(entries); entry != NULL && !found;
-         entry = readdir(entries)) {
-        if (!isdigit((unsigned char)entry->d_name[0]) ||
-            snprintf(process, sizeof process, "%s/%s", dir, entry->d_name) >= (int)sizeof process)
-            continue;
-        found = has_open(process, path);
-        if (found)
-            name_process(text, size, process, entry->d_name);
-    }
-    closedir(entries);
-    return found;
-}
-
 static void explain_busy(struct lct_way *way, const char *root)
 {
-    char holder[128];
-    bool found = find_holder(holder, sizeof holder, root, way->name);
+    bool found = lct_holders_find(way->holders, sizeof way->holders, root, way->name) > 0;
 
     (void)snprintf(way->text, sizeof way->text,
                    "%.128s is in use by %s, and only one program at a time may have it", way->name,
-                   found ? holder : "a program that this user may not see");
-    if (found && strncmp(holder, abrmd, sizeof abrmd - 1) == 0)
+                   found ? way->holders : "a program that this user may not see");
+    if (found && strncmp(way->holders, abrmd, sizeof abrmd - 1) == 0)
         (void)snprintf(way->command, sizeof way->command, "lct doctor --tcti tabrmd");
     else if (!found)
         (void)snprintf(way->command, sizeof way->command, "fuser -v %.128s", way->name);
+}
+
+/* Who else has the device open: the kernel's resource manager lets all of them. */
+static void tell_holders(struct lct_way *way, const char *root)
+{
+    size_t len = strlen(way->text);
+
+    if (lct_holders_find(way->holders, sizeof way->holders, root, way->name) > 0)
+        (void)snprintf(way->text + len, sizeof way->text - len, "; it is open in %s", way->holders);
 }
 
 static bool is_there(const char *root, const char *path)
@@ -224,6 +174,7 @@ static void try_device(struct lct_way *way, const char *root)
     close(fd);
     way->state = LCT_WAY_OPENS;
     (void)snprintf(way->text, sizeof way->text, "%s opens", way->name);
+    tell_holders(way, root);
 }
 
 /*
@@ -312,6 +263,8 @@ static size_t search(struct lct_way *ways, size_t num, const char *root, bool wa
         else if (!(is_abrmd ? lct_abrmd_is_installed(root) : is_there(root, names[i])) ||
                  (num > 0 && strcmp(ways[0].name, names[i]) == 0))
             continue;
+        else if (!is_abrmd)
+            tell_holders(way, root);
         if (way->state == LCT_WAY_OPENS) {
             wanted = false;
             reason = "the first that opens is taken";

@@ -12,6 +12,7 @@ struct lct_way {
     enum lct_way_state state;
     char text[640];    /* a sentence: what it is or why it does not open */
     char command[160]; /* what to type then, or empty */
+    char holders[256]; /* of a device: the processes that have it open, as far as is to be seen */
 };
 
 enum { LCT_MAX_WAYS = 4 }; /* the configured one, and those of the search */
