@@ -112,15 +112,12 @@ const char *lct_doctor_command(char command[LCT_DOCTOR_COMMAND], const char *wor
         (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "%s", path);
         return command;
     }
-    command[len++] = '\'';
-    for (; *path != '\0' && len + 6 < LCT_DOCTOR_COMMAND; path++) {
-        if (*path == '\'') { /* closed, escaped, opened again */
-            memcpy(command + len, "'\\'", 3);
-            len += 3;
-        }
-        command[len++] = *path;
-    }
-    memcpy(command + len, "'", 2);
+    len += (size_t)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "'");
+    for (; *path != '\0' && len + 6 < LCT_DOCTOR_COMMAND;
+         path++) /* closed, escaped, opened again */
+        len += (size_t)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "%s%c",
+                                *path == '\'' ? "'\\'" : "", *path);
+    (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "'");
     return command;
 }
 

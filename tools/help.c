@@ -32,11 +32,9 @@ static const struct lct_subcommand subcommands[] = {
      "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
     {"doctor", "[ID] [--json] [--root DIR]",
      "find out whether signing works here, and what to do if not",
-     "Which TPM and which way in, the boot, OpenSSL's configuration, the store, one signature; "
-     "with\n"
-     "an ID, that identity too. Changes nothing. Exit status 0 only if signing works, else that "
-     "of\n"
-     "the first problem.\n"
+     "Which TPM, who fills its slots, its authorizations, which way in, the boot, OpenSSL's\n"
+     "configuration, the store, one signature; with an ID, that identity too.\n"
+     "Changes nothing. Exit status 0 only if signing works, else that of the first problem.\n"
      "  --json       an array of {topic, severity, text, command, ...}\n"
      "  --root DIR   look for /sys, /dev, /proc and /run below DIR\n",
      lct_doctor_run},

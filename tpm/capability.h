@@ -13,6 +13,10 @@ enum lct_code lct_capability_get(struct lct_tpm *tpm, TPMS_CAPABILITY_DATA *data
                                  TPM2_CAP capability, uint32_t property, uint32_t count,
                                  struct lct_err *err);
 
+/* Where handles of transient objects begin (TPM 2.0 Part 2, 7.4): TSS's constant shifts into the
+ * sign bit. */
+static const uint32_t lct_transient_first = 0x80000000;
+
 /* One property (TPM2_PT_*); 0 if this TPM does not tell it. */
 enum lct_code lct_capability_property(struct lct_tpm *tpm, const char *label, uint32_t property,
                                       uint32_t *value, struct lct_err *err);

@@ -287,7 +287,7 @@ static enum lct_code clear(struct lct_tpm *tpm, struct lct_err *err)
         lct_tpm_note_debris(tpm, &tpm->space->resident);
     tpm->space->resident.len = 0;
     if (code == LCT_OK && ours_alone)
-        code = flush_kind(tpm, TPM2_TRANSIENT_FIRST, err);
+        code = flush_kind(tpm, lct_transient_first, err);
     if (code == LCT_OK && ours_alone)
         code = flush_kind(tpm, TPM2_LOADED_SESSION_FIRST, err);
     return code;

@@ -56,7 +56,7 @@ static void sweep_objects(struct lct_tpm *tpm)
     TPMS_CAPABILITY_DATA data;
     const TPML_HANDLE *list = &data.data.handles;
 
-    if (lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES, TPM2_TRANSIENT_FIRST,
+    if (lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES, lct_transient_first,
                            TPM2_MAX_CAP_HANDLES, NULL) != LCT_OK)
         return;
     for (uint32_t i = 0; i < list->count && i < TPM2_MAX_CAP_HANDLES && !tpm->broken; i++)

@@ -52,9 +52,9 @@ static enum lct_code read_properties(struct lct_tpm *tpm, struct lct_probe *prob
 }
 
 /*
- * Those from `first` to `last` (TPM 2.0 Part 2, 7.4), as numbers because TSS's constants shift into
- * the sign bit. Sessions are asked for by whether they are loaded (0x02) or saved (0x03), and HMAC
- * and policy sessions are among the answers to either (Part 2, 7.4, TPM_HT).
+ * Those from `first` to `last` (TPM 2.0 Part 2, 7.4), as numbers like lct_transient_first. Sessions
+ * are asked for by whether they are loaded (0x02) or saved (0x03), and HMAC and policy sessions are
+ * among the answers to either (Part 2, 7.4, TPM_HT).
  */
 static enum lct_code read_handles(struct lct_tpm *tpm, struct lct_handles *handles, uint32_t first,
                                   uint32_t last, struct lct_err *err)
@@ -219,7 +219,8 @@ static enum lct_code probe_taken(struct lct_tpm *tpm, void *arg, struct lct_err 
     if (code == LCT_OK)
         code = read_properties(tpm, probe, TPM2_PT_PERMANENT, 32, err);
     if (code == LCT_OK)
-        code = read_objects(tpm, &probe->transient, 0x80000000, 0x80ffffff, probing->libctx, err);
+        code = read_objects(tpm, &probe->transient, lct_transient_first, 0x80ffffff,
+                            probing->libctx, err);
     if (code == LCT_OK)
         code = read_objects(tpm, &probe->persistent, 0x81000000, 0x81ffffff, probing->libctx, err);
     if (code == LCT_OK)
