@@ -670,6 +670,17 @@ def test_the_tpm_accepts_an_authorization(owned, hierarchy, key, secret):
     assert owned.tpm.left_behind() == []
 
 
+def test_the_tpm_accepts_an_authorization_behind_a_resource_manager(brokered):
+    user, broker = brokered
+    broker.tpm.tool("tpm2_changeauth", "-c", "owner", OWNER)
+    user.configure(owner_auth_file=str(private(user, "auth", OWNER)))
+    user.lct("create", "alice", env=broker.env)
+    findings = examine(user, env=broker.env)
+    the(findings, "secret", "the TPM accepts")
+    the(findings, "tpm", "transient objects: none loaded, .* hides other programs'$")
+    the(findings, "signature", "lct:alice signs")
+
+
 @pytest.mark.parametrize("hierarchy, key, _secret", AUTHORIZATIONS)
 def test_the_tpm_refuses_an_authorization(owned, hierarchy, key, _secret):
     owned.tpm.tool("tpm2_changeauth", "-c", "endorsement", ENDORSEMENT)
