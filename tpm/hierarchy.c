@@ -44,6 +44,7 @@ static enum lct_code prove(struct lct_tpm *tpm, const struct check *check, TPM2_
         check->secret,
         2,
         {lct_name_of_handle(check->hierarchy), lct_name_of_handle(trial)},
+        false,
         false};
     TSS2_RC rc = Tss2_Sys_PolicySecret_Prepare(tpm->sys, check->hierarchy, trial, &nothing, &any,
                                                &nothing, 0);
