@@ -81,7 +81,7 @@ static bool says_later(const struct lct_channel *channel)
     TPM2_RC rc = lct_result_base(get_u32(channel->response + 6));
 
     return rc == TPM2_RC_RETRY || rc == TPM2_RC_YIELDED || rc == TPM2_RC_TESTING ||
-           rc == TPM2_RC_OBJECT_MEMORY || rc == TPM2_RC_SESSION_MEMORY ||
+           rc == TPM2_RC_NV_RATE || rc == TPM2_RC_OBJECT_MEMORY || rc == TPM2_RC_SESSION_MEMORY ||
            rc == TPM2_RC_SESSION_HANDLES;
 }
 
