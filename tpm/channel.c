@@ -60,6 +60,34 @@ static bool has_whole_parameters(const uint8_t *response, size_t len,
            get_u32(response + at) <= len - at - 4 - MIN_AUTHORIZATION;
 }
 
+/* What TPM2_GetCapability lists (TPM 2.0 Part 2, 10.10.1), and a bound to each entry's bytes. */
+static const struct {
+    TPM2_CAP capability;
+    size_t min_entry, max_entry;
+} lists[] = {
+    {TPM2_CAP_ALGS, 6, 6},
+    {TPM2_CAP_HANDLES, 4, 4},
+    {TPM2_CAP_PCRS, 3, 3 + TPM2_PCR_SELECT_MAX},
+    {TPM2_CAP_TPM_PROPERTIES, 8, 8},
+};
+
+/* A list is as long as it says: TSS prints where there is more of it than it has room for, or
+ * something that it does not know. In failure mode a TPM gives properties instead. */
+static bool has_whole_list(const struct lct_channel *channel)
+{
+    const uint8_t *list = channel->response + HEADER + 1;
+    size_t rest = channel->response_len - HEADER - 1 - 4 - 4;
+    uint32_t capability = get_u32(list), count = get_u32(list + 4);
+
+    if (capability != get_u32(channel->command + HEADER) && capability != TPM2_CAP_TPM_PROPERTIES)
+        return false;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (lists[i].capability == capability)
+            return count <= TPM2_MAX_CAP_BUFFER && rest >= count * lists[i].min_entry &&
+                   rest <= count * lists[i].max_entry;
+    return true;
+}
+
 static bool well_formed(const struct lct_channel *channel)
 {
     const uint8_t *response = channel->response;
@@ -72,6 +100,8 @@ static bool well_formed(const struct lct_channel *channel)
         return len == HEADER;
     const struct lct_command *command = lct_command_by_code(get_u32(channel->command + 6));
     if (command == NULL || len < command->min_response || response[1] != channel->command[1])
+        return false;
+    if (command->code == TPM2_CC_GetCapability && !has_whole_list(channel))
         return false;
     return response[1] == NO_SESSIONS || has_whole_parameters(response, len, command);
 }
