@@ -68,8 +68,10 @@ enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC com
 /* A Name as TSS has it; empty if it is longer than any. */
 struct lct_name lct_tpm_name(const TPM2B_NAME *from);
 
-/* Flushes a transient object of ours, whose Name is `name`; if the TPM cannot be told, later. */
+/* Flushes a transient object of ours, whose Name is `name`, or a session; if the TPM refuses or
+ * cannot be told, later. */
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name);
+void lct_tpm_flush_session(struct lct_tpm *tpm, TPM2_HANDLE session);
 
 /* Flushes the resident key, if there is one. */
 void lct_tpm_flush_resident(struct lct_tpm *tpm);

@@ -35,7 +35,21 @@ static bool is_debris(const struct lct_tpm *tpm, const struct lct_name *name)
     return false;
 }
 
-static void sweep_one(struct lct_tpm *tpm, TPM2_HANDLE handle)
+/* TPM2_FlushContext, once more if the TPM refuses. False: it is there still. */
+static bool flush_context(struct lct_tpm *tpm, TPM2_HANDLE handle)
+{
+    bool gone = false;
+
+    for (int attempt = 0; attempt < 2 && !gone && !tpm->broken; attempt++) {
+        TSS2_RC rc = Tss2_Sys_FlushContext(tpm->sys, handle);
+        gone = lct_tpm_result(tpm, "cleaning up", TPM2_CC_FlushContext, rc, NULL) == LCT_OK ||
+               lct_result_is_lost_handle(rc) || lct_result_is_lost_session(rc);
+    }
+    return gone;
+}
+
+/* Flushes what is behind the handle if it is debris. False: it was not possible. */
+static bool sweep_one(struct lct_tpm *tpm, TPM2_HANDLE handle)
 {
     TPM2B_PUBLIC public_area = {0};
     TPM2B_NAME tpm_name = {0}, qualified = {0};
@@ -46,30 +60,27 @@ static void sweep_one(struct lct_tpm *tpm, TPM2_HANDLE handle)
 
     bool storage = (public_area.publicArea.objectAttributes & TPMA_OBJECT_RESTRICTED) != 0;
 
-    if (lct_tpm_result(tpm, "cleaning up", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-        is_debris(tpm, &name) && !(storage && is_stale(tpm)))
-        lct_tpm_flush(tpm, handle, &name);
+    if (lct_tpm_result(tpm, "cleaning up", TPM2_CC_ReadPublic, rc, NULL) != LCT_OK)
+        return !tpm->broken;
+    if (!is_debris(tpm, &name) || (storage && is_stale(tpm)))
+        return true;
+    return flush_context(tpm, handle);
 }
 
 static void sweep_objects(struct lct_tpm *tpm)
 {
     TPMS_CAPABILITY_DATA data;
     const TPML_HANDLE *list = &data.data.handles;
+    bool clean = true;
 
     if (lct_capability_get(tpm, &data, "cleaning up", TPM2_CAP_HANDLES, lct_transient_first,
                            TPM2_MAX_CAP_HANDLES, NULL) != LCT_OK)
         return;
     for (uint32_t i = 0; i < list->count && i < TPM2_MAX_CAP_HANDLES && !tpm->broken; i++)
         if (list->handle[i] != tpm->space->resident_handle || tpm->space->resident.len == 0)
-            sweep_one(tpm, list->handle[i]);
-    if (!tpm->broken)
+            clean = sweep_one(tpm, list->handle[i]) && clean;
+    if (clean)
         tpm->num_debris = 0;
-}
-
-static void flush_session(struct lct_tpm *tpm, TPM2_HANDLE session)
-{
-    (void)lct_tpm_result(tpm, "cleaning up", TPM2_CC_FlushContext,
-                         Tss2_Sys_FlushContext(tpm->sys, session), NULL);
 }
 
 static bool was_before(const struct lct_tpm *tpm, TPM2_HANDLE session)
@@ -101,7 +112,7 @@ static void sweep_lost_session(struct lct_tpm *tpm)
         return;
     for (uint32_t i = 0; i < now.count && !tpm->broken; i++)
         if (!was_before(tpm, now.handle[i]))
-            flush_session(tpm, now.handle[i]);
+            (void)flush_context(tpm, now.handle[i]);
     tpm->lost_session = tpm->broken;
 }
 
@@ -115,11 +126,8 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
     }
     if (tpm->num_debris > 0)
         sweep_objects(tpm);
-    if (tpm->stale_session != 0 && !tpm->broken) {
-        flush_session(tpm, tpm->stale_session);
-        if (!tpm->broken)
-            tpm->stale_session = 0;
-    }
+    if (tpm->stale_session != 0 && flush_context(tpm, tpm->stale_session))
+        tpm->stale_session = 0;
     if (tpm->lost_session && !tpm->broken)
         sweep_lost_session(tpm);
 }
@@ -133,6 +141,12 @@ void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session)
         tpm->lost_session = true;
 }
 
+void lct_tpm_flush_session(struct lct_tpm *tpm, TPM2_HANDLE session)
+{
+    if (!flush_context(tpm, session))
+        lct_tpm_note_session(tpm, session);
+}
+
 /* A resource manager ends it with the connection: there is no need to know. */
 enum lct_code lct_tpm_list_sessions(struct lct_tpm *tpm, const char *label, struct lct_err *err)
 {
@@ -143,10 +157,7 @@ enum lct_code lct_tpm_list_sessions(struct lct_tpm *tpm, const char *label, stru
 
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name)
 {
-    if (!tpm->broken)
-        (void)lct_tpm_result(tpm, "flush", TPM2_CC_FlushContext,
-                             Tss2_Sys_FlushContext(tpm->sys, handle), NULL);
-    if (tpm->broken)
+    if (!flush_context(tpm, handle))
         lct_tpm_note_debris(tpm, name);
 }
 

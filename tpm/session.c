@@ -25,11 +25,8 @@ bool lct_tpm_session_is_open(const struct lct_tpm *tpm, const struct lct_name *s
 
 void lct_tpm_session_close(struct lct_tpm *tpm)
 {
-    if (tpm->session != 0 && !tpm->broken)
-        (void)lct_tpm_result(tpm, "flush", TPM2_CC_FlushContext,
-                             Tss2_Sys_FlushContext(tpm->sys, tpm->session), NULL);
-    if (tpm->session != 0 && tpm->broken)
-        lct_tpm_note_session(tpm, tpm->session);
+    if (tpm->session != 0)
+        lct_tpm_flush_session(tpm, tpm->session);
     forget(tpm);
 }
 
