@@ -127,9 +127,14 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     const struct lct_tpm_template *from = creation->from;
     struct lct_tpm_created *created = creation->created;
     const struct lct_parent_request request = {
-        .label = from->label, .owner_auth = from->owner_auth, .libctx = from->libctx};
+        .label = from->label,
+        .owner_auth = from->owner_auth,
+        .libctx = from->libctx,
+        .again = creation->again,
+    };
     struct lct_parent parent;
 
+    creation->again = true;
     memset(created, 0, sizeof *created);
     lct_tpm_flush_resident(tpm);
     enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, from->provision, err);
@@ -143,9 +148,6 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         created->parent_name = parent.name;
         created->made_srk = parent.made;
     }
-    if (creation->again) /* the one that was made then is the same */
-        lct_tpm_note_debris(tpm, &parent.name);
-    creation->again = true;
     return code;
 }
 

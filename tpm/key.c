@@ -35,7 +35,7 @@ static bool is_parents_fault(TSS2_RC rc)
            base == TPM2_RC_SIZE || base == TPM2_RC_BINDING;
 }
 
-static struct lct_parent_request request_of(const struct lct_tpm_key *key)
+static struct lct_parent_request request_of(const struct lct_tpm_key *key, bool again)
 {
     return (struct lct_parent_request){
         .label = key->label,
@@ -43,6 +43,7 @@ static struct lct_parent_request request_of(const struct lct_tpm_key *key)
         .pinned = key->parent_name,
         .owner_auth = key->owner_auth,
         .libctx = key->libctx,
+        .again = again,
     };
 }
 
@@ -54,7 +55,7 @@ static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key
     enum lct_code code = LCT_OK;
 
     if (!parent->transient) { /* the Name of a transient one was compared when it was made */
-        const struct lct_parent_request request = request_of(key);
+        const struct lct_parent_request request = request_of(key, false);
         code = lct_parent_verify(tpm, &request, NULL, err);
     }
     if (code != LCT_OK)
@@ -150,12 +151,13 @@ static bool needs_session(const struct lct_tpm *tpm, const struct lct_tpm_key *k
 
 /*
  * Makes the key the resident one, on a TPM with three slots and no resource manager there is room
- * for one of ours; and opens a session if it takes one to use it.
+ * for one of ours; and opens a session if it takes one to use it. `again`: the connection broke in
+ * it before.
  */
-static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool *loaded,
-                                struct lct_err *err)
+static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool again,
+                                bool *loaded, struct lct_err *err)
 {
-    const struct lct_parent_request request = request_of(key);
+    const struct lct_parent_request request = request_of(key, again);
     bool resident = is_resident(tpm, key);
     bool session = needs_session(tpm, key) && !lct_tpm_session_is_open(tpm, key->parent_name);
     struct lct_parent parent;
@@ -243,6 +245,7 @@ struct signing {
     const struct lct_scheme *scheme;
     const uint8_t *digest;
     size_t digest_len;
+    bool again; /* the connection broke in it once */
 };
 
 /* TPM2_Sign with the resident key. *rc is what the TPM said. */
@@ -336,15 +339,16 @@ static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
  */
 static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
-    const struct signing *signing = arg;
+    struct signing *signing = arg;
     const struct lct_tpm_key *key = signing->key;
     enum lct_code code = LCT_ERR_INTERNAL;
-    bool again = true, loaded = false, ever_loaded = false;
+    bool broke = signing->again, again = true, loaded = false, ever_loaded = false;
 
+    signing->again = true;
     for (int attempt = 0; attempt < 2 && again; attempt++) {
         TSS2_RC rc = TSS2_RC_SUCCESS;
         bool had_session = tpm->session != 0;
-        code = make_ready(tpm, key, &loaded, err);
+        code = make_ready(tpm, key, broke, &loaded, err);
         bool ready = code == LCT_OK;
         ever_loaded = ever_loaded || loaded;
         if (ready)
@@ -365,7 +369,7 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
-    struct signing signing = {signature, key, scheme, digest, digest_len};
+    struct signing signing = {signature, key, scheme, digest, digest_len, false};
 
     if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
@@ -403,22 +407,24 @@ struct inspection {
     struct lct_public *reported;
     struct lct_name *name;
     const struct lct_tpm_key *key;
+    bool again;
 };
 
 static enum lct_code inspect(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
-    const struct inspection *inspection = arg;
+    struct inspection *inspection = arg;
     const struct lct_tpm_key *key = inspection->key;
     enum lct_code code = LCT_OK;
-    bool loaded;
+    bool broke = inspection->again, loaded;
 
+    inspection->again = true;
     lct_tpm_flush_resident(tpm); /* load it now: that it loads is half of the answer */
     if (key->parent != TPM2_RH_OWNER) {
-        const struct lct_parent_request request = request_of(key);
+        const struct lct_parent_request request = request_of(key, false);
         code = lct_parent_verify(tpm, &request, NULL, err);
     }
     if (code == LCT_OK)
-        code = make_ready(tpm, key, &loaded, err);
+        code = make_ready(tpm, key, broke, &loaded, err);
     if (code == LCT_OK)
         code = read_resident(tpm, inspection->reported, inspection->name, key, err);
     if (!tpm->channel->wire->private_handles)
@@ -430,7 +436,7 @@ enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
                               struct lct_name *name, const struct lct_tpm_key *key,
                               struct lct_err *err)
 {
-    struct inspection inspection = {reported, name, key};
+    struct inspection inspection = {reported, name, key, false};
 
     return lct_tpm_run(tpm, key->label, inspect, &inspection, err);
 }

@@ -83,6 +83,7 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     if (code != LCT_OK)
         return code;
     parent->transient = true;
+    parent->twin = request->again;
     code = take_public(&parent->public_area, &parent->name, request->label, request->libctx, &out,
                        err);
     if (code != LCT_OK)
@@ -187,6 +188,8 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
 {
     if (parent->transient)
         lct_tpm_flush(tpm, parent->handle, &parent->name);
+    if (parent->transient && parent->twin)
+        lct_tpm_note_debris(tpm, &parent->name);
     parent->transient = false;
 }
 
@@ -209,7 +212,7 @@ static enum lct_code read_public(struct lct_tpm *tpm, const struct lct_parent_re
 }
 
 static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
-                           const struct lct_parent_request *request)
+                           const struct lct_parent_request *request, struct lct_err *err)
 {
     const struct lct_terms terms = {request->libctx,
                                     request->owner_auth,
@@ -221,28 +224,34 @@ static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
         Tss2_Sys_EvictControl_Prepare(tpm->sys, TPM2_RH_OWNER, parent->handle, lct_srk_handle);
 
     if (rc != TSS2_RC_SUCCESS)
-        return lct_tpm_result(tpm, request->label, TPM2_CC_EvictControl, rc, NULL);
-    return lct_tpm_execute(tpm, request->label, TPM2_CC_EvictControl, &terms, &rc, NULL);
+        return lct_tpm_result(tpm, request->label, TPM2_CC_EvictControl, rc, err);
+    return lct_tpm_execute(tpm, request->label, TPM2_CC_EvictControl, &terms, &rc, err);
 }
 
-/* Persists the primary just made; where that is not possible the key goes under the transient one.
+/*
+ * Persists the primary just made; where that is not possible the key goes under the transient one.
+ * Fails only if the connection broke: then nobody knows where it is.
  */
-static void persist(struct lct_tpm *tpm, struct lct_parent *parent,
-                    const struct lct_parent_request *request)
+static enum lct_code persist(struct lct_tpm *tpm, struct lct_parent *parent,
+                             const struct lct_parent_request *request, struct lct_err *err)
 {
     struct lct_public public_area;
-    struct lct_name name;
-    bool absent;
+    struct lct_name name = {0};
+    bool absent = false;
+    enum lct_code code = evict(tpm, parent, request, err);
 
-    parent->made = evict(tpm, parent, request) == LCT_OK;
-    /* Another program may have made the same one since we looked. */
-    if (!parent->made &&
-        (tpm->broken ||
-         read_public(tpm, request, lct_srk_handle, &public_area, &name, &absent, NULL) != LCT_OK ||
-         absent || !lct_name_equal(&name, &parent->name)))
-        return;
+    parent->made = code == LCT_OK;
+    if (code != LCT_OK && !tpm->broken) /* another program may have made the same one meanwhile */
+        code = read_public(tpm, request, lct_srk_handle, &public_area, &name, &absent, err);
+    if (tpm->broken) {
+        lct_parent_leave(tpm, parent);
+        return code;
+    }
+    if (!parent->made && (code != LCT_OK || absent || !lct_name_equal(&name, &parent->name)))
+        return LCT_OK;
     lct_parent_leave(tpm, parent);
     parent->where = parent->handle = lct_srk_handle;
+    return LCT_OK;
 }
 
 enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *parent,
@@ -270,7 +279,7 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
     if (code == LCT_OK)
         code = make_primary(tpm, parent, &owner, err);
     if (code == LCT_OK && provision)
-        persist(tpm, parent, &owner);
+        code = persist(tpm, parent, &owner, err);
     lct_tpm_session_close(tpm);
     return code;
 }

@@ -10,6 +10,7 @@ struct lct_parent {
     TPM2_HANDLE handle; /* what to name in a command */
     bool transient;     /* made for this use: lct_parent_leave flushes it */
     bool made;          /* made and persisted just now */
+    bool twin;          /* the same one may be in the TPM twice: request->again */
     struct lct_name name;
     struct lct_public public_area; /* what `name` is of; type 0: not read */
 };
@@ -20,6 +21,7 @@ struct lct_parent_request {
     uint32_t where;                      /* a persistent handle, or TPM2_RH_OWNER */
     const struct lct_name *pinned;       /* its Name; NULL: not known yet */
     const struct lct_secret *owner_auth; /* NULL: not known */
+    bool again; /* the connection broke in it before: what was made then may be there still */
     OSSL_LIB_CTX *libctx;
 };
 
