@@ -66,6 +66,16 @@ static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key
                     key->label);
 }
 
+static bool needs_session(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    return tpm->always || (key->auth != NULL && key->auth->len > 0);
+}
+
+/*
+ * TPM2_Load. In the session, if there will be one: where its beginning was spoiled on the way this
+ * shows here, at a parent that has no authorization value, and all is begun anew. The TPM would
+ * count it as a wrong try of the key's.
+ */
 static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *key,
                                 const struct lct_parent *parent, struct lct_err *err)
 {
@@ -79,13 +89,16 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     if (code != LCT_OK)
         return code;
     TSS2_RC rc = Tss2_Sys_Load_Prepare(tpm->sys, parent->handle, &private_area, &public_area);
-    code = rc == TSS2_RC_SUCCESS ? lct_tpm_execute(tpm, key->label, TPM2_CC_Load,
-                                                   tpm->always ? &terms : NULL, &rc, err)
-                                 : lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
+    code = rc == TSS2_RC_SUCCESS
+               ? lct_tpm_execute(tpm, key->label, TPM2_CC_Load,
+                                 needs_session(tpm, key) ? &terms : NULL, &rc, err)
+               : lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     if (code == LCT_OK) {
         rc = Tss2_Sys_Load_Complete(tpm->sys, &handle, &tpm_name);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     }
+    if (code == LCT_ERR_AUTH && needs_session(tpm, key))
+        tpm->broken = true;
     if (tpm->broken)
         lct_tpm_note_debris(tpm, key->name);
     else if (code != LCT_OK && is_parents_fault(rc))
@@ -142,11 +155,6 @@ static enum lct_code load(struct lct_tpm *tpm, const struct lct_tpm_key *key,
     lct_tpm_note_debris(tpm, key->name);
     lct_tpm_sweep(tpm);
     return load_under(tpm, key, parent, err);
-}
-
-static bool needs_session(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
-{
-    return tpm->always || (key->auth != NULL && key->auth->len > 0);
 }
 
 /*
@@ -353,11 +361,14 @@ static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         ever_loaded = ever_loaded || loaded;
         if (ready)
             code = sign_once(tpm, signing, &rc, err);
-        bool lost_session = had_session && tpm->session == 0;
+        bool ended = code == LCT_ERR_TPM && had_session && tpm->session == 0;
+        bool lost_session = ended || lct_result_is_lost_session(rc);
         bool doubtful = ready && !loaded && !tpm->channel->wire->private_handles &&
                         rc != TSS2_RC_SUCCESS && !key->needs_auth;
         bool gone = ready && (code == LCT_ERR_WRONG_KEY || lct_result_is_lost_handle(rc));
         again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session);
+        if (code != LCT_OK) /* it may be out of step: a signature each would be a wrong try */
+            lct_tpm_session_close(tpm);
         if (gone || doubtful)
             drop_resident(tpm, key);
     }
