@@ -56,6 +56,8 @@ def pytest_addoption(parser):
     parser.addoption("--build", default="build/dev", help="the build directory to test")
     parser.addoption("--device", type=Path,
                      help="the kernel's resource manager, for tests that otherwise use a stand-in")
+    parser.addoption("--faults", action="store_true",
+                     help="each fault at each command of each operation, instead of some of them")
 
 
 class Server:

@@ -12,7 +12,7 @@
  *     drop-after      executed; then the socket's end is read, or EIO on a device
  *     truncate        half of the response; then the socket's end
  *     header          the response's first 10 bytes, its size field unchanged; then the end
- *     garble          a bit in the middle of the response flipped
+ *     garble          a bit in the middle of the response flipped, or in its code if that is all
  *     garble-header   the response has a wrong tag
  *     garble-size     the size field says 16 bytes more than there are; then the end
  *     code=0xNNN      not sent: this return code is the response
@@ -271,7 +271,7 @@ static ssize_t transport(int fd, const uint8_t *command, size_t len)
     return real(fd, command, len);
 }
 
-/* Reads the whole response. Nothing: the peer has ended. */
+/* Reads the whole response. Nothing: the peer has ended, or the device fails. */
 static size_t fetch(int fd, uint8_t *bytes)
 {
     __typeof__(&poll) real_poll;
@@ -320,7 +320,7 @@ static void spoil(struct answer *answer, enum fault fault, bool socket)
         answer->ends = socket;
         break;
     case GARBLE:
-        answer->bytes[answer->len / 2] ^= 0x10;
+        answer->bytes[answer->len > HEADER ? answer->len / 2 : HEADER - 1] ^= 0x10;
         break;
     case GARBLE_HEADER:
         answer->bytes[0] ^= 0x40;
@@ -365,9 +365,10 @@ static ssize_t write_spoiled(int fd, const uint8_t *command, size_t len, enum fa
         if (n != (ssize_t)len)
             return n;
         answer.len = fetch(fd, answer.bytes);
-        if (answer.len == 0)
-            return n;
-        spoil(&answer, fault, socket);
+        answer.ends = socket && answer.len == 0;
+        answer.fails = !socket && answer.len == 0;
+        if (answer.len > 0 || fault == KILL_AFTER)
+            spoil(&answer, fault, socket);
     }
     remember(fd, &answer);
     return (ssize_t)len;

@@ -136,7 +136,7 @@ class Persistent:
 
     def __init__(self, user, key: str, env: dict[str, str] | None = None):
         self.process = subprocess.Popen(
-            [user.build / "tests" / "evp", "persists", f"lct:{key}"], cwd=user.directory,
+            [user.build / "tests" / "evp", "attempts", f"lct:{key}"], cwd=user.directory,
             env=user.environment(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
 
@@ -185,7 +185,7 @@ def test_a_stalled_tpm_costs_a_signature_its_timeout_and_no_more(request, make_u
     tpm.process.send_signal(signal.SIGSTOP)
     for _ in range(2):
         answer, seconds = program.try_to_sign()
-        assert answer.startswith("refused lct:k: ") and "TPM" in answer and seconds < 5
+        assert answer.startswith("failed: lct:k: ") and "TPM" in answer and seconds < 5
     tpm.process.send_signal(signal.SIGCONT)
     wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
     program.end()

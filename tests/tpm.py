@@ -44,9 +44,18 @@ def exchange(path: Path, command: bytes) -> bytes:
     """One command to the TPM whose data socket is `path`, over a connection of its own."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
-        connection.connect(str(path))
+        wait_for(lambda: connects(connection, path), "swtpm to take a connection")
         connection.sendall(command)
         return receive(connection)
+
+
+def connects(connection: socket.socket, path: Path) -> bool:
+    """False: the queue of who waits for it is full."""
+    try:
+        connection.connect(str(path))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def receive(connection: socket.socket) -> bytes:

@@ -22,6 +22,11 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 30 * 60
 DEVICE = "/dev/tpmrm0"
+# What a kernel's device makes a difference to. The rest is skipped with --device.
+SELECTED = ("tests/test_device.py", "tests/test_faults.py",
+            *(f"tests/test_processes.py::{name}" for name in (
+                "test_behind_a_resource_manager_children_sign_at_any_moment",
+                "test_in_a_jail_a_process_and_its_children_go_on_with_what_was_opened_before")))
 # In the order in which they need each other; not every kernel has all (fscache is in netfs since
 # Linux 6.8). The TPM's drivers are in the kernel itself.
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
@@ -188,7 +193,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # by way of what ends the machine
     command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfEs",
                f"--color={'yes' if sys.stdout.isatty() else 'no'}", f"--build={options.build}",
-               f"--device={DEVICE}", "tests/test_device.py", *arguments]
+               f"--device={DEVICE}", *SELECTED, *arguments]
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         place = kernel()
