@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tpm import wait_for
+from tpm import Command, wait_for
 
 
 @pytest.mark.parametrize("key", ["ec-p256", "rsa-2048"])
@@ -236,3 +236,57 @@ def test_who_does_not_sign_pays_nothing_for_a_dead_tpm(make_user, make_tpm, stat
         tpm.start()
     else:
         tpm.process.send_signal(signal.SIGCONT)
+
+
+def test_a_signature_that_was_made_is_not_lost_with_its_cleaning_up(watched, proxy):
+    """FlushContext without a response, after Sign: the signature is good all the same."""
+    for answer in (lambda _command, _ask: b"", lambda _command, ask: ask()[:0]):
+        proxy.hook(Command.FlushContext, answer, nth=1)
+        before = proxy.count(Command.Sign)
+        watched.lct("sign", "ec", stdin="x", text=False)
+        assert proxy.count(Command.Sign) == before + 1
+
+
+def test_a_guarded_object_in_the_place_of_our_key_is_not_tried(make_user, make_tpm, prompted):
+    """No wrong authorization is counted for another program's key behind our old handle."""
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.lct("create", "k")
+    program = prompted(user, "k")
+    for _ in range(3):
+        program.sign()
+    (handle,) = tpm.handles(0x80000000)
+    tpm.flush()
+    for _ in range(2):  # one in the slot that is free while a persistent parent is not in use
+        tpm.tool("tpm2_createprimary", "-C", "n", "-G", "ecc", "-p", "guarded", "-a",
+                 "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign", "-c", "p.ctx")
+    (other,) = set(tpm.handles(0x80000000)) - {handle}
+    tpm.tool("tpm2_flushcontext", f"{other:#x}")
+    assert tpm.handles(0x80000000) == [handle]
+    time.sleep(0.1)  # a key that was used this moment is not asked for again
+    program.sign()
+    program.sign()
+    assert program.end() == ""
+    assert tpm.handles(0x80000000) == [handle] and tpm.property(0x20E) == 0
+    tpm.flush()
+
+
+def test_two_spoiled_signatures_leave_no_key_behind(make_user, make_tpmrm, persistent):
+    """In a resource manager's space, where what is behind our handle is ours."""
+    device = make_tpmrm()
+    user = make_user(device.tcti)
+    user.lct("create", "k")
+    program = persistent(user, "k")
+    assert program.try_to_sign()[0] == "signed"
+
+    def spoil(_command, ask):
+        answer = bytearray(ask())
+        answer[-20] ^= 1  # of s; a password session's five bytes are at the end
+        return bytes(answer)
+
+    for _ in range(4):
+        device.hook(Command.Sign, spoil)
+        assert program.try_to_sign()[0].startswith("failed: lct:k")
+    device.heal()
+    assert program.try_to_sign()[0] == "signed"
+    program.end()

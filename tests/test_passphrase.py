@@ -358,3 +358,19 @@ def test_other_refusals_are_not_taken_for_a_lost_session(locked):
     locked.proxy.hook(Command.StartAuthSession, lambda _command, _ask: response(0x903))
     error = locked.lct("sign", "k", "--passphrase-file", locked.secret, stdin="x", status=17).stderr
     assert "sessions" in error
+
+
+def test_a_session_whose_handle_is_none_is_not_taken_for_no_session(locked):
+    """A response with handle 0 would let the passphrase of a new key go in a password session."""
+
+    def spoil(_command, ask):
+        answer = ask()
+        return answer[:10] + bytes(4) + answer[14:] if len(answer) > 10 else answer
+
+    locked.proxy.hook(Command.StartAuthSession, spoil)
+    error = locked.lct("create", "new", "--passphrase-file", locked.secret, status=9).stderr
+    assert "lct:new" in error and not on_the_bus(locked.proxy, SECRET)
+    assert Command.Create not in locked.proxy.codes[-4:]
+    locked.lct("show", "new", status=3)
+    for session in locked.tpm.handles(0x02000000):
+        locked.tpm.tool("tpm2_flushcontext", f"{session:#x}")
