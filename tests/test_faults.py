@@ -423,10 +423,19 @@ def judge_store(run: Run, succeeded: bool, killed: bool) -> str | None:
     return None
 
 
+def tries_a_passphrase(case: Case) -> bool:
+    """One that was not proven right is not sent again where its response was lost."""
+    operation = OPERATIONS[case.operation]
+    return case.code == Command.Sign and "--passphrase-file" in (*(operation.key or ()),
+                                                                 *operation.words)
+
+
 def must_succeed(case: Case) -> bool:
     """What is over at the next connection or question."""
     if case.onwards:
         return case.kind == "delay"
+    if case.kind in TRANSPORT and tries_a_passphrase(case):
+        return False
     return case.kind in (*TRANSPORT, "delay") or (case.kind == "code" and case.rc in LATER)
 
 
