@@ -2,6 +2,7 @@
 #include "base/unconst.h"
 #include "provider/keydata.h"
 #include "provider/provider.h"
+#include "provider/unlock.h"
 
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
@@ -147,41 +148,6 @@ static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *o
     return good;
 }
 
-/* Asks the application for a passphrase. No lock is held: it may take its time, fork, or sign. */
-static enum lct_code ask(struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg,
-                         struct lct_err *err)
-{
-    char typed[128]; /* to see that one is too long */
-    size_t typed_len = 0;
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_utf8_string(OSSL_PASSPHRASE_PARAM_INFO, key->label, strlen(key->label)),
-        OSSL_PARAM_END,
-    };
-
-    enum lct_code code =
-        pw_cb != NULL && pw_cb(typed, sizeof typed, &typed_len, params, pw_cbarg)
-            ? lct_secret_take(&key->passphrase, "its passphrase", (const uint8_t *)typed, typed_len,
-                              err)
-            : LCT_FAIL(err, LCT_ERR_AUTH,
-                       "signing with it takes its passphrase; set passphrase_file in openssl.cnf, "
-                       "or give it to the program");
-    explicit_bzero(typed, sizeof typed);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
-}
-
-static bool unlock(const struct loader *loader, struct lct_key *key,
-                   OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
-{
-    struct lct_err err;
-    enum lct_code code = lct_key_unlock(key, &loader->settings->config, &err);
-
-    if (code == LCT_OK && lct_key_is_locked(key))
-        code = ask(key, pw_cb, pw_cbarg, &err);
-    if (code != LCT_OK)
-        lct_raise(loader->provider, &err);
-    return code == LCT_OK;
-}
-
 static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
                     OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
@@ -190,7 +156,8 @@ static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *objec
 
     loader->key = NULL;
     if (loader->expect == OSSL_STORE_INFO_PUBKEY ||
-        (private_key && unlock(loader, key, pw_cb, pw_cbarg)))
+        (private_key &&
+         lct_provider_unlock(loader->provider, loader->settings, key, pw_cb, pw_cbarg)))
         return give_key(loader, key, object_cb, object_cbarg);
     lct_key_free(key);
     return 0; /* an identity holds nothing else yet */

@@ -157,6 +157,7 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
     return (struct lct_tpm_key){
         .label = key->label,
         .parent = key->generation.parent,
+        .rsa_parent = key->keyfile.rsa_parent,
         .parent_name = &key->generation.parent_name,
         .name = &key->generation.name,
         .public_area = key->keyfile.public_area,

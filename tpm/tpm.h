@@ -54,8 +54,11 @@ static const uint32_t lct_srk_handle = 0x81000001;
  */
 struct lct_tpm_key {
     const char *label; /* "lct:alice", for messages */
-    uint32_t parent;   /* a persistent handle, or TPM2_RH_OWNER: the SRK's template, made anew */
-    const struct lct_name *parent_name; /* pinned when the key was made */
+    /* A persistent handle, or a hierarchy (TPM2_RH_OWNER, _ENDORSEMENT, _PLATFORM, _NULL) in which
+     * the SRK's template is made anew: ECC P-256, or with `rsa_parent` RSA 2048. */
+    uint32_t parent;
+    bool rsa_parent;
+    const struct lct_name *parent_name; /* pinned when the key was made; empty: not known */
     const struct lct_name *name;
     const uint8_t *public_area; /* TPM2B_PUBLIC that lct_public_decode takes */
     size_t public_len;
