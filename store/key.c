@@ -15,9 +15,6 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct
 {
     if (keyfile->type != LCT_KEYFILE_LOADABLE || keyfile->has_secret)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds no key that TPM2_Load takes");
-    if (keyfile->rsa_parent)
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "the key's parent is an RSA key that this lct does not make");
     if (keyfile->has_policy)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "the key needs a policy, which this lct does not do");
@@ -149,6 +146,10 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
         config->owner_auth_file != NULL)
         code = lct_secret_read(&key->owner_auth, "the owner's authorization",
                                config->owner_auth_file, err);
+    if (code == LCT_OK && key->generation.parent == TPM2_RH_ENDORSEMENT &&
+        config->endorsement_auth_file != NULL)
+        code = lct_secret_read(&key->owner_auth, "the endorsement hierarchy's authorization",
+                               config->endorsement_auth_file, err);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 

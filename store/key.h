@@ -26,7 +26,7 @@ struct lct_key {
     struct lct_keyfile keyfile;
     struct lct_secret passphrase; /* of the key; empty: it has none, or it is not known */
     atomic_bool *proven;          /* the passphrase was right before; the one thing that changes */
-    struct lct_secret owner_auth; /* of the TPM's owner, if the parent is made anew each time */
+    struct lct_secret owner_auth; /* of the hierarchy in which the parent is made anew each time */
     EVP_PKEY *pkey;               /* the public key, in the private library context */
     OSSL_LIB_CTX *libctx;
     struct lct_crypto *crypto;

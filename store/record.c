@@ -42,7 +42,14 @@ static bool read_name(struct lct_name *name, const char *text)
     return lct_hex_decode(name->data, &name->len, sizeof name->data, text) && name->len > 2;
 }
 
-/* "0x81000001": eight lower-case digits; a persistent handle or the owner hierarchy. */
+/* Where a parent is: a persistent handle, or a hierarchy to make it anew in. */
+static bool is_place(uint32_t handle)
+{
+    return handle >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT || handle == TPM2_RH_OWNER ||
+           handle == TPM2_RH_ENDORSEMENT || handle == TPM2_RH_PLATFORM || handle == TPM2_RH_NULL;
+}
+
+/* "0x81000001": eight lower-case digits. */
 static bool read_handle(uint32_t *handle, const char *text)
 {
     uint8_t bytes[4];
@@ -53,7 +60,7 @@ static bool read_handle(uint32_t *handle, const char *text)
         return false;
     *handle =
         (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-    return *handle == TPM2_RH_OWNER || *handle >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
+    return true;
 }
 
 static bool read_text(char *text, size_t size, const char *value)
@@ -121,8 +128,8 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
     return number > 0 && number <= LCT_MAX_NUMBER && generation->algorithm != NULL &&
            json_is_null(seal) && read_time(generation->created, created) &&
            read_name(&generation->name, name) && read_handle(&generation->parent, handle) &&
-           read_name(&generation->parent_name, parent_name) && read_hashes(generation, hashes) &&
-           read_salt(&generation->pss_salt, salt) &&
+           is_place(generation->parent) && read_name(&generation->parent_name, parent_name) &&
+           read_hashes(generation, hashes) && read_salt(&generation->pss_salt, salt) &&
            read_text(generation->tpm, sizeof generation->tpm, tpm);
 }
 

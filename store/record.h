@@ -20,7 +20,7 @@ struct lct_generation {
     const struct lct_algorithm *algorithm;
     char created[21]; /* RFC 3339, UTC, to the second */
     struct lct_name name;
-    uint32_t parent; /* a persistent handle, or TPM2_RH_OWNER */
+    uint32_t parent; /* a persistent handle, or a hierarchy: TPM2_RH_* */
     struct lct_name parent_name;
     size_t num_hashes; /* the hashes this TPM can sign with */
     const struct lct_hash *hashes[LCT_MAX_HASHES];

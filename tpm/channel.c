@@ -27,6 +27,7 @@ static const struct lct_command commands[] = {
     {TPM2_CC_EvictControl, false, false, HEADER + 4 + 5, "TPM2_EvictControl"},
     {TPM2_CC_FlushContext, false, false, HEADER, "TPM2_FlushContext"},
     {TPM2_CC_GetCapability, false, false, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
+    {TPM2_CC_Import, false, false, HEADER + 4 + 2 + 5, "TPM2_Import"},
     {TPM2_CC_Load, false, true, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
     {TPM2_CC_PCR_Read, false, false, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
     {TPM2_CC_PolicySecret, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_PolicySecret"},

@@ -118,10 +118,11 @@ static enum lct_code start_sys(struct lct_tpm *tpm, struct lct_err *err)
     return LCT_ERR_INTERNAL;
 }
 
-/* A session is of one connection and of one process. */
+/* A session is of one connection and of one process; so is what was seen in the TPM. */
 static void forget_session(struct lct_tpm *tpm)
 {
     tpm->session = 0;
+    tpm->checked.len = 0;
     lct_session_keys_wipe(&tpm->session_keys);
 }
 

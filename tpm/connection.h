@@ -12,6 +12,14 @@
 
 enum { LCT_MAX_DEBRIS = 4 };
 
+/* A primary key that TPM2_CreatePrimary may have made whose response was lost, and whose Name
+ * nobody knows until it is made again: in one hierarchy and of one template it is the same. */
+struct lct_lost_primary {
+    TPM2_HANDLE hierarchy; /* 0: none */
+    bool rsa;
+    int64_t since; /* ms of CLOCK_MONOTONIC */
+};
+
 /*
  * Inside of the room: the connection that lct_tpm_open shares. A piece of work takes it, with
  * lct_tpm_run, uses `sys` and reports each result to lct_tpm_result; in between, nobody else sends
@@ -41,12 +49,15 @@ struct lct_tpm {
     struct lct_name debris[LCT_MAX_DEBRIS];
     TPM2_HANDLE stale_session;
     bool lost_session;
-    bool lost_salt; /* a primary key of the null hierarchy, whose Name is not known yet */
+    struct lct_lost_primary lost_primary;
     TPML_HANDLE sessions_before;
     bool has_signed; /* in this process: one that signs once holds no slot */
     int64_t used_at; /* ms of CLOCK_MONOTONIC: when the resident key was last seen to be there */
     struct lct_name salted_to; /* Name of what the session is salted to */
-    unsigned crowded;          /* signatures to go before we ask again for a slot to keep */
+    struct lct_name checked;   /* Name of what was last seen behind a persistent handle */
+    TPM2_HANDLE checked_handle;
+    int64_t checked_at; /* ms of CLOCK_MONOTONIC */
+    unsigned crowded;   /* signatures to go before we ask again for a slot to keep */
 };
 
 /*
@@ -84,6 +95,12 @@ void lct_tpm_flush_resident(struct lct_tpm *tpm);
  */
 void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name);
 void lct_tpm_sweep(struct lct_tpm *tpm);
+
+/* The same for a primary key whose Name is not known yet: once it has been made again,
+ * lct_tpm_had_lost_primary says that there may be two. Not after a while: then it may be another
+ * program's. */
+void lct_tpm_note_lost_primary(struct lct_tpm *tpm, TPM2_HANDLE hierarchy, bool rsa);
+bool lct_tpm_had_lost_primary(struct lct_tpm *tpm, TPM2_HANDLE hierarchy, bool rsa);
 
 /* The same for a session; 0: TPM2_StartAuthSession had no response, and which one it is shows by
  * those that were there before: lct_tpm_list_sessions. */

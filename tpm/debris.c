@@ -8,11 +8,31 @@
  * A session is like any other, and a storage root key has the same Name whoever makes it: after a
  * while what looks like ours may be another program's. Keys of identities have Names of their own.
  */
-static bool is_stale(const struct lct_tpm *tpm)
+static bool is_long_ago(int64_t since)
 {
     enum { A_WHILE = 2000 }; /* ms */
 
-    return lct_now_ms() - tpm->debris_since > A_WHILE;
+    return lct_now_ms() - since > A_WHILE;
+}
+
+static bool is_stale(const struct lct_tpm *tpm)
+{
+    return is_long_ago(tpm->debris_since);
+}
+
+void lct_tpm_note_lost_primary(struct lct_tpm *tpm, TPM2_HANDLE hierarchy, bool rsa)
+{
+    tpm->lost_primary = (struct lct_lost_primary){hierarchy, rsa, lct_now_ms()};
+}
+
+bool lct_tpm_had_lost_primary(struct lct_tpm *tpm, TPM2_HANDLE hierarchy, bool rsa)
+{
+    const struct lct_lost_primary lost = tpm->lost_primary;
+
+    if (lost.hierarchy != hierarchy || lost.rsa != rsa)
+        return false;
+    tpm->lost_primary = (struct lct_lost_primary){0};
+    return !is_long_ago(lost.since);
 }
 
 void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name)

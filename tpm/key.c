@@ -35,16 +35,27 @@ static bool is_parents_fault(TSS2_RC rc)
            base == TPM2_RC_SIZE || base == TPM2_RC_BINDING;
 }
 
+static TPM2_HANDLE handle_of(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    return key->handle != 0 ? key->handle : tpm->space->resident_handle;
+}
+
 static struct lct_parent_request request_of(const struct lct_tpm_key *key, bool again)
 {
     return (struct lct_parent_request){
         .label = key->label,
         .where = key->parent,
+        .rsa = key->rsa_parent,
         .pinned = key->parent_name,
         .owner_auth = key->owner_auth,
         .libctx = key->libctx,
         .again = again,
     };
+}
+
+static bool is_pinned(const struct lct_tpm_key *key)
+{
+    return key->parent_name->len != 0;
 }
 
 /* Why the TPM took the key for none of its parent's: it is another parent, or the key's file is
@@ -54,12 +65,18 @@ static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key
 {
     enum lct_code code = LCT_OK;
 
-    if (!parent->transient) { /* the Name of a transient one was compared when it was made */
+    if (!parent->transient) { /* a transient one was checked when it was made */
         const struct lct_parent_request request = request_of(key, false);
-        code = lct_parent_verify(tpm, &request, NULL, err);
+        struct lct_parent verified;
+        code = lct_parent_verify(tpm, &verified, &request, err);
     }
     if (code != LCT_OK)
         return code;
+    if (!is_pinned(key))
+        return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
+                        "%s: the TPM refuses the wrapped key: it was made by another TPM, or this "
+                        "TPM has been cleared since, or the key file is damaged",
+                        key->label);
     return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                     "%s: the TPM refuses the wrapped key: its key file is damaged; restore it from "
                     "a backup",
@@ -69,6 +86,13 @@ static enum lct_code diagnose(struct lct_tpm *tpm, const struct lct_tpm_key *key
 static bool needs_session(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
     return tpm->always || (key->auth != NULL && key->auth->len > 0);
+}
+
+/* Where no parent is pinned any session is as good: it is salted to what this TPM says is its own.
+ */
+static bool has_session(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    return is_pinned(key) ? lct_tpm_session_is_open(tpm, key->parent_name) : tpm->session != 0;
 }
 
 /*
@@ -82,7 +106,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     TPM2B_PUBLIC public_area = {0};
     TPM2B_PRIVATE private_area = {0};
     TPM2B_NAME tpm_name = {0};
-    const struct lct_terms terms = {key->libctx, NULL, 1, {*key->parent_name}, false, true};
+    const struct lct_terms terms = {key->libctx, NULL, 1, {parent->name}, false, true};
     TPM2_HANDLE handle = 0;
     enum lct_code code = to_tss(key, &public_area, &private_area, err);
 
@@ -97,6 +121,11 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
         rc = Tss2_Sys_Load_Complete(tpm->sys, &handle, &tpm_name);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     }
+    if (code == LCT_ERR_AUTH && !is_pinned(key))
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "%s: the storage key that is its parent takes an authorization, which a "
+                        "parent of ours must not have",
+                        key->label);
     if (code == LCT_ERR_AUTH && needs_session(tpm, key))
         tpm->broken = true;
     if (tpm->broken)
@@ -144,6 +173,65 @@ static bool is_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
     return false;
 }
 
+/*
+ * Whether the key is behind its persistent handle. Anybody who is the TPM's owner can put another
+ * one there, at any time, and for one with an authorization that would be a wrong try: so after a
+ * while it is looked at again. What is behind it when it signs shows by the signature.
+ */
+static enum lct_code check_handle(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                                  struct lct_err *err)
+{
+    enum { A_WHILE = 50 }; /* ms */
+    bool seen = tpm->checked_handle == key->handle && lct_name_equal(&tpm->checked, key->name);
+    bool lasts = tpm->channel->wire->private_handles && !key->needs_auth;
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0}, qualified = {0};
+
+    if (seen && (lasts || lct_now_ms() - tpm->checked_at < A_WHILE))
+        return LCT_OK;
+    tpm->checked.len = 0;
+    TSS2_RC rc =
+        Tss2_Sys_ReadPublic(tpm->sys, key->handle, NULL, &public_area, &tpm_name, &qualified, NULL);
+    if (lct_result_is_lost_handle(rc))
+        return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
+                        "%s: this TPM has no key at 0x%08x: it was evicted, or it is in another "
+                        "TPM, or this one has been cleared since",
+                        key->label, key->handle);
+    enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, err);
+    if (code != LCT_OK)
+        return code;
+    const struct lct_name name = lct_tpm_name(&tpm_name);
+    if (!lct_name_equal(&name, key->name))
+        return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
+                        "%s: the object at 0x%08x is not the key in the record: another one was "
+                        "put there",
+                        key->label, key->handle);
+    tpm->checked = name;
+    tpm->checked_handle = key->handle;
+    tpm->checked_at = lct_now_ms();
+    return LCT_OK;
+}
+
+/* A key at a persistent handle takes no slot; a session for it is salted to another key. */
+static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                                           bool again, struct lct_err *err)
+{
+    const struct lct_parent_request request = request_of(key, again);
+    struct lct_parent parent;
+    enum lct_code code = check_handle(tpm, key, err);
+
+    if (code != LCT_OK || !needs_session(tpm, key) || has_session(tpm, key))
+        return code;
+    lct_tpm_flush_resident(tpm);
+    code = lct_parent_enter(tpm, &parent, &request, true, err);
+    if (code != LCT_OK)
+        return code;
+    const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
+    code = lct_tpm_session_open(tpm, key->label, key->libctx, &salt, err);
+    lct_parent_leave(tpm, &parent);
+    return code;
+}
+
 /* If there is no slot, a program that was killed may have left this very key. */
 static enum lct_code load(struct lct_tpm *tpm, const struct lct_tpm_key *key,
                           const struct lct_parent *parent, struct lct_err *err)
@@ -166,20 +254,23 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_tpm_key *k
                                 bool *loaded, struct lct_err *err)
 {
     const struct lct_parent_request request = request_of(key, again);
-    bool resident = is_resident(tpm, key);
-    bool session = needs_session(tpm, key) && !lct_tpm_session_is_open(tpm, key->parent_name);
     struct lct_parent parent;
 
     *loaded = false;
+    if (key->handle != 0)
+        return make_persistent_ready(tpm, key, again, err);
+    bool resident = is_resident(tpm, key);
+    bool session = needs_session(tpm, key) && !has_session(tpm, key);
+    bool read = session || (needs_session(tpm, key) && !is_pinned(key));
     if (resident && !session)
         return LCT_OK;
     if (!resident)
         lct_tpm_flush_resident(tpm);
-    enum lct_code code = lct_parent_enter(tpm, &parent, &request, session, err);
+    enum lct_code code = lct_parent_enter(tpm, &parent, &request, read, err);
     if (code != LCT_OK)
         return code;
-    if (needs_session(tpm, key) && !lct_tpm_session_is_open(tpm, key->parent_name)) {
-        const struct lct_salt salt = {parent.handle, *key->parent_name, parent.public_area};
+    if (needs_session(tpm, key) && !has_session(tpm, key)) {
+        const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
         code = lct_tpm_session_open(tpm, key->label, key->libctx, &salt, err);
     }
     if (code == LCT_OK && !resident) {
@@ -271,8 +362,7 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
     TPMT_SIGNATURE tpm_signature = {0};
 
     memcpy(tpm_digest.buffer, signing->digest, signing->digest_len);
-    *rc = Tss2_Sys_Sign_Prepare(tpm->sys, tpm->space->resident_handle, &tpm_digest, &tpm_scheme,
-                                &ticket);
+    *rc = Tss2_Sys_Sign_Prepare(tpm->sys, handle_of(tpm, key), &tpm_digest, &tpm_scheme, &ticket);
     enum lct_code code = *rc == TSS2_RC_SUCCESS
                              ? lct_tpm_execute(tpm, key->label, TPM2_CC_Sign,
                                                needs_session(tpm, key) ? &terms : NULL, rc, err)
@@ -289,7 +379,8 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
         return code;
     if (key->needs_auth)
         atomic_store(key->proven, true);
-    tpm->used_at = lct_now_ms();
+    if (key->handle == 0)
+        tpm->used_at = lct_now_ms();
     return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
                           signing->digest_len, err);
 }
@@ -326,10 +417,14 @@ static void make_room(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool l
     tpm->has_signed = true;
 }
 
-/* What is behind the resident key's handle is not the key. Where handles are private it is ours all
- * the same, else it is looked for by its Name. */
+/* What is behind the key's handle is not the key. A persistent one is not ours to flush. Where
+ * handles are private it is ours all the same, else it is looked for by its Name. */
 static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
+    if (key->handle != 0) {
+        tpm->checked.len = 0;
+        return;
+    }
     if (tpm->channel->wire->private_handles) {
         lct_tpm_flush_resident(tpm);
         return;
@@ -390,9 +485,9 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
     return lct_tpm_run(tpm, key->label, sign, &signing, err);
 }
 
-static enum lct_code read_resident(struct lct_tpm *tpm, struct lct_public *reported,
-                                   struct lct_name *name, const struct lct_tpm_key *key,
-                                   struct lct_err *err)
+static enum lct_code read_ready(struct lct_tpm *tpm, struct lct_public *reported,
+                                struct lct_name *name, const struct lct_tpm_key *key,
+                                struct lct_err *err)
 {
     TPM2B_PUBLIC public_area = {0};
     TPM2B_NAME tpm_name = {0}, qualified = {0};
@@ -400,8 +495,8 @@ static enum lct_code read_resident(struct lct_tpm *tpm, struct lct_public *repor
     uint8_t bytes[sizeof public_area];
     size_t len = 0;
 
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
-                                     &tpm_name, &qualified, &auths);
+    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, handle_of(tpm, key), NULL, &public_area, &tpm_name,
+                                     &qualified, &auths);
     enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, err);
     if (code != LCT_OK)
         return code;
@@ -430,14 +525,16 @@ static enum lct_code inspect(struct lct_tpm *tpm, void *arg, struct lct_err *err
 
     inspection->again = true;
     lct_tpm_flush_resident(tpm); /* load it now: that it loads is half of the answer */
-    if (key->parent != TPM2_RH_OWNER) {
+    tpm->checked.len = 0;
+    if (key->handle == 0 && lct_parent_is_persistent(key->parent)) {
         const struct lct_parent_request request = request_of(key, false);
-        code = lct_parent_verify(tpm, &request, NULL, err);
+        struct lct_parent parent;
+        code = lct_parent_verify(tpm, &parent, &request, err);
     }
     if (code == LCT_OK)
         code = make_ready(tpm, key, broke, &loaded, err);
     if (code == LCT_OK)
-        code = read_resident(tpm, inspection->reported, inspection->name, key, err);
+        code = read_ready(tpm, inspection->reported, inspection->name, key, err);
     if (!tpm->channel->wire->private_handles)
         lct_tpm_flush_resident(tpm);
     return code;

@@ -5,8 +5,15 @@
 #include "tpm/result.h"
 #include "tpm/session.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <tss2/tss2_mu.h>
+
+enum {
+    STORAGE = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT | TPMA_OBJECT_FIXEDTPM,
+    OF_TEMPLATE = STORAGE | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
+                  TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA
+};
 
 /*
  * The TCG's storage root key, ECC P-256 (TCG EK Credential Profile 2.x, template H-2 with the SRK's
@@ -18,9 +25,7 @@ static const TPM2B_PUBLIC srk_template = {
         {
             .type = TPM2_ALG_ECC,
             .nameAlg = TPM2_ALG_SHA256,
-            .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-                                TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
-                                TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
+            .objectAttributes = OF_TEMPLATE,
             .parameters.eccDetail =
                 {
                     .symmetric = {.algorithm = TPM2_ALG_AES,
@@ -32,6 +37,34 @@ static const TPM2B_PUBLIC srk_template = {
                 },
         },
 };
+
+/* The RSA one, template H-1: what a key file means by rsaParent. */
+static const TPM2B_PUBLIC rsa_template = {
+    .publicArea =
+        {
+            .type = TPM2_ALG_RSA,
+            .nameAlg = TPM2_ALG_SHA256,
+            .objectAttributes = OF_TEMPLATE,
+            .parameters.rsaDetail =
+                {
+                    .symmetric = {.algorithm = TPM2_ALG_AES,
+                                  .keyBits.aes = 128,
+                                  .mode.aes = TPM2_ALG_CFB},
+                    .scheme.scheme = TPM2_ALG_NULL,
+                    .keyBits = 2048,
+                },
+        },
+};
+
+bool lct_parent_is_persistent(uint32_t where)
+{
+    return where >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
+}
+
+static bool is_pinned(const struct lct_parent_request *request)
+{
+    return request->pinned != NULL && request->pinned->len != 0;
+}
 
 /* What TSS has of a key, decoded, and its Name computed: what the TPM says of its Name is not
  * enough for a salt. */
@@ -66,7 +99,8 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     TPMT_TK_CREATION ticket = {0};
     TPM2B_NAME name = {0};
 
-    TSS2_RC rc = Tss2_Sys_CreatePrimary_Prepare(tpm->sys, hierarchy, &sensitive, &srk_template,
+    TSS2_RC rc = Tss2_Sys_CreatePrimary_Prepare(tpm->sys, hierarchy, &sensitive,
+                                                request->rsa ? &rsa_template : &srk_template,
                                                 &outside, &pcrs);
     enum lct_code code =
         rc == TSS2_RC_SUCCESS
@@ -77,13 +111,14 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
                                              &ticket, &name);
         code = lct_tpm_result(tpm, request->label, TPM2_CC_CreatePrimary, rc, err);
     }
-    if (tpm->broken && request->pinned != NULL)
+    if (tpm->broken && is_pinned(request))
         lct_tpm_note_debris(tpm, request->pinned);
-    tpm->lost_salt = tpm->lost_salt || (tpm->broken && hierarchy == TPM2_RH_NULL);
+    else if (tpm->broken)
+        lct_tpm_note_lost_primary(tpm, hierarchy, request->rsa);
     if (code != LCT_OK)
         return code;
     parent->transient = true;
-    parent->twin = request->again;
+    parent->twin = lct_tpm_had_lost_primary(tpm, hierarchy, request->rsa) || request->again;
     code = take_public(&parent->public_area, &parent->name, request->label, request->libctx, &out,
                        err);
     if (code != LCT_OK)
@@ -105,9 +140,6 @@ enum lct_code lct_parent_open_session(struct lct_tpm *tpm, const char *label, OS
     const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
     code = lct_tpm_session_open(tpm, label, libctx, &salt, err);
     lct_parent_leave(tpm, &parent);
-    if (tpm->lost_salt) /* until the TPM is reset it is the same one each time */
-        lct_tpm_note_debris(tpm, &parent.name);
-    tpm->lost_salt = false;
     return code;
 }
 
@@ -116,42 +148,70 @@ static bool has_owner_auth(const struct lct_parent_request *request)
     return request->owner_auth != NULL && request->owner_auth->len > 0;
 }
 
-/*
- * Before a command of the owner's. The session, if one is open, is another's. An authorization that
- * the user knows but the TPM does not have, since it was cleared, is not used.
- */
-static enum lct_code begin_as_owner(struct lct_tpm *tpm, struct lct_parent_request *request,
-                                    struct lct_err *err)
+/* A hierarchy's authorization: the bit of TPM2_PT_PERMANENT that says it is set, and words for it.
+ * The platform's is the firmware's; that of the null hierarchy is always empty. */
+static const struct hierarchy {
+    uint32_t handle;
+    uint32_t is_set;
+    const char *name, *setting;
+} hierarchies[] = {
+    {TPM2_RH_OWNER, TPMA_PERMANENT_OWNERAUTHSET, "owner", "owner_auth_file"},
+    {TPM2_RH_ENDORSEMENT, TPMA_PERMANENT_ENDORSEMENTAUTHSET, "endorsement",
+     "endorsement_auth_file"},
+};
+
+static const struct hierarchy *find_hierarchy(uint32_t handle)
 {
+    for (size_t i = 0; i < sizeof hierarchies / sizeof hierarchies[0]; i++)
+        if (hierarchies[i].handle == handle)
+            return &hierarchies[i];
+    return NULL;
+}
+
+/*
+ * Before a command of a hierarchy's. The session, if one is open, is another's. An authorization
+ * that the user knows but the TPM does not have, since it was cleared, is not used.
+ */
+static enum lct_code begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
+                              uint32_t where, struct lct_err *err)
+{
+    const struct hierarchy *hierarchy = find_hierarchy(where);
     uint32_t permanent = 0;
     enum lct_code code = LCT_OK;
 
     lct_tpm_session_close(tpm);
     if (!has_owner_auth(request))
         return LCT_OK;
-    code = lct_capability_property(tpm, request->label, TPM2_PT_PERMANENT, &permanent, err);
+    if (hierarchy != NULL)
+        code = lct_capability_property(tpm, request->label, TPM2_PT_PERMANENT, &permanent, err);
     if (code != LCT_OK)
         return code;
-    if ((permanent & TPMA_PERMANENT_OWNERAUTHSET) != 0)
+    if (hierarchy != NULL && (permanent & hierarchy->is_set) != 0)
         return lct_parent_open_session(tpm, request->label, request->libctx, err);
     request->owner_auth = NULL;
     return LCT_OK;
 }
 
-/* CreatePrimary under the owner. */
-static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent,
-                                  const struct lct_parent_request *request, struct lct_err *err)
+static enum lct_code fail_unauthorized(const struct lct_parent_request *request, uint32_t where,
+                                       struct lct_err *err)
 {
-    enum lct_code code =
-        create_primary(tpm, parent, request, TPM2_RH_OWNER, request->owner_auth, err);
+    const struct hierarchy *hierarchy = find_hierarchy(where);
 
-    if (code != LCT_ERR_AUTH)
-        return code;
+    if (hierarchy == NULL)
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "%s: its parent is in the platform hierarchy, which belongs to the "
+                        "firmware: make the key under the owner's",
+                        request->label);
     if (has_owner_auth(request))
         return LCT_FAIL(err, LCT_ERR_AUTH,
-                        "%s: the TPM refuses the owner's authorization; it is not the one that "
-                        "tpm2_changeauth -c owner has set",
-                        request->label);
+                        "%s: the TPM refuses the %s's authorization; it is not the one that "
+                        "tpm2_changeauth -c %s has set",
+                        request->label, hierarchy->name, hierarchy->name);
+    if (where != TPM2_RH_OWNER)
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "%s: making its parent anew takes the %s hierarchy's authorization: put "
+                        "it into a file and set %s",
+                        request->label, hierarchy->name, hierarchy->setting);
     return LCT_FAIL(err, LCT_ERR_AUTH,
                     "%s: the TPM has no storage root key at 0x%08x, and making one needs the "
                     "owner's authorization: put it into a file and set owner_auth_file, or make "
@@ -159,29 +219,62 @@ static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent
                     request->label, lct_srk_handle);
 }
 
+/* CreatePrimary under a hierarchy. */
+static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent,
+                                  const struct lct_parent_request *request, uint32_t where,
+                                  struct lct_err *err)
+{
+    enum lct_code code = create_primary(tpm, parent, request, where, request->owner_auth, err);
+
+    return code == LCT_ERR_AUTH ? fail_unauthorized(request, where, err) : code;
+}
+
+/* It is the pinned one, or where nothing is pinned, may be anybody's storage key that stays here.
+ */
+static enum lct_code check_parent(const struct lct_parent *parent,
+                                  const struct lct_parent_request *request, struct lct_err *err)
+{
+    char place[32] = "";
+
+    if (lct_parent_is_persistent(request->where))
+        (void)snprintf(place, sizeof place, " at 0x%08x", request->where);
+    if (is_pinned(request) && !lct_name_equal(&parent->name, request->pinned))
+        return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
+                        "%s: the key was made by another TPM, or this TPM has been cleared since: "
+                        "%s%s is a different one",
+                        request->label,
+                        lct_parent_is_persistent(request->where) ? "the storage key"
+                                                                 : "its storage root key",
+                        place);
+    if (!is_pinned(request) && (parent->public_area.attributes & STORAGE) != STORAGE)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: the object%s is not a storage key that is fixed to this TPM",
+                        request->label, place);
+    return LCT_OK;
+}
+
 enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
                                const struct lct_parent_request *request, bool read,
                                struct lct_err *err)
 {
+    if (lct_parent_is_persistent(request->where) && read)
+        return lct_parent_verify(tpm, parent, request, err);
     *parent = (struct lct_parent){.where = request->where, .handle = request->where};
-    if (request->where != TPM2_RH_OWNER && read) {
-        parent->name = *request->pinned;
-        return lct_parent_verify(tpm, request, &parent->public_area, err);
-    }
-    if (request->where != TPM2_RH_OWNER)
+    if (lct_parent_is_persistent(request->where)) {
+        if (is_pinned(request))
+            parent->name = *request->pinned;
         return LCT_OK;
-    struct lct_parent_request owner = *request;
-    enum lct_code code = begin_as_owner(tpm, &owner, err);
+    }
+    struct lct_parent_request as = *request;
+    enum lct_code code = begin_as(tpm, &as, request->where, err);
     if (code == LCT_OK)
-        code = make_primary(tpm, parent, &owner, err);
+        code = make_primary(tpm, parent, &as, request->where, err);
     lct_tpm_session_close(tpm);
-    if (code != LCT_OK || lct_name_equal(&parent->name, request->pinned))
-        return code;
-    lct_parent_leave(tpm, parent);
-    return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
-                    "%s: the key was made by another TPM, or this TPM has been cleared since: its "
-                    "storage root key is a different one",
-                    request->label);
+    if (code == LCT_OK)
+        code = check_parent(parent, request, err);
+    if (code != LCT_OK)
+        lct_parent_leave(tpm, parent);
+    return code;
 }
 
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
@@ -258,8 +351,6 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
                                       const struct lct_parent_request *request, bool provision,
                                       struct lct_err *err)
 {
-    static const TPMA_OBJECT storage =
-        TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT | TPMA_OBJECT_FIXEDTPM;
     bool absent;
 
     *parent = (struct lct_parent){.where = lct_srk_handle, .handle = lct_srk_handle};
@@ -267,33 +358,28 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
                                      &parent->name, &absent, err);
     if (code != LCT_OK)
         return code;
-    if (!absent && (parent->public_area.attributes & storage) != storage)
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: the object at 0x%08x is not a storage key that is fixed to this TPM",
-                        request->label, lct_srk_handle);
-    if (!absent)
-        return LCT_OK;
     struct lct_parent_request owner = *request;
+    owner.where = lct_srk_handle;
+    if (!absent)
+        return check_parent(parent, &owner, err);
     parent->where = TPM2_RH_OWNER;
-    code = begin_as_owner(tpm, &owner, err);
+    code = begin_as(tpm, &owner, TPM2_RH_OWNER, err);
     if (code == LCT_OK)
-        code = make_primary(tpm, parent, &owner, err);
+        code = make_primary(tpm, parent, &owner, TPM2_RH_OWNER, err);
     if (code == LCT_OK && provision)
         code = persist(tpm, parent, &owner, err);
     lct_tpm_session_close(tpm);
     return code;
 }
 
-enum lct_code lct_parent_verify(struct lct_tpm *tpm, const struct lct_parent_request *request,
-                                struct lct_public *public_area, struct lct_err *err)
+enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,
+                                const struct lct_parent_request *request, struct lct_err *err)
 {
-    struct lct_public ignored;
-    struct lct_name name;
     bool absent;
-    enum lct_code code =
-        read_public(tpm, request, request->where, public_area != NULL ? public_area : &ignored,
-                    &name, &absent, err);
 
+    *parent = (struct lct_parent){.where = request->where, .handle = request->where};
+    enum lct_code code = read_public(tpm, request, request->where, &parent->public_area,
+                                     &parent->name, &absent, err);
     if (code != LCT_OK)
         return code;
     if (absent)
@@ -301,10 +387,5 @@ enum lct_code lct_parent_verify(struct lct_tpm *tpm, const struct lct_parent_req
                         "%s: this TPM has no storage key at 0x%08x: the key was made by another "
                         "TPM, or this one has been cleared since",
                         request->label, request->where);
-    if (!lct_name_equal(&name, request->pinned))
-        return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
-                        "%s: the key was made by another TPM, or this TPM has been cleared since: "
-                        "the storage key at 0x%08x is a different one",
-                        request->label, request->where);
-    return LCT_OK;
+    return check_parent(parent, request, err);
 }

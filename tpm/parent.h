@@ -6,7 +6,7 @@
 
 /* Inside of the room, with the connection taken: the storage key that wraps ours. */
 struct lct_parent {
-    uint32_t where;     /* lct_srk_handle, another persistent handle, or TPM2_RH_OWNER */
+    uint32_t where;     /* lct_srk_handle, another persistent handle, or a hierarchy */
     TPM2_HANDLE handle; /* what to name in a command */
     bool transient;     /* made for this use: lct_parent_leave flushes it */
     bool made;          /* made and persisted just now */
@@ -18,18 +18,22 @@ struct lct_parent {
 /* Whom a parent is for, and what making one takes: values, borrowed. */
 struct lct_parent_request {
     const char *label;
-    uint32_t where;                      /* a persistent handle, or TPM2_RH_OWNER */
-    const struct lct_name *pinned;       /* its Name; NULL: not known yet */
-    const struct lct_secret *owner_auth; /* NULL: not known */
+    uint32_t where;                      /* a persistent handle, or a hierarchy: TPM2_RH_* */
+    bool rsa;                            /* in a hierarchy: of the RSA template, not the ECC one */
+    const struct lct_name *pinned;       /* its Name; NULL or empty: not known */
+    const struct lct_secret *owner_auth; /* the hierarchy's; NULL: not known */
     bool again; /* the connection broke in it before: what was made then may be there still */
     OSSL_LIB_CTX *libctx;
 };
 
 /*
  * Makes the parent usable in the next command. A persistent one is there, at no cost: unless
- * `read`, its Name is not read (`name` is empty), TPM2_Load refuses a wrong one. TPM2_RH_OWNER: the
- * SRK's template is made anew, and must have the Name pinned. LCT_ERR_OTHER_TPM: it has another
- * one. LCT_ERR_AUTH: the owner's authorization is needed, or wrong.
+ * `read`, nothing is asked (`name` is the pinned one), TPM2_Load refuses a wrong one. In a
+ * hierarchy the storage template is made anew (TCG EK Credential Profile, H-2, or H-1 for RSA),
+ * which takes the authorization of the owner's and the endorsement one, if it is set. What is read
+ * or made must have the Name pinned; without one, it must be a storage key that is fixed to this
+ * TPM. LCT_ERR_OTHER_TPM: there is none, or another one. LCT_ERR_UNSUPPORTED: it is no storage key.
+ * LCT_ERR_AUTH: the hierarchy's authorization is needed, or wrong.
  */
 enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
                                const struct lct_parent_request *request, bool read,
@@ -46,10 +50,12 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
 
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 
-/* Whether the persistent parent is there and the pinned one: LCT_ERR_OTHER_TPM if not. Its public
- * area in *public_area, if asked for. */
-enum lct_code lct_parent_verify(struct lct_tpm *tpm, const struct lct_parent_request *request,
-                                struct lct_public *public_area, struct lct_err *err);
+/* Whether the persistent parent is there and what it should be, as above. What it is in *parent. */
+enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,
+                                const struct lct_parent_request *request, struct lct_err *err);
+
+/* Whether it is a place where something is, not a hierarchy to make it anew in. */
+bool lct_parent_is_persistent(uint32_t where);
 
 /*
  * A new session for a hierarchy's authorization, where no storage root key's Name is known: salted

@@ -59,6 +59,9 @@ struct lct_tpm_key {
     uint32_t parent;
     bool rsa_parent;
     const struct lct_name *parent_name; /* pinned when the key was made; empty: not known */
+    /* 0: it is wrapped. Else it is at this persistent handle, has no private area, and `parent` is
+     * what a session for it is salted to. */
+    uint32_t handle;
     const struct lct_name *name;
     const uint8_t *public_area; /* TPM2B_PUBLIC that lct_public_decode takes */
     size_t public_len;
@@ -68,19 +71,22 @@ struct lct_tpm_key {
     bool needs_auth;                     /* it has an authorization value */
     const struct lct_secret *auth;       /* that value; NULL or empty: not known */
     atomic_bool *proven;                 /* of the key's owner: it was right before */
-    const struct lct_secret *owner_auth; /* the owner's, for a parent made anew; or NULL */
+    const struct lct_secret *owner_auth; /* the hierarchy's, for a parent made anew; or NULL */
     OSSL_LIB_CTX *libctx;                /* the private library context */
 };
 
 /*
  * Signs a digest of scheme->hash's size, with TPM2_Load first if the key is not the one used last.
+ * A key at a persistent handle is used there, once its Name was seen; it is never flushed.
  * An authorization value never crosses the bus: it is proved in an HMAC session salted to the
  * parent, whose Name must be the pinned one. What the TPM returns is verified in software before it
  * is handed out: a swapped object or a fault is an error, not a signature. LCT_ERR_AUTH: the
  * authorization is not known, and nothing was sent, or it is wrong; it was tried once, and the
- * message says how many tries are left before LCT_ERR_LOCKOUT. LCT_ERR_OTHER_TPM: the parent is not
- * the key's; LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the
- * signature is not the key's.
+ * message says how many tries are left before LCT_ERR_LOCKOUT. Where no parent's Name is pinned,
+ * any storage key that is there is taken that says it is fixed to its TPM: who answers in the TPM's
+ * place may guess at a passphrase then. LCT_ERR_OTHER_TPM: the parent is not the key's;
+ * LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the signature is
+ * not the key's.
  */
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
@@ -120,6 +126,56 @@ struct lct_tpm_template {
  */
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
                              const struct lct_tpm_template *from, struct lct_err *err);
+
+/* A storage key, for keys that come from elsewhere. */
+struct lct_tpm_parent {
+    uint32_t where; /* a persistent handle, or a hierarchy */
+    struct lct_name name;
+    struct lct_public public_area;
+    bool made_srk; /* it is the storage root key, and was made and put at lct_srk_handle now */
+};
+
+/* Which one, and what making it takes: values, borrowed for the length of a call. */
+struct lct_tpm_parent_request {
+    const char *label;
+    uint32_t where; /* as in struct lct_tpm_key; 0: the one that lct_tpm_create takes */
+    bool rsa_parent;
+    bool provision;                      /* as in struct lct_tpm_template */
+    const struct lct_secret *owner_auth; /* the hierarchy's; or NULL */
+    OSSL_LIB_CTX *libctx;
+};
+
+/* Finds the storage key and its Name, computed in software. LCT_ERR_OTHER_TPM: there is none;
+ * LCT_ERR_UNSUPPORTED: it is no storage key that is fixed to this TPM; LCT_ERR_AUTH. */
+enum lct_code lct_tpm_find_parent(struct lct_tpm *tpm, struct lct_tpm_parent *parent,
+                                  const struct lct_tpm_parent_request *request,
+                                  struct lct_err *err);
+
+/* A key that was wrapped for a storage key of this TPM elsewhere: values, borrowed. */
+struct lct_tpm_importable {
+    const char *label;
+    uint32_t parent; /* as in struct lct_tpm_key */
+    bool rsa_parent;
+    const struct lct_name *parent_name; /* of lct_tpm_find_parent */
+    const uint8_t *public_area;         /* TPM2B_PUBLIC that lct_public_decode takes */
+    size_t public_len;
+    const uint8_t *duplicate; /* TPM2B_PRIVATE without an inner wrapper */
+    size_t duplicate_len;
+    const uint8_t *seed; /* what a TPM2B_ENCRYPTED_SECRET holds */
+    size_t seed_len;
+    const struct lct_secret *owner_auth; /* the hierarchy's; or NULL */
+    OSSL_LIB_CTX *libctx;
+};
+
+/* TPM2_Import: the key as TPM2_Load takes it. LCT_ERR_OTHER_TPM: it was wrapped for another storage
+ * key, or is damaged; LCT_ERR_UNSUPPORTED: the TPM takes no such key. */
+enum lct_code lct_tpm_import(struct lct_tpm *tpm, struct lct_tpm_created *created,
+                             const struct lct_tpm_importable *from, struct lct_err *err);
+
+/* The public area of the object at a persistent handle: a TPM2B_PUBLIC into LCT_MAX_BLOB bytes.
+ * LCT_ERR_OTHER_TPM: there is none. */
+enum lct_code lct_tpm_read_public(struct lct_tpm *tpm, uint8_t *public_area, size_t *public_len,
+                                  uint32_t handle, const char *label, struct lct_err *err);
 
 enum { LCT_MAX_HASHES = 16 };
 

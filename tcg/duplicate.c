@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tcg/duplicate.h"
+
+#include "tcg/kdf.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* Bytes in the TPM's canonical encoding, written front to back. What does not fit leaves `failed`
+ * set. */
+struct writer {
+    uint8_t *bytes;
+    size_t len, capacity;
+    bool failed;
+};
+
+static uint8_t *grow(struct writer *writer, size_t len)
+{
+    uint8_t *start = writer->bytes + writer->len;
+
+    if (writer->failed || len > writer->capacity - writer->len) {
+        writer->failed = true;
+        return NULL;
+    }
+    writer->len += len;
+    return start;
+}
+
+static void write_u16(struct writer *writer, size_t value)
+{
+    uint8_t *start = grow(writer, 2);
+
+    if (start == NULL)
+        return;
+    start[0] = (uint8_t)(value >> 8);
+    start[1] = (uint8_t)value;
+}
+
+static void write_u32(struct writer *writer, uint32_t value)
+{
+    write_u16(writer, value >> 16);
+    write_u16(writer, value & 0xffff);
+}
+
+static void write_bytes(struct writer *writer, const uint8_t *bytes, size_t len)
+{
+    uint8_t *start = grow(writer, len);
+
+    if (start != NULL && len > 0)
+        memcpy(start, bytes, len);
+}
+
+static void write_sized(struct writer *writer, const uint8_t *bytes, size_t len)
+{
+    write_u16(writer, len);
+    write_bytes(writer, bytes, len);
+}
+
+/* A number of a key as a TPM2B of `size` bytes. The caller's key has to be whole. */
+static void write_number(struct writer *writer, const EVP_PKEY *pkey, const char *param,
+                         size_t size)
+{
+    BIGNUM *number = NULL;
+
+    write_u16(writer, size);
+    uint8_t *start = grow(writer, size);
+    if (start == NULL || EVP_PKEY_get_bn_param(pkey, param, &number) != 1 ||
+        BN_bn2binpad(number, start, (int)size) < 0)
+        writer->failed = true;
+    BN_clear_free(number);
+}
+
+const struct lct_algorithm *lct_duplicate_algorithm(const EVP_PKEY *pkey)
+{
+    char group[64] = "";
+
+    if (EVP_PKEY_is_a(pkey, "RSA"))
+        return lct_algorithm_by_key(TPM2_ALG_RSA, 0, (uint16_t)EVP_PKEY_get_bits(pkey));
+    if (EVP_PKEY_is_a(pkey, "EC") && EVP_PKEY_get_group_name(pkey, group, sizeof group, NULL) == 1)
+        return lct_algorithm_by_group(group);
+    return NULL;
+}
+
+/* TPM 2.0 Part 2, 12.2.3.5: 0 stands for 65537. */
+static void write_exponent(struct writer *writer, const EVP_PKEY *pkey)
+{
+    BIGNUM *exponent = NULL;
+    BN_ULONG value = 0;
+
+    if (EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1)
+        value = BN_get_word(exponent);
+    if (value == 0 || value > UINT32_MAX)
+        writer->failed = true;
+    write_u32(writer, value == 65537 ? 0 : (uint32_t)value);
+    BN_free(exponent);
+}
+
+/* TPMT_PUBLIC, TPM 2.0 Part 2, 12.2.4: a signing key whose scheme is chosen at each signature. */
+static void write_public(struct writer *writer, const EVP_PKEY *pkey,
+                         const struct lct_algorithm *algorithm, bool has_auth)
+{
+    write_u16(writer, algorithm->type);
+    write_u16(writer, TPM2_ALG_SHA256);
+    write_u32(writer, TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT |
+                          (has_auth ? 0 : TPMA_OBJECT_NODA));
+    write_sized(writer, NULL, 0);     /* policy */
+    write_u16(writer, TPM2_ALG_NULL); /* symmetric */
+    write_u16(writer, TPM2_ALG_NULL); /* scheme */
+    if (algorithm->type == TPM2_ALG_RSA) {
+        write_u16(writer, algorithm->bits);
+        write_exponent(writer, pkey);
+        write_number(writer, pkey, OSSL_PKEY_PARAM_RSA_N, algorithm->size);
+        return;
+    }
+    write_u16(writer, algorithm->curve);
+    write_u16(writer, TPM2_ALG_NULL); /* kdf */
+    write_number(writer, pkey, OSSL_PKEY_PARAM_EC_PUB_X, algorithm->size);
+    write_number(writer, pkey, OSSL_PKEY_PARAM_EC_PUB_Y, algorithm->size);
+}
+
+/* TPMT_SENSITIVE, Part 2, 12.3.2.4: of RSA one prime of two, of ECC the private scalar. */
+static void write_sensitive(struct writer *writer, const EVP_PKEY *pkey,
+                            const struct lct_algorithm *algorithm, const struct lct_secret *auth)
+{
+    write_u16(writer, algorithm->type);
+    write_sized(writer, auth != NULL ? auth->data : NULL, auth != NULL ? auth->len : 0);
+    write_sized(writer, NULL, 0); /* seed: only of storage keys */
+    if (algorithm->type == TPM2_ALG_RSA)
+        write_number(writer, pkey, OSSL_PKEY_PARAM_RSA_FACTOR1, algorithm->size / 2u);
+    else
+        write_number(writer, pkey, OSSL_PKEY_PARAM_PRIV_KEY, algorithm->size);
+}
+
+/* Puts a size before what `writer` holds from `start` on, where two bytes were left for it. */
+static void close_sized(struct writer *writer, size_t start)
+{
+    size_t len = writer->len - start - 2;
+
+    writer->bytes[start] = (uint8_t)(len >> 8);
+    writer->bytes[start + 1] = (uint8_t)len;
+}
+
+static bool has_more_primes(const EVP_PKEY *pkey)
+{
+    BIGNUM *third = NULL;
+    bool more = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_FACTOR3, &third) == 1;
+
+    BN_clear_free(third);
+    return more;
+}
+
+/* The parent's cipher, by libcrypto's name. TPM 2.0 Part 1, 22.4: CFB, with an IV of zeros. */
+static const char *cipher_of(const struct lct_public *parent)
+{
+    if (parent->symmetric != TPM2_ALG_AES || parent->symmetric_mode != TPM2_ALG_CFB)
+        return NULL;
+    switch (parent->symmetric_bits) {
+    case 128:
+        return "AES-128-CFB";
+    case 192:
+        return "AES-192-CFB";
+    case 256:
+        return "AES-256-CFB";
+    default:
+        return NULL;
+    }
+}
+
+static bool encrypt(uint8_t *bytes, size_t len, OSSL_LIB_CTX *libctx, const char *name,
+                    const uint8_t *key)
+{
+    static const uint8_t iv[16];
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(libctx, name, NULL);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int encrypted = 0;
+    bool good =
+        cipher != NULL && ctx != NULL && EVP_EncryptInit_ex2(ctx, cipher, key, iv, NULL) == 1 &&
+        EVP_EncryptUpdate(ctx, bytes, &encrypted, bytes, (int)len) == 1 && (size_t)encrypted == len;
+
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+    return good;
+}
+
+/* What wraps: both keys are derived from the seed. */
+struct wrapper {
+    OSSL_LIB_CTX *libctx;
+    const struct lct_public *parent;
+    const struct lct_hash *hash;
+    const char *cipher;
+    const struct lct_secret *seed;
+    const struct lct_name *name; /* of the object that is wrapped */
+};
+
+/* Part 1, 23.3.2.4: symKey = KDFa (seed, "STORAGE", Name), and the sized sensitive area under it.
+ */
+static enum lct_code hide(uint8_t *bytes, size_t len, const struct wrapper *wrapper,
+                          struct lct_err *err)
+{
+    uint8_t key[32];
+    size_t key_len = wrapper->parent->symmetric_bits / 8u;
+    enum lct_code code = lct_kdfa(key, key_len, wrapper->libctx,
+                                  &(struct lct_kdf){.hash = wrapper->hash,
+                                                    .key = wrapper->seed->data,
+                                                    .key_len = wrapper->seed->len,
+                                                    .label = "STORAGE",
+                                                    .u = wrapper->name->data,
+                                                    .u_len = wrapper->name->len},
+                                  err);
+
+    if (code == LCT_OK && !encrypt(bytes, len, wrapper->libctx, wrapper->cipher, key))
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot encrypt the key");
+    explicit_bzero(key, sizeof key);
+    return code;
+}
+
+/* The same place: HMACkey = KDFa (seed, "INTEGRITY"), over what is hidden and the Name. */
+static enum lct_code protect(uint8_t *hmac, const uint8_t *bytes, size_t len,
+                             const struct wrapper *wrapper, struct lct_err *err)
+{
+    uint8_t key[LCT_MAX_HASH], text[1024 + sizeof wrapper->name->data];
+    size_t size = wrapper->hash->size, hmac_len = 0;
+    enum lct_code code = lct_kdfa(key, size, wrapper->libctx,
+                                  &(struct lct_kdf){.hash = wrapper->hash,
+                                                    .key = wrapper->seed->data,
+                                                    .key_len = wrapper->seed->len,
+                                                    .label = "INTEGRITY"},
+                                  err);
+
+    if (code != LCT_OK)
+        return code;
+    memcpy(text, bytes, len);
+    memcpy(text + len, wrapper->name->data, wrapper->name->len);
+    if (EVP_Q_mac(wrapper->libctx, "HMAC", NULL, wrapper->hash->openssl, NULL, key, size, text,
+                  len + wrapper->name->len, hmac, size, &hmac_len) == NULL ||
+        hmac_len != size)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot make an HMAC");
+    explicit_bzero(key, sizeof key);
+    return code;
+}
+
+/* TPM2B_PRIVATE: its size, the HMAC as a TPM2B, the hidden part. */
+static enum lct_code wrap(struct lct_duplicate *duplicate, const EVP_PKEY *pkey,
+                          const struct lct_algorithm *algorithm, const struct lct_secret *auth,
+                          const struct wrapper *wrapper, struct lct_err *err)
+{
+    struct writer writer = {duplicate->private_area, 0, sizeof duplicate->private_area, false};
+    size_t size = wrapper->hash->size, hidden = 2 + 2 + size;
+    uint8_t *hmac = duplicate->private_area + 4;
+
+    write_u16(&writer, 0);
+    write_u16(&writer, size);
+    (void)grow(&writer, size);
+    write_u16(&writer, 0);
+    write_sensitive(&writer, pkey, algorithm, auth);
+    enum lct_code code = writer.failed ? LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                                                  "it is not a whole private key of two primes")
+                                       : LCT_OK;
+    if (code == LCT_OK) {
+        close_sized(&writer, hidden);
+        close_sized(&writer, 0);
+        code = hide(duplicate->private_area + hidden, writer.len - hidden, wrapper, err);
+    }
+    if (code == LCT_OK)
+        code = protect(hmac, duplicate->private_area + hidden, writer.len - hidden, wrapper, err);
+    duplicate->private_len = writer.len;
+    if (code != LCT_OK)
+        explicit_bzero(duplicate, sizeof *duplicate);
+    return code;
+}
+
+enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *libctx,
+                                 const EVP_PKEY *pkey, const struct lct_secret *auth,
+                                 const struct lct_public *parent, struct lct_err *err)
+{
+    const struct lct_algorithm *algorithm = lct_duplicate_algorithm(pkey);
+    struct writer writer = {duplicate->public_area, 0, sizeof duplicate->public_area, false};
+    struct lct_secret seed = {0};
+    struct lct_name name;
+    const struct wrapper wrapper = {
+        libctx, parent, lct_hash_by_id(parent->name_alg), cipher_of(parent), &seed, &name};
+
+    memset(duplicate, 0, sizeof *duplicate);
+    if (algorithm == NULL || has_more_primes(pkey))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "a key of this kind is not supported; EC P-256 and P-384, RSA 2048 and "
+                        "3072 are");
+    if (wrapper.hash == NULL || wrapper.cipher == NULL)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "the storage key has a hash or cipher that we do not know");
+    write_u16(&writer, 0);
+    write_public(&writer, pkey, algorithm, auth != NULL && auth->len > 0);
+    if (writer.failed)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it is not a whole key");
+    close_sized(&writer, 0);
+    duplicate->public_len = writer.len;
+    enum lct_code code =
+        lct_public_name(&name, libctx, duplicate->public_area, duplicate->public_len, err);
+    if (code == LCT_OK)
+        code = lct_seed_make(&seed, &duplicate->seed, libctx, parent, LCT_SEED_DUPLICATE, err);
+    if (code == LCT_OK)
+        code = wrap(duplicate, pkey, algorithm, auth, &wrapper, err);
+    lct_secret_wipe(&seed);
+    return code;
+}
