@@ -45,11 +45,12 @@ struct lct_unlocker {
 };
 
 /*
- * Checks an identity against the TPM: it loads there under the pinned parent, has the recorded Name
- * and the attributes of a key that cannot leave the TPM, as the TPM reports them, and makes a
- * signature that verifies. Stops at the first thing that fails to be asked, which is the error, and
- * a finding as well unless there is no such identity or no TPM to ask. LCT_ERR_CHECK if all could
- * be asked and a finding is not good.
+ * Checks an identity against the TPM: it loads there under the pinned parent, or is there at its
+ * persistent handle, has the recorded Name and the attributes of a signing key, as the TPM reports
+ * them, and makes a signature that verifies. Whether it can leave the TPM is a finding that is
+ * good either way: an imported key may. Stops at the first thing that fails to be asked, which is
+ * the error, and a finding as well unless there is no such identity or no TPM to ask. LCT_ERR_CHECK
+ * if all could be asked and a finding is not good.
  */
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const char *id,

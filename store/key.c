@@ -43,10 +43,31 @@ static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *
     return LCT_OK;
 }
 
+/* A key at a persistent handle has no file; the record has its public area. */
+static enum lct_code take_public(struct lct_key *key, struct lct_err *err)
+{
+    const struct lct_generation *generation = &key->generation;
+    uint8_t *copy = malloc(generation->public_len + 1);
+
+    if (copy == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    memcpy(copy, generation->public_area, generation->public_len);
+    key->keyfile = (struct lct_keyfile){
+        .type = LCT_KEYFILE_LOADABLE,
+        .empty_auth = !generation->passphrase,
+        .parent = generation->parent,
+        .public_area = copy,
+        .public_len = generation->public_len,
+    };
+    return LCT_OK;
+}
+
 static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_len,
                           struct lct_err *err)
 {
-    enum lct_code code = lct_keyfile_read(&key->keyfile, pem, pem_len, err);
+    enum lct_code code = key->generation.handle != 0
+                             ? take_public(key, err)
+                             : lct_keyfile_read(&key->keyfile, pem, pem_len, err);
 
     if (code == LCT_OK)
         code = check_keyfile(&key->keyfile, err);
@@ -160,6 +181,7 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
         .parent = key->generation.parent,
         .rsa_parent = key->keyfile.rsa_parent,
         .parent_name = &key->generation.parent_name,
+        .handle = key->generation.handle,
         .name = &key->generation.name,
         .public_area = key->keyfile.public_area,
         .public_len = key->keyfile.public_len,

@@ -34,7 +34,8 @@ struct lct_key {
 
 /*
  * Makes a key of the generation `number` (0: the active one) of `record` and its key file's bytes,
- * which must agree: the same Name, algorithm and parent. Sends the TPM nothing. LCT_ERR_NOT_FOUND:
+ * which must agree: the same Name, algorithm and parent. A key at a persistent handle has no file,
+ * and then `pem` is not looked at. Sends the TPM nothing. LCT_ERR_NOT_FOUND:
  * no such generation; LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: a kind of key file or policy we do
  * not follow.
  */

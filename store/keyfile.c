@@ -116,6 +116,21 @@ static bool take_sized(uint8_t **bytes, size_t *bytes_len, const ASN1_OCTET_STRI
     return true;
 }
 
+/* As it is: what is to be in it is known by who imports the key. */
+static bool take_secret(struct lct_keyfile *keyfile, const ASN1_OCTET_STRING *string)
+{
+    size_t len = string != NULL ? (size_t)ASN1_STRING_length(string) : 0;
+
+    if (len == 0)
+        return true;
+    keyfile->secret = malloc(len);
+    if (keyfile->secret == NULL)
+        return false;
+    memcpy(keyfile->secret, ASN1_STRING_get0_data(string), len);
+    keyfile->secret_len = len;
+    return true;
+}
+
 static bool take_description(char **text, const ASN1_UTF8STRING *string)
 {
     if (string == NULL)
@@ -151,6 +166,7 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
         keyfile->rsa_parent = key->rsa_parent > 0;
         keyfile->has_policy = key->policy != NULL || key->auth_policy != NULL;
         keyfile->has_secret = key->secret != NULL;
+        good = take_secret(keyfile, key->secret);
     }
     key_free(key);
     return good;
@@ -214,6 +230,7 @@ enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes
 void lct_keyfile_clear(struct lct_keyfile *keyfile)
 {
     free(keyfile->description);
+    free(keyfile->secret);
     free(keyfile->public_area);
     free(keyfile->private_area);
     *keyfile = (struct lct_keyfile){0};
@@ -224,7 +241,7 @@ static bool fill(TPM_KEY *key, const struct lct_keyfile *keyfile)
     ASN1_OBJECT_free(key->type);
     key->type = OBJ_txt2obj(oids[LCT_KEYFILE_LOADABLE], 1);
     key->empty_auth = keyfile->empty_auth ? 0xff : -1; /* -1: absent */
-    key->rsa_parent = -1;
+    key->rsa_parent = keyfile->rsa_parent ? 0xff : -1;
     return key->type != NULL && ASN1_INTEGER_set_uint64(key->parent, keyfile->parent) &&
            ASN1_OCTET_STRING_set(key->public_area, keyfile->public_area,
                                  (int)keyfile->public_len) &&

@@ -35,6 +35,8 @@ struct lct_keyfile {
     bool empty_auth;
     bool has_policy; /* policy, authPolicy: there, and nothing we follow yet */
     bool has_secret;
+    uint8_t *secret; /* TPM2B_ENCRYPTED_SECRET of an importable key; NULL: none */
+    size_t secret_len;
     bool rsa_parent;
     char *description; /* NULL: none */
     uint32_t parent;   /* a handle */

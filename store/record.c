@@ -107,19 +107,40 @@ static bool read_hashes(struct lct_generation *generation, const json_t *array)
     return true;
 }
 
+/* A key at a persistent handle: both members or neither. What sessions for it are salted to may
+ * have no Name: a key of the null hierarchy has another one after each reset. */
+static bool read_place(struct lct_generation *generation, const char *handle, const char *public,
+                       const char *parent_name)
+{
+    bool nameless = parent_name[0] == '\0';
+
+    if ((handle == NULL) != (public == NULL))
+        return false;
+    if (handle != NULL && (!read_handle(&generation->handle, handle) ||
+                           generation->handle >> TPM2_HR_SHIFT != TPM2_HT_PERSISTENT ||
+                           !lct_hex_decode(generation->public_area, &generation->public_len,
+                                           sizeof generation->public_area, public)))
+        return false;
+    if (nameless)
+        return handle != NULL && generation->parent == TPM2_RH_NULL;
+    return read_name(&generation->parent_name, parent_name);
+}
+
 static bool read_generation(struct lct_generation *generation, json_t *object)
 {
-    const char *algorithm, *created, *name, *handle, *parent_name, *tpm;
+    const char *algorithm, *created, *name, *parent, *parent_name, *tpm;
+    const char *handle = NULL, *public = NULL;
     json_t *seal, *hashes, *salt;
     json_int_t number;
     int software_tpm, passphrase = 0;
 
     if (json_unpack_ex(object, NULL, JSON_STRICT,
-                       "{s:I, s:s, s:s, s:s, s:{s:s, s:s}, s:o, s:o, s:o, s?:b, s:s, s:b}",
+                       "{s:I, s:s, s:s, s:s, s?:s, s?:s, s:{s:s, s:s}, s:o, s:o, s:o, s?:b, s:s, "
+                       "s:b}",
                        "generation", &number, "algorithm", &algorithm, "created", &created, "name",
-                       &name, "parent", "handle", &handle, "name", &parent_name, "seal", &seal,
-                       "hashes", &hashes, "pss_salt", &salt, "passphrase", &passphrase, "tpm", &tpm,
-                       "software_tpm", &software_tpm) != 0)
+                       &name, "handle", &handle, "public", &public, "parent", "handle", &parent,
+                       "name", &parent_name, "seal", &seal, "hashes", &hashes, "pss_salt", &salt,
+                       "passphrase", &passphrase, "tpm", &tpm, "software_tpm", &software_tpm) != 0)
         return false;
     generation->number = (unsigned)number;
     generation->algorithm = lct_algorithm_by_name(algorithm);
@@ -127,8 +148,8 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
     generation->passphrase = passphrase != 0;
     return number > 0 && number <= LCT_MAX_NUMBER && generation->algorithm != NULL &&
            json_is_null(seal) && read_time(generation->created, created) &&
-           read_name(&generation->name, name) && read_handle(&generation->parent, handle) &&
-           is_place(generation->parent) && read_name(&generation->parent_name, parent_name) &&
+           read_name(&generation->name, name) && read_handle(&generation->parent, parent) &&
+           is_place(generation->parent) && read_place(generation, handle, public, parent_name) &&
            read_hashes(generation, hashes) && read_salt(&generation->pss_salt, salt) &&
            read_text(generation->tpm, sizeof generation->tpm, tpm);
 }
@@ -210,10 +231,22 @@ static json_t *hashes_json(const struct lct_generation *generation)
     return hashes;
 }
 
+/* Adds where a key that is in the TPM is. False if out of memory. */
+static bool add_place(json_t *object, const struct lct_generation *generation)
+{
+    char public[2 * sizeof generation->public_area + 1];
+
+    if (generation->handle == 0)
+        return true;
+    lct_hex_encode(public, generation->public_area, generation->public_len);
+    return json_object_set_new(object, "handle", json_sprintf("0x%08x", generation->handle)) == 0 &&
+           json_object_set_new(object, "public", json_string(public)) == 0;
+}
+
 /* NULL if out of memory: json_pack fails if one of its parts is NULL. */
 static json_t *generation_json(const struct lct_generation *generation)
 {
-    return json_pack(
+    json_t *object = json_pack(
         "{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:n, s:o, s:s?, s:b, s:s, s:b}", "generation",
         (int)generation->number, "algorithm", generation->algorithm->name, "created",
         generation->created, "name", name_json(&generation->name), "parent", "handle",
@@ -221,6 +254,11 @@ static json_t *generation_json(const struct lct_generation *generation)
         "seal", "hashes", hashes_json(generation), "pss_salt",
         lct_pss_salt_name(generation->pss_salt), "passphrase", generation->passphrase, "tpm",
         generation->tpm, "software_tpm", generation->software_tpm);
+
+    if (object != NULL && add_place(object, generation))
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 char *lct_record_write(const struct lct_record *record)

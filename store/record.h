@@ -20,6 +20,12 @@ struct lct_generation {
     const struct lct_algorithm *algorithm;
     char created[21]; /* RFC 3339, UTC, to the second */
     struct lct_name name;
+    /* 0: it is wrapped, in a key file. Else it is at this persistent handle, its TPM2B_PUBLIC is
+     * here, and the parent is what a session for it is salted to: of the null hierarchy, and
+     * without a Name, if there is no better. */
+    uint32_t handle;
+    size_t public_len;
+    uint8_t public_area[LCT_MAX_BLOB];
     uint32_t parent; /* a persistent handle, or a hierarchy: TPM2_RH_* */
     struct lct_name parent_name;
     size_t num_hashes; /* the hashes this TPM can sign with */

@@ -182,7 +182,8 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     if (code != LCT_OK || record == NULL)
         return code;
     keyfile_name(name, generation != 0 ? generation : record->active);
-    if (lct_record_generation(record, generation) != NULL) {
+    const struct lct_generation *wanted = lct_record_generation(record, generation);
+    if (wanted != NULL && wanted->handle == 0) {
         code = lct_file_read(fd, name, &pem, &pem_len, MAX_KEYFILE, err);
         if (code == LCT_ERR_NOT_FOUND)
             code = LCT_FAIL(err, LCT_ERR_BAD_RECORD,
@@ -434,7 +435,7 @@ static enum lct_code fill_identity(int fd, const char *dir, const struct lct_rec
     if (text == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     keyfile_name(name, record->active);
-    enum lct_code code = lct_file_write(fd, name, pem, pem_len, owner, err);
+    enum lct_code code = pem != NULL ? lct_file_write(fd, name, pem, pem_len, owner, err) : LCT_OK;
     if (code == LCT_OK)
         code = lct_file_write(fd, record_file, (const uint8_t *)text, strlen(text), owner, err);
     free(text);

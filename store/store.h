@@ -15,7 +15,8 @@
  * Where identities are, a directory each:
  *
  *     <dir>/<id>/identity.json   the record
- *     <dir>/<id>/key-N.pem       the key file of generation N, never rewritten
+ *     <dir>/<id>/key-N.pem       the key file of generation N, never rewritten; none if its key is
+ *                                at a persistent handle
  *     <dir>/.new/                what is being made or removed
  *
  * Looked in, in this order: the one configured store; else the user's own, then the system's. A
@@ -54,7 +55,8 @@ enum lct_code lct_store_list(const struct lct_store *store, char ***ids, size_t 
 void lct_store_free_ids(char **ids, size_t num_ids);
 
 /*
- * Puts a new identity of one generation into the store: all of it or, whatever happens, nothing; of
+ * Puts a new identity of one generation into the store, with its key file, or NULL: it has none;
+ * all of it or, whatever happens, nothing; of
  * two at once one wins. LCT_ERR_EXISTS; LCT_ERR_STORE.
  */
 enum lct_code lct_store_create(const struct lct_store *store, const struct lct_record *record,

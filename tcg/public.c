@@ -276,6 +276,14 @@ out:
     return pkey;
 }
 
+bool lct_public_is_bound(const struct lct_public *public_area)
+{
+    static const TPMA_OBJECT bound =
+        TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN;
+
+    return (public_area->attributes & bound) == bound;
+}
+
 void lct_public_attributes(char text[LCT_ATTRIBUTES_TEXT], uint32_t attributes)
 {
     static const struct {

@@ -64,6 +64,13 @@ const struct lct_algorithm *lct_public_algorithm(const struct lct_public *public
 EVP_PKEY *lct_public_pkey(const struct lct_public *public_area, OSSL_LIB_CTX *libctx,
                           struct lct_err *err);
 
+/*
+ * Whether the key was made in its TPM and can never leave it: fixedTPM, fixedParent and
+ * sensitiveDataOrigin. `hardware_bound` is this and nothing else; it is true of a public area whose
+ * Name the TPM vouches for.
+ */
+bool lct_public_is_bound(const struct lct_public *public_area);
+
 /* Every attribute of TPMA_OBJECT in words, space-separated ("fixedtpm fixedparent sign"),
  * NUL-terminated. */
 enum { LCT_ATTRIBUTES_TEXT = 192 };

@@ -4,8 +4,6 @@
 
 #include "store/identity.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,32 +22,6 @@ static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, cons
     return LCT_FAIL(err, LCT_ERR_USAGE,
                     "there is no algorithm \"%s\"; choose ec-p256, ec-p384, rsa-2048 or rsa-3072",
                     name);
-}
-
-/* "USER:GROUP", either of them perhaps missing; names as the system knows them. */
-static enum lct_code find_owner(struct lct_owner *owner, const char *text, struct lct_err *err)
-{
-    char user[64] = "";
-
-    *owner = (struct lct_owner){(uid_t)-1, (gid_t)-1};
-    if (text == NULL)
-        return LCT_OK;
-    if (text[strspn(text, ":")] == '\0')
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--owner takes a user, a group, or both: USER:GROUP");
-    size_t user_len = strcspn(text, ":");
-    const char *group = text[user_len] == ':' ? text + user_len + 1 : "";
-    (void)snprintf(user, sizeof user, "%.*s", (int)user_len, text);
-    const struct passwd *passwd = *user != '\0' ? getpwnam(user) : NULL;
-    if (*user != '\0' && passwd == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no user \"%s\"", user);
-    if (passwd != NULL)
-        owner->user = passwd->pw_uid;
-    const struct group *entry = *group != '\0' ? getgrnam(group) : NULL;
-    if (*group != '\0' && entry == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no group \"%s\"", group);
-    if (entry != NULL)
-        owner->group = entry->gr_gid;
-    return LCT_OK;
 }
 
 static enum lct_code say_created(const struct lct_key *key, bool provision, struct lct_err *err)
@@ -140,7 +112,7 @@ static enum lct_code create(struct lct_tool *tool, const struct request *request
     enum lct_code code = find_algorithm(&identity.algorithm, request->algorithm, err);
 
     if (code == LCT_OK)
-        code = find_owner(&identity.owner, request->owner, err);
+        code = lct_tool_owner(&identity.owner, request->owner, err);
     if (code == LCT_OK)
         code = find_secrets(&secrets, tool, request, err);
     if (code == LCT_OK)

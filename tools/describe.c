@@ -10,16 +10,17 @@ const char *lct_describe_custody(const struct lct_generation *generation)
     return generation->software_tpm ? "tpm (software)" : "tpm";
 }
 
-json_t *lct_describe_json(const struct lct_record *record, const char *dir)
+json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
+                          const char *dir)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:n, s:s, s:i, s:n, s:s, s:s}", "id",
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:n, s:s, s:i, s:n, s:s, s:s}", "id",
                      record->id, "algorithm", generation->algorithm->name, "custody", "tpm", "tpm",
-                     generation->tpm, "software_tpm", generation->software_tpm, "passphrase",
-                     generation->passphrase, "seal", "state", "active", "generation",
-                     (int)generation->number, "certificate", "created", record->created, "store",
-                     dir);
+                     generation->tpm, "software_tpm", generation->software_tpm, "hardware_bound",
+                     lct_public_is_bound(&key->public_area), "passphrase", generation->passphrase,
+                     "seal", "state", "active", "generation", (int)generation->number,
+                     "certificate", "created", record->created, "store", dir);
 }
 
 enum lct_code lct_describe_print(json_t *json, struct lct_err *err)

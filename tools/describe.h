@@ -2,13 +2,15 @@
 #ifndef LCT_TOOLS_DESCRIBE_H
 #define LCT_TOOLS_DESCRIBE_H
 
+#include "store/key.h"
 #include "store/record.h"
 
 #include <jansson.h>
 
-/* What `list --json` says of an identity; `show --json` adds to it. The caller owns it. NULL if out
- * of memory. */
-json_t *lct_describe_json(const struct lct_record *record, const char *dir);
+/* What `list --json` says of an identity, whose active key is `key`; `show --json` adds to it. The
+ * caller owns it. NULL if out of memory. */
+json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
+                          const char *dir);
 
 /* "tpm", or "tpm (software)" where the TPM said that it is a simulator or emulator. */
 const char *lct_describe_custody(const struct lct_generation *generation);

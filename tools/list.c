@@ -31,15 +31,19 @@ static enum lct_code list_one(const struct lct_tool *tool, const char *id, int w
                               struct lct_err *err)
 {
     struct lct_record *record = NULL;
+    struct lct_key *key = NULL;
     const char *dir = NULL;
     enum lct_code code = lct_store_get_record(&tool->store, id, &record, &dir, err);
 
     if (code == LCT_OK && array != NULL)
-        code = json_array_append_new(array, lct_describe_json(record, dir)) == 0
+        code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err);
+    if (code == LCT_OK && array != NULL)
+        code = json_array_append_new(array, lct_describe_json(record, key, dir)) == 0
                    ? LCT_OK
                    : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     else if (code == LCT_OK)
         code = print_row(record, width, err);
+    lct_key_free(key);
     free(record);
     return code;
 }

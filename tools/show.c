@@ -47,7 +47,7 @@ static json_t *show_json(const struct lct_record *record, const struct lct_key *
                          const char *dir, const char *pem)
 {
     const struct lct_generation *generation = &key->generation;
-    json_t *json = lct_describe_json(record, dir);
+    json_t *json = lct_describe_json(record, key, dir);
     json_t *hashes = json_array();
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT];
 
@@ -62,6 +62,8 @@ static json_t *show_json(const struct lct_record *record, const struct lct_key *
                              lct_pss_salt_name(generation->pss_salt), "public_key", pem);
     if (json != NULL && more != NULL)
         (void)json_object_update(json, more);
+    if (json != NULL && generation->handle != 0)
+        (void)json_object_set_new(json, "handle", json_sprintf("0x%08x", generation->handle));
     json_decref(more);
     return json;
 }
@@ -72,21 +74,27 @@ static enum lct_code show_text(const struct lct_record *record, const struct lct
     const struct lct_generation *generation = &key->generation;
     const char *salt = lct_pss_salt_name(generation->pss_salt);
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT], hashes[256];
+    char handle[32] = "";
 
     name_text(name, &generation->name);
     name_text(parent, &generation->parent_name);
     lct_public_attributes(attributes, key->public_area.attributes);
     hashes_text(hashes, sizeof hashes, generation);
+    if (generation->handle != 0)
+        (void)snprintf(handle, sizeof handle, "handle       0x%08x\n", generation->handle);
     return lct_tool_print(
         err,
         "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         none\n"
         "passphrase   %s\nstate        active, generation %u\ncreated      %s\nname         %s\n"
-        "parent       0x%08x %s\nattributes   %s\nhashes       %s\n%s%s%scertificate  none\n"
+        "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       "
+        "%s\n%s%s%scertificate  none\n"
         "store        %s/%s\n%s",
         key->label, generation->algorithm->name, lct_describe_custody(generation), generation->tpm,
-        generation->passphrase ? "yes" : "none", generation->number, record->created, name,
-        generation->parent, parent, attributes, hashes, salt != NULL ? "PSS salt     " : "",
-        salt != NULL ? salt : "", salt != NULL ? "\n" : "", dir, record->id, pem);
+        generation->passphrase ? "yes" : "none", generation->number, record->created, name, handle,
+        generation->handle != 0 ? "salted" : "parent", generation->parent, parent,
+        lct_public_is_bound(&key->public_area) ? "true" : "false", attributes, hashes,
+        salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "", salt != NULL ? "\n" : "",
+        dir, record->id, pem);
 }
 
 static enum lct_code show(const struct lct_tool *tool, const char *id, bool json,

@@ -76,6 +76,10 @@ enum lct_code lct_tool_read_config(struct lct_config *config, struct lct_err *er
 enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *operand,
                           struct lct_err *err);
 
+/* --owner: "USER:GROUP", either of them perhaps missing; names as the system knows them. NULL: who
+ * runs it. LCT_ERR_USAGE. */
+enum lct_code lct_tool_owner(struct lct_owner *owner, const char *text, struct lct_err *err);
+
 /* Prints text to stdout. LCT_ERR_IO. */
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_PRINTF(2, 3);
 
@@ -87,6 +91,7 @@ enum lct_code lct_csr_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_delete_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_doctor_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_help_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_import_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_list_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_show_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_sign_run(struct lct_tool *, int, char **, struct lct_err *);

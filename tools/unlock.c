@@ -19,12 +19,13 @@ bool lct_can_ask(void)
     return fd >= 0;
 }
 
-static bool ask(char typed[TYPED + 1], char again[TYPED + 1], const char *what, bool twice)
+/* Less than `size` bytes into `typed`, and where it is asked twice, into `again`. */
+static bool ask(char *typed, char *again, int size, const char *what, bool twice)
 {
     UI *ui = UI_new_method(UI_OpenSSL());
     char *prompt = ui != NULL ? UI_construct_prompt(ui, what, NULL) : NULL;
-    bool good = prompt != NULL && UI_add_input_string(ui, prompt, 0, typed, 0, TYPED) >= 0 &&
-                (!twice || UI_add_verify_string(ui, prompt, 0, again, 0, TYPED, typed) >= 0) &&
+    bool good = prompt != NULL && UI_add_input_string(ui, prompt, 0, typed, 0, size - 1) >= 0 &&
+                (!twice || UI_add_verify_string(ui, prompt, 0, again, 0, size - 1, typed) >= 0) &&
                 UI_process(ui) == 0;
 
     OPENSSL_free(prompt);
@@ -43,7 +44,7 @@ enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool t
                         "the %s is needed, and there is no terminal to ask on; give it in a file: "
                         "--passphrase-file, or passphrase_file and owner_auth_file in openssl.cnf",
                         what);
-    if (ask(typed, again, what, twice))
+    if (ask(typed, again, sizeof typed, what, twice))
         code = lct_secret_take(secret, what, (const uint8_t *)typed, strlen(typed), err);
     else
         code = LCT_FAIL(err, LCT_ERR_AUTH, "the %s was not given%s", what,
@@ -51,6 +52,14 @@ enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool t
     explicit_bzero(typed, sizeof typed);
     explicit_bzero(again, sizeof again);
     return code;
+}
+
+int lct_ask_line(char *typed, int size, const char *what)
+{
+    if (size < 2 || !lct_can_ask())
+        return -1;
+    memset(typed, 0, (size_t)size);
+    return ask(typed, NULL, size, what, false) ? (int)strlen(typed) : -1;
 }
 
 enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)

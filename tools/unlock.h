@@ -14,6 +14,10 @@
 enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool twice,
                              struct lct_err *err);
 
+/* Asks for the passphrase of a file, which is no authorization value: a line of less than `size`
+ * bytes into `typed`. Its length; -1: there is no terminal, or nothing was typed. */
+int lct_ask_line(char *typed, int size, const char *what);
+
 /* Whether there is a terminal to ask on. */
 bool lct_can_ask(void);
 

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/enrol.h"
+
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static void now(char text[21])
+{
+    time_t seconds = time(NULL);
+    struct tm utc;
+
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+enum lct_code lct_enrol_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_created *created,
+                                bool rsa_parent, bool passphrase, struct lct_err *err)
+{
+    const struct lct_keyfile keyfile = {
+        .type = LCT_KEYFILE_LOADABLE,
+        .empty_auth = !passphrase,
+        .rsa_parent = rsa_parent,
+        .parent = created->parent,
+        .public_area = created->public_area,
+        .public_len = created->public_len,
+        .private_area = created->private_area,
+        .private_len = created->private_len,
+    };
+
+    return lct_keyfile_write_pem(pem, pem_len, &keyfile, err);
+}
+
+static void describe(struct lct_generation *generation, const struct lct_public *bound,
+                     const struct lct_tpm_info *info)
+{
+    for (size_t i = 0; i < info->num_hashes; i++)
+        if (bound == NULL || bound->scheme == TPM2_ALG_NULL ||
+            info->hashes[i]->id == bound->scheme_hash)
+            generation->hashes[generation->num_hashes++] = info->hashes[i];
+    (void)snprintf(generation->tpm, sizeof generation->tpm, "%s", info->description);
+    generation->software_tpm = info->software;
+}
+
+struct lct_record *lct_enrol_record(const char *id, const struct lct_generation *generation,
+                                    const struct lct_public *bound, const struct lct_tpm_info *info)
+{
+    struct lct_record *record = calloc(1, sizeof *record);
+
+    if (record == NULL)
+        return NULL;
+    (void)snprintf(record->id, sizeof record->id, "%s", id);
+    now(record->created);
+    record->active = 1;
+    record->num_generations = 1;
+    record->generations[0] = *generation;
+    record->generations[0].number = 1;
+    memcpy(record->generations[0].created, record->created, sizeof record->created);
+    describe(&record->generations[0], bound, info);
+    return record;
+}
+
+/* The hash that the key is bound to, or `otherwise`. */
+static const struct lct_hash *hash_of(const struct lct_key *key, uint16_t otherwise)
+{
+    bool bound = key->public_area.scheme != TPM2_ALG_NULL;
+
+    return lct_hash_by_id(bound ? key->public_area.scheme_hash : otherwise);
+}
+
+static void measure(struct lct_generation *generation, const struct lct_key *key,
+                    const struct lct_signature *signature, struct lct_scheme *scheme,
+                    const uint8_t *digest)
+{
+    static const struct {
+        int salt_len;
+        enum lct_pss_salt salt;
+    } kinds[] = {{RSA_PSS_SALTLEN_DIGEST, LCT_SALT_DIGEST}, {RSA_PSS_SALTLEN_MAX, LCT_SALT_MAX}};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        scheme->salt_len = kinds[i].salt_len;
+        if (lct_signature_verify(signature, key->pkey, key->libctx, scheme, digest,
+                                 scheme->hash->size, NULL) == LCT_OK) {
+            generation->pss_salt = kinds[i].salt;
+            return;
+        }
+    }
+}
+
+enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
+                                  struct lct_tpm *tpm, struct lct_err *err)
+{
+    static const uint8_t digest[LCT_MAX_HASH] = "lct: what salt does this TPM use";
+    uint16_t bound = key->public_area.scheme;
+    struct lct_scheme scheme = {TPM2_ALG_RSAPSS, hash_of(key, TPM2_ALG_SHA256),
+                                RSA_PSS_SALTLEN_AUTO};
+    const struct lct_tpm_key values = lct_key_values(key);
+    struct lct_signature signature;
+
+    if (generation->algorithm->type != TPM2_ALG_RSA || scheme.hash == NULL ||
+        (bound != TPM2_ALG_NULL && bound != TPM2_ALG_RSAPSS))
+        return LCT_OK;
+    enum lct_code code =
+        lct_tpm_sign(tpm, &signature, &values, &scheme, digest, scheme.hash->size, err);
+    if (code == LCT_ERR_UNSUPPORTED)
+        return LCT_OK;
+    if (code != LCT_OK)
+        return code;
+    measure(generation, key, &signature, &scheme, digest);
+    key->generation.pss_salt = generation->pss_salt;
+    return LCT_OK;
+}
+
+enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, struct lct_err *err)
+{
+    const struct lct_tpm_key values = lct_key_values(key);
+    const struct lct_hash *hash = hash_of(key, key->generation.algorithm->hash);
+    struct lct_signature signature;
+    struct lct_scheme scheme;
+    uint8_t digest[LCT_MAX_HASH];
+    enum lct_code code =
+        lct_key_scheme(&scheme, key, hash, key->public_area.scheme == TPM2_ALG_RSAPSS, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (RAND_bytes_ex(key->libctx, digest, scheme.hash->size, 0) != 1)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: no random numbers", key->label);
+    return lct_tpm_sign(tpm, &signature, &values, &scheme, digest, scheme.hash->size, err);
+}
+
+/* Who may give files to others: chown(2). */
+static enum lct_code check_owner(const struct lct_owner *owner, struct lct_err *err)
+{
+    bool own_user = owner->user == (uid_t)-1 || owner->user == geteuid();
+    bool own_group =
+        owner->group == (gid_t)-1 || owner->group == getegid() || group_member(owner->group);
+
+    if (geteuid() == 0 || (own_user && own_group))
+        return LCT_OK;
+    return LCT_FAIL(
+        err, LCT_ERR_STORE,
+        "only root makes identities for another user, or for a group that it is not in");
+}
+
+enum lct_code lct_enrol_check(const struct lct_store *store, const char *id,
+                              const struct lct_owner *owner, struct lct_err *err)
+{
+    struct lct_record *existing = NULL;
+    enum lct_code code = lct_id_check_new(id, err);
+
+    if (code == LCT_OK)
+        code = check_owner(owner, err);
+    if (code != LCT_OK)
+        return code;
+    code = lct_store_get_record(store, id, &existing, NULL, err);
+    free(existing);
+    if (code == LCT_ERR_NOT_FOUND)
+        return lct_store_check_writable(store, err);
+    if (code == LCT_ERR_STORE)
+        return code;
+    return LCT_FAIL(err, LCT_ERR_EXISTS,
+                    "lct:%s: this identity exists already; choose another id, or see it with: lct "
+                    "show %s",
+                    id, id);
+}

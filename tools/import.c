@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/tool.h"
+#include "tools/unlock.h"
+
+#include "base/encode.h"
+#include "store/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/decoder.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct request {
+    const char *id, *file, *owner;
+    bool software, passphrase;
+};
+
+/* What a file holds: perhaps a private key in the clear. Whoever has one wipes it. */
+struct content {
+    size_t len;
+    uint8_t bytes[65536];
+};
+
+/* The secrets that importing takes. */
+struct secrets {
+    struct lct_secret passphrase, owner_auth, endorsement_auth;
+};
+
+static enum lct_code read_content(struct content *content, const char *path, struct lct_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t n = fd < 0 ? -1 : 1;
+
+    content->len = 0;
+    while (n > 0 && content->len < sizeof content->bytes) {
+        n = read(fd, content->bytes + content->len, sizeof content->bytes - content->len);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0)
+            content->len += (size_t)n;
+    }
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", path, strerror(error));
+    if (content->len == sizeof content->bytes)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s is too long to be a key", path);
+    return LCT_OK;
+}
+
+/* "0x81000100", with "handle:" before it or not; else *handle is 0 and it is a file. */
+static enum lct_code find_handle(uint32_t *handle, const char *file, struct lct_err *err)
+{
+    static const char word[] = "handle:";
+    bool has_word = strncmp(file, word, sizeof word - 1) == 0;
+    const char *digits = has_word ? file + sizeof word - 1 : file;
+    uint32_t value = 0;
+    size_t len = 0;
+
+    *handle = 0;
+    if (strncmp(digits, "0x", 2) == 0)
+        for (digits += 2; len < 8 && lct_hex_digit(digits[len]) >= 0; len++)
+            value = value << 4 | (uint32_t)lct_hex_digit(digits[len]);
+    bool good = len == 8 && digits[len] == '\0' && value >> 24 == 0x81;
+    if (good)
+        *handle = value;
+    else if (has_word || (len == 8 && digits[len] == '\0'))
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "%s is not a persistent handle, as in handle:0x81000100", file);
+    return LCT_OK;
+}
+
+/* The passphrase of the file is asked for once, if it has one. */
+struct asking {
+    const char *file;
+    bool asked;
+};
+
+static int ask_passphrase(char *typed, int size, int writing, void *arg)
+{
+    struct asking *asking = arg;
+    char what[128];
+
+    (void)writing;
+    asking->asked = true;
+    (void)snprintf(what, sizeof what, "passphrase of the file %.80s", asking->file);
+    return lct_ask_line(typed, size, what);
+}
+
+/* PEM or DER, PKCS#8 or traditional, perhaps encrypted. NULL: it is none. */
+static EVP_PKEY *decode_software(OSSL_LIB_CTX *libctx, const struct content *content,
+                                 struct asking *asking)
+{
+    const unsigned char *at = content->bytes;
+    size_t left = content->len;
+    EVP_PKEY *pkey = NULL;
+    OSSL_DECODER_CTX *ctx =
+        OSSL_DECODER_CTX_new_for_pkey(&pkey, NULL, NULL, NULL, EVP_PKEY_KEYPAIR, libctx, NULL);
+    bool good = ctx != NULL &&
+                OSSL_DECODER_CTX_set_pem_password_cb(ctx, ask_passphrase, asking) == 1 &&
+                OSSL_DECODER_from_data(ctx, &at, &left) == 1;
+
+    OSSL_DECODER_CTX_free(ctx);
+    if (good)
+        return pkey;
+    EVP_PKEY_free(pkey);
+    return NULL;
+}
+
+static enum lct_code read_software(const struct lct_tool *tool, EVP_PKEY **pkey, const char *file,
+                                   struct lct_err *err)
+{
+    struct content content;
+    struct asking asking = {file, false};
+    OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
+    enum lct_code code = libctx != NULL ? read_content(&content, file, err) : LCT_ERR_INTERNAL;
+
+    if (code == LCT_OK) {
+        *pkey = decode_software(libctx, &content, &asking);
+        explicit_bzero(&content, sizeof content);
+    }
+    if (code != LCT_OK || *pkey != NULL)
+        return code;
+    if (asking.asked)
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "the passphrase of %s is wrong, or was not given on a terminal", file);
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s holds no private key in PEM or DER", file);
+}
+
+static enum lct_code read_keyfile(struct lct_keyfile *keyfile, const char *file,
+                                  struct lct_err *err)
+{
+    struct content content;
+    enum lct_code code = read_content(&content, file, err);
+
+    if (code != LCT_OK)
+        return code;
+    code = lct_keyfile_read(keyfile, content.bytes, content.len, err);
+    explicit_bzero(&content, sizeof content);
+    if (code == LCT_ERR_BAD_RECORD)
+        return LCT_FAIL(err, code,
+                        "%s is not a TSS2 PRIVATE KEY; an ordinary private key is imported with "
+                        "--software",
+                        file);
+    return code;
+}
+
+static enum lct_code read_secret(struct lct_secret *secret, const char *what, const char *path,
+                                 struct lct_err *err)
+{
+    return path != NULL ? lct_secret_read(secret, what, path, err) : LCT_OK;
+}
+
+static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool *tool,
+                                  const struct request *request, struct lct_err *err)
+{
+    enum lct_code code = read_secret(&secrets->owner_auth, "the owner's authorization",
+                                     tool->config.owner_auth_file, err);
+
+    if (code == LCT_OK)
+        code = read_secret(&secrets->endorsement_auth, "the endorsement hierarchy's authorization",
+                           tool->config.endorsement_auth_file, err);
+    if (code != LCT_OK || !request->software)
+        return code;
+    if (tool->passphrase_file != NULL)
+        return lct_secret_read(&secrets->passphrase, "the passphrase", tool->passphrase_file, err);
+    return request->passphrase ? lct_ask_secret(&secrets->passphrase, "new passphrase", true, err)
+                               : LCT_OK;
+}
+
+/* What may not be claimed of the key is said at once: `lct show` says it for ever. */
+static enum lct_code say_imported(const struct lct_key *key, const struct request *request,
+                                  struct lct_err *err)
+{
+    const struct lct_generation *generation = &key->generation;
+    TPMA_OBJECT attributes = key->public_area.attributes;
+    bool made_outside = (attributes & TPMA_OBJECT_SENSITIVEDATAORIGIN) == 0;
+    bool can_leave = (attributes & TPMA_OBJECT_FIXEDTPM) == 0;
+    enum lct_code code = lct_tool_print(
+        err, "imported %s (%s, unsealed%s, in the TPM: %s%s)\n", key->label,
+        generation->algorithm->name, generation->passphrase ? ", with a passphrase" : "",
+        generation->tpm, generation->software_tpm ? ", a software TPM" : "");
+
+    if (code == LCT_OK && lct_public_is_bound(&key->public_area))
+        return lct_tool_print(err, "hardware_bound: true: the TPM says that it was made there and "
+                                   "cannot leave\n");
+    if (code == LCT_OK)
+        code = lct_tool_print(err,
+                              "hardware_bound: false, for ever: %s%s%s; it may not be claimed that "
+                              "the key is in this TPM alone\n",
+                              made_outside ? "it was made outside of the TPM" : "",
+                              made_outside && can_leave ? ", and " : "",
+                              can_leave      ? "it can leave the TPM"
+                              : made_outside ? ""
+                                             : "it can move to another parent");
+    if (code == LCT_OK && request->software)
+        code = lct_tool_print(err,
+                              "whoever has a copy of %s can sign in its name: destroy the file and "
+                              "every backup of it\n",
+                              request->file);
+    return code;
+}
+
+/* The request's own parts are owned by its callers. */
+static enum lct_code run_import(struct lct_tool *tool, struct lct_import_request *import,
+                                const struct request *request, struct lct_err *err)
+{
+    const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
+    struct secrets secrets = {0};
+    struct lct_key *key = NULL;
+    bool made_srk = false;
+    enum lct_code code = find_secrets(&secrets, tool, request, err);
+
+    import->unlocker = &unlocker;
+    import->new_passphrase = &secrets.passphrase;
+    import->owner_auth = &secrets.owner_auth;
+    import->endorsement_auth = &secrets.endorsement_auth;
+    if (code == LCT_OK)
+        code = lct_identity_import(&tool->store, tool->tpm, tool->crypto, import, &key, &made_srk,
+                                   err);
+    explicit_bzero(&secrets, sizeof secrets);
+    if (made_srk)
+        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
+                      lct_srk_handle);
+    if (code == LCT_OK)
+        code = say_imported(key, request, err);
+    lct_key_free(key);
+    return code;
+}
+
+static enum lct_code import(struct lct_tool *tool, const struct request *request,
+                            struct lct_err *err)
+{
+    struct lct_import_request import = {
+        .id = request->id,
+        .provision = !tool->config.no_provision,
+        .passphrase = request->passphrase,
+    };
+    struct lct_keyfile keyfile = {0};
+    EVP_PKEY *pkey = NULL;
+    enum lct_code code = lct_tool_owner(&import.owner, request->owner, err);
+
+    if (code == LCT_OK && !request->software)
+        code = find_handle(&import.handle, request->file, err);
+    if (code == LCT_OK && request->software)
+        code = read_software(tool, &pkey, request->file, err);
+    else if (code == LCT_OK && import.handle == 0)
+        code = read_keyfile(&keyfile, request->file, err);
+    if (import.handle != 0 && tool->passphrase_file != NULL)
+        import.passphrase = true;
+    import.software = pkey;
+    import.keyfile = pkey == NULL && import.handle == 0 ? &keyfile : NULL;
+    if (code == LCT_OK)
+        code = run_import(tool, &import, request, err);
+    lct_keyfile_clear(&keyfile);
+    EVP_PKEY_free(pkey);
+    return code;
+}
+
+enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    struct request request = {0};
+    const struct lct_option options[] = {
+        {"owner", &request.owner, NULL},
+        {"software", NULL, &request.software},
+        {"passphrase", NULL, &request.passphrase},
+    };
+    char **operands;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 2, 2,
+                          &operands, &num_operands, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_id(tool, &request.id, operands[0], err);
+    request.file = code == LCT_OK ? operands[1] : NULL;
+    if (code == LCT_OK)
+        code = lct_tool_open(tool, err);
+    return code == LCT_OK ? import(tool, &request, err) : code;
+}
