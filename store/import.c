@@ -210,7 +210,8 @@ static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
     if (code != LCT_OK)
         return code;
     import->rsa_parent = keyfile->rsa_parent;
-    import->generation.passphrase = !keyfile->empty_auth || import->request->passphrase;
+    import->generation.passphrase =
+        (!keyfile->empty_auth || import->request->passphrase) && !import->request->no_passphrase;
     code = find_parent(import, &parent, keyfile->parent, err);
     if (code != LCT_OK)
         return code;

@@ -11,7 +11,7 @@ struct lct_import_request {
     uint32_t handle;                   /* 1: it is in this TPM, at a persistent handle; or 0 */
     const struct lct_keyfile *keyfile; /* 2: a TSS2 PRIVATE KEY; or NULL */
     const EVP_PKEY *software;          /* 3: it was in a file, in the clear or under a passphrase */
-    bool passphrase;                   /* 1, 2: it has one, whatever the key file says */
+    bool passphrase, no_passphrase;    /* 1, 2: it has one, or none, whatever the key file says */
     bool provision;                    /* 3: a storage root key may be made and persisted */
     const struct lct_secret *new_passphrase; /* 3: signing shall take it; NULL or empty: none */
     const struct lct_secret *owner_auth,

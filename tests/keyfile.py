@@ -9,6 +9,8 @@ import struct
 from pathlib import Path
 
 OID_LOADABLE = bytes.fromhex("06066781050a0103")
+OID_IMPORTABLE = bytes.fromhex("06066781050a0104")
+OID_SEALED = bytes.fromhex("06066781050a0105")
 ATTRIBUTES = 2 + 2 + 2  # offset of objectAttributes in a TPM2B_PUBLIC: size, type, nameAlg
 
 
@@ -36,25 +38,34 @@ def values(content: bytes) -> list[tuple[int, bytes]]:
 
 @dataclasses.dataclass
 class KeyFile:
-    """The fields that lct writes."""
+    """The fields that lct writes, and what other tools write besides."""
 
     parent: int
     public: bytes  # TPM2B_PUBLIC
     private: bytes  # TPM2B_PRIVATE
     empty_auth: bool = True
+    rsa_parent: bool = False
+    secret: bytes | None = None  # TPM2B_ENCRYPTED_SECRET: it is importable
+    policy: bytes | None = None  # TPMPolicy values
+    oid: bytes | None = None  # another than the fields tell
 
     @classmethod
     def read(cls, path: Path) -> "KeyFile":
         fields = values(values(unarmour(path.read_text()))[0][1])
         assert fields[0] == (6, OID_LOADABLE[2:])
         (_, parent), (_, public), (_, private) = fields[-3:]
-        return cls(int.from_bytes(parent), public, private, any(tag == 0xA0 for tag, _ in fields))
+        tags = [tag for tag, _ in fields]
+        return cls(int.from_bytes(parent), public, private, 0xA0 in tags, 0xA5 in tags)
 
     def to_der(self) -> bytes:
+        oid = self.oid or (OID_LOADABLE if self.secret is None else OID_IMPORTABLE)
         auth = der(0xA0, der(1, b"\xff")) if self.empty_auth else b""
+        policy = der(0xA1, der(0x30, self.policy)) if self.policy is not None else b""
+        secret = der(0xA2, der(4, self.secret)) if self.secret is not None else b""
+        rsa = der(0xA5, der(1, b"\xff")) if self.rsa_parent else b""
         parent = self.parent.to_bytes(5 if self.parent >> 31 else 4)
-        return der(0x30, OID_LOADABLE + auth + der(2, parent) + der(4, self.public)
-                   + der(4, self.private))
+        return der(0x30, oid + auth + policy + secret + rsa + der(2, parent)
+                   + der(4, self.public) + der(4, self.private))
 
     def write(self, path: Path):
         path.write_text(armour(self.to_der()))

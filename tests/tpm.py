@@ -26,6 +26,7 @@ class Command(enum.IntEnum):
     Create = 0x153
     Load = 0x157
     Sign = 0x15D
+    Import = 0x156
     ContextLoad = 0x161
     ContextSave = 0x162
     FlushContext = 0x165

@@ -13,12 +13,13 @@ static const struct lct_subcommand subcommands[] = {
      "  --owner USER:GROUP   who may read it: the service that signs with it\n"
      "  --if-absent          an identity that is there already is no error\n",
      lct_create_run},
-    {"import", "ID FILE [--software] [--passphrase] [--owner USER:GROUP]",
+    {"import", "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP]",
      "make an identity of a key that was made elsewhere",
      "FILE is a TSS2 PRIVATE KEY of this TPM, as other tools write them, or a persistent handle:\n"
      "0x81000100. What its attributes do not say is not claimed: see hardware_bound in lct(1).\n"
      "  --software           FILE is an ordinary private key, which goes into the TPM\n"
-     "  --passphrase         a key at a handle takes one; with --software: a new one\n"
+     "  --passphrase         the key takes one, asked for now; with --software: a new one\n"
+     "  --no-passphrase      it takes none, though the key file says that it does\n"
      "  --owner USER:GROUP   who may read it: the service that signs with it\n",
      lct_import_run},
     {"list", "[--json]", "list the identities", NULL, lct_list_run},

@@ -15,7 +15,7 @@
 
 struct request {
     const char *id, *file, *owner;
-    bool software, passphrase;
+    bool software, passphrase, no_passphrase;
 };
 
 /* What a file holds: perhaps a private key in the clear. Whoever has one wipes it. */
@@ -239,6 +239,7 @@ static enum lct_code import(struct lct_tool *tool, const struct request *request
         .id = request->id,
         .provision = !tool->config.no_provision,
         .passphrase = request->passphrase,
+        .no_passphrase = request->no_passphrase,
     };
     struct lct_keyfile keyfile = {0};
     EVP_PKEY *pkey = NULL;
@@ -268,6 +269,7 @@ enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struc
         {"owner", &request.owner, NULL},
         {"software", NULL, &request.software},
         {"passphrase", NULL, &request.passphrase},
+        {"no-passphrase", NULL, &request.no_passphrase},
     };
     char **operands;
     int num_operands;
@@ -278,6 +280,8 @@ enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struc
     if (code == LCT_OK)
         code = lct_tool_id(tool, &request.id, operands[0], err);
     request.file = code == LCT_OK ? operands[1] : NULL;
+    if (code == LCT_OK && request.passphrase && request.no_passphrase)
+        code = LCT_FAIL(err, LCT_ERR_USAGE, "--passphrase or --no-passphrase, not both");
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     return code == LCT_OK ? import(tool, &request, err) : code;
