@@ -16,7 +16,7 @@ from conftest import ALGORITHMS
 from keyfile import KeyFile
 from tpm import SRK
 
-SUBCOMMANDS = ("create", "list", "show", "delete", "check", "doctor", "csr", "sign",
+SUBCOMMANDS = ("create", "list", "show", "delete", "check", "doctor", "csr", "import", "sign",
               "help")
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
 
@@ -204,7 +204,8 @@ def test_list_json_is_for_programs(owner):
         assert isinstance(tpm, str) and tpm
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row.pop("created"))
         assert row == {"id": row["id"], "algorithm": row["algorithm"], "custody": "tpm",
-                       "software_tpm": True, "passphrase": False, "seal": None, "state": "active", "generation": 1,
+                       "software_tpm": True, "hardware_bound": True, "passphrase": False,
+                       "seal": None, "state": "active", "generation": 1,
                        "certificate": None, "store": str(owner.store)}
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from conftest import NOISE, User
+from keyfile import KeyFile
 from test_connection import Broker
 from tpm import NO_SESSIONS, SESSIONS, SRK, Command, Swtpm, exchange, wait_for
 from tpmrm import CannotMount, Device, Tpmrm, code_of
@@ -63,10 +64,16 @@ class Operation:
     srk: bool = True
     owner: bool = False
     settings: tuple[tuple[str, str], ...] = ()
+    handle: int = 0  # where lct:k is in the TPM
+
+    @property
+    def imports(self) -> bool:
+        """Its identity is made of a file: soft.pem, or what was lct:k's."""
+        return self.words[:2] == ("lct", "import")
 
     @property
     def makes(self) -> bool:
-        return self.words[:2] == ("lct", "create")
+        return self.words[:2] == ("lct", "create") or self.imports
 
     @property
     def attempts(self) -> int:
@@ -94,6 +101,22 @@ OPERATIONS = {
                                        settings=(("session", "always"), NO_PROVISION)),
     "check": Operation(("lct", "check", "k"), ()),
     "check-passphrase": Operation(("lct", "check", "k", *PASSPHRASE), PASSPHRASE),
+    "sign-handle": Operation(("lct", "sign", "k"), (), handle=0x81000100),
+    "sign-handle-passphrase": Operation(("lct", "sign", "k", *PASSPHRASE), PASSPHRASE,
+                                        handle=0x81000101),
+    "sign-handle-always": Operation(("lct", "sign", "k"), (), handle=0x81000102, srk=False,
+                                    settings=(("session", "always"), NO_PROVISION)),
+    "import": Operation(("lct", "import", "new", "k.pem"), ()),
+    "import-passphrase": Operation(("lct", "import", "new", "k.pem", *PASSPHRASE), PASSPHRASE),
+    "import-transient": Operation(("lct", "import", "new", "k.pem"), (), srk=False,
+                                  settings=(NO_PROVISION,)),
+    "import-owner": Operation(("lct", "import", "new", "k.pem"), (), srk=False, owner=True,
+                              settings=(NO_PROVISION, OWNER_FILE)),
+    "import-handle": Operation(("lct", "import", "new", "0x81000103"), (), handle=0x81000103),
+    "import-software": Operation(("lct", "import", "new", "soft.pem", "--software")),
+    "import-software-always": Operation(("lct", "import", "new", "soft.pem", "--software"),
+                                        srk=False,
+                                        settings=(("session", "always"), NO_PROVISION)),
     "openssl": Operation(("openssl", "dgst", "-sha256", "-sign", "lct:k", "data"), ()),
     "program": Operation(("evp", "attempts", "lct:k"), ()),
     "program-passphrase": Operation(("evp", "attempts", "lct:k"), PASSPHRASE,
@@ -290,14 +313,43 @@ class Bench:
             user.configure(**settings, timeout="1")
             user.conf.rename(hurried)
             user.configure(**settings)
+            if operation.words[-1] == "--software":
+                user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt",
+                             "ec_paramgen_curve:P-256", "-out", "soft.pem")
             if operation.key is not None:
                 user.lct("create", "k", *operation.key)
                 # The first use of a key with a passphrase since the TPM began is TPM_RC_RETRY.
                 user.lct("sign", "k", *operation.key, stdin="x", text=False)
                 user.public = user.path("public")
                 user.openssl("pkey", "-pubin", "-in", "lct:k", "-pubout", "-out", user.public)
+                self._put(user, operation)
         self.way.become(operation, self._make_srk)
         return self.users[name]
+
+    def _put(self, user: User, operation: Operation):
+        """Puts lct:k where the operation takes it from: to a handle, into a file."""
+        if not operation.handle and not operation.imports:
+            return
+        key = KeyFile.read(user.store / "k" / "key-1.pem")
+        key.write(user.path("k.pem"))
+        user.lct("delete", "k", "--yes")
+        if not operation.handle:
+            return
+        for name, blob in (("public", key.public), ("private", key.private)):
+            (self.way.tpm.directory / name).write_bytes(blob)
+        parent = hex(SRK)
+        if key.parent != SRK:
+            parent = "p.ctx"
+            self.way.tpm.tool("tpm2_createprimary", "-C", "o", "-G", "ecc256:aes128cfb", "-c",
+                              parent, "-a", "fixedtpm|fixedparent|sensitivedataorigin|"
+                              "userwithauth|noda|restricted|decrypt")
+            self.way.tpm.flush()
+        self.way.tpm.tool("tpm2_load", "-C", parent, "-u", "public", "-r", "private", "-c", "k.ctx")
+        self.way.tpm.flush()
+        self.way.tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "k.ctx", hex(operation.handle))
+        self.way.tpm.flush()
+        if not operation.imports:
+            user.lct("import", "k", hex(operation.handle), *operation.key)
 
     def _make_srk(self):
         user = User(self.build, self.directory / "maker", self.way.tcti)
@@ -416,7 +468,7 @@ def judge_store(run: Run, succeeded: bool, killed: bool) -> str | None:
     if not killed and rest.exists() and any(rest.iterdir()):
         return f"left in the store: {list(rest.iterdir())}"
     if succeeded:
-        options = run.operation.words[3:]
+        options = PASSPHRASE if PASSPHRASE[0] in run.operation.words else ()
         done = run.user.lct("check", "new", *options, status=None)
         if done.returncode != 0:
             return f"the new identity fails its check: {done.stderr}"
