@@ -205,22 +205,23 @@ static enum lct_code say_imported(const struct lct_key *key, const struct reques
     return code;
 }
 
-/* The request's own parts are owned by its callers. */
-static enum lct_code run_import(struct lct_tool *tool, struct lct_import_request *import,
+/* What is imported from is in `from`, with the secrets still to be found. */
+static enum lct_code run_import(struct lct_tool *tool, const struct lct_import_request *from,
                                 const struct request *request, struct lct_err *err)
 {
     const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
+    struct lct_import_request import = *from;
     struct secrets secrets = {0};
     struct lct_key *key = NULL;
     bool made_srk = false;
     enum lct_code code = find_secrets(&secrets, tool, request, err);
 
-    import->unlocker = &unlocker;
-    import->new_passphrase = &secrets.passphrase;
-    import->owner_auth = &secrets.owner_auth;
-    import->endorsement_auth = &secrets.endorsement_auth;
+    import.unlocker = &unlocker;
+    import.new_passphrase = &secrets.passphrase;
+    import.owner_auth = &secrets.owner_auth;
+    import.endorsement_auth = &secrets.endorsement_auth;
     if (code == LCT_OK)
-        code = lct_identity_import(&tool->store, tool->tpm, tool->crypto, import, &key, &made_srk,
+        code = lct_identity_import(&tool->store, tool->tpm, tool->crypto, &import, &key, &made_srk,
                                    err);
     explicit_bzero(&secrets, sizeof secrets);
     if (made_srk)
