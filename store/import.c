@@ -183,12 +183,6 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, const char
     return LCT_OK;
 }
 
-static bool is_place(uint32_t where)
-{
-    return where >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT || where == TPM2_RH_OWNER ||
-           where == TPM2_RH_ENDORSEMENT || where == TPM2_RH_PLATFORM || where == TPM2_RH_NULL;
-}
-
 static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
 {
     const struct lct_keyfile *keyfile = import->request->keyfile;
@@ -203,10 +197,6 @@ static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
 
     if (code == LCT_OK)
         code = admit(import, keyfile->public_area, keyfile->public_len, err);
-    if (code == LCT_OK && !is_place(keyfile->parent))
-        code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: its parent, 0x%08x, is neither a persistent handle nor a hierarchy",
-                        import->label, keyfile->parent);
     if (code != LCT_OK)
         return code;
     import->rsa_parent = keyfile->rsa_parent;

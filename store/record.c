@@ -42,13 +42,6 @@ static bool read_name(struct lct_name *name, const char *text)
     return lct_hex_decode(name->data, &name->len, sizeof name->data, text) && name->len > 2;
 }
 
-/* Where a parent is: a persistent handle, or a hierarchy to make it anew in. */
-static bool is_place(uint32_t handle)
-{
-    return handle >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT || handle == TPM2_RH_OWNER ||
-           handle == TPM2_RH_ENDORSEMENT || handle == TPM2_RH_PLATFORM || handle == TPM2_RH_NULL;
-}
-
 /* "0x81000001": eight lower-case digits. */
 static bool read_handle(uint32_t *handle, const char *text)
 {
@@ -149,8 +142,9 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
     return number > 0 && number <= LCT_MAX_NUMBER && generation->algorithm != NULL &&
            json_is_null(seal) && read_time(generation->created, created) &&
            read_name(&generation->name, name) && read_handle(&generation->parent, parent) &&
-           is_place(generation->parent) && read_place(generation, handle, public, parent_name) &&
-           read_hashes(generation, hashes) && read_salt(&generation->pss_salt, salt) &&
+           lct_tpm_is_parent(generation->parent) &&
+           read_place(generation, handle, public, parent_name) && read_hashes(generation, hashes) &&
+           read_salt(&generation->pss_salt, salt) &&
            read_text(generation->tpm, sizeof generation->tpm, tpm);
 }
 

@@ -179,6 +179,7 @@ static void look_for_fork(struct lct_tpm *tpm)
     tpm->num_debris = 0;
     tpm->stale_session = 0;
     tpm->lost_session = false;
+    tpm->lost_primary = (struct lct_lost_primary){0};
     forget_session(tpm);
     tpm->inherited = channel != NULL && space != NULL && channel->wire->inheritable;
     if (tpm->inherited)

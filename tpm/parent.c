@@ -61,6 +61,12 @@ bool lct_parent_is_persistent(uint32_t where)
     return where >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
 }
 
+bool lct_tpm_is_parent(uint32_t where)
+{
+    return lct_parent_is_persistent(where) || where == TPM2_RH_OWNER ||
+           where == TPM2_RH_ENDORSEMENT || where == TPM2_RH_PLATFORM || where == TPM2_RH_NULL;
+}
+
 static bool is_pinned(const struct lct_parent_request *request)
 {
     return request->pinned != NULL && request->pinned->len != 0;
@@ -257,6 +263,10 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
                                const struct lct_parent_request *request, bool read,
                                struct lct_err *err)
 {
+    if (!lct_tpm_is_parent(request->where))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: its parent, 0x%08x, is neither a persistent handle nor a hierarchy",
+                        request->label, request->where);
     if (lct_parent_is_persistent(request->where) && read)
         return lct_parent_verify(tpm, parent, request, err);
     *parent = (struct lct_parent){.where = request->where, .handle = request->where};

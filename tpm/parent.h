@@ -32,8 +32,8 @@ struct lct_parent_request {
  * hierarchy the storage template is made anew (TCG EK Credential Profile, H-2, or H-1 for RSA),
  * which takes the authorization of the owner's and the endorsement one, if it is set. What is read
  * or made must have the Name pinned; without one, it must be a storage key that is fixed to this
- * TPM. LCT_ERR_OTHER_TPM: there is none, or another one. LCT_ERR_UNSUPPORTED: it is no storage key.
- * LCT_ERR_AUTH: the hierarchy's authorization is needed, or wrong.
+ * TPM. LCT_ERR_OTHER_TPM: there is none, or another one. LCT_ERR_UNSUPPORTED: it is no storage key,
+ * or `where` is no place for one. LCT_ERR_AUTH: the hierarchy's authorization is needed, or wrong.
  */
 enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
                                const struct lct_parent_request *request, bool read,

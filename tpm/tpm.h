@@ -50,6 +50,9 @@ enum { LCT_MAX_BLOB = 1024 }; /* bytes of a TPM2B_PUBLIC or TPM2B_PRIVATE, sizes
 /* Where the storage root key is: TCG TPM v2.0 Provisioning Guidance, 7.8. */
 static const uint32_t lct_srk_handle = 0x81000001;
 
+/* Whether a storage key can be there: a persistent handle, or one of the four hierarchies. */
+bool lct_tpm_is_parent(uint32_t where);
+
 /* What the TPM has to be told of a key: values, borrowed from their owner for the length of a call.
  */
 struct lct_tpm_key {
