@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -12,7 +13,7 @@ from keyfile import OID_SEALED, KeyFile, der
 from test_bad_input import edit_record, queue_says
 from test_command import one_sentence
 from test_passphrase import OWNER, on_a_terminal
-from tpm import SRK, Command
+from tpm import SRK, TIMEOUT, Command
 
 STORAGE = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"
 SIGNING = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign"
@@ -721,3 +722,82 @@ def test_an_identity_that_is_there_is_not_replaced(bench):
     bench.user.lct("import", "a b", "k.pem", status=5)
     bench.user.lct("import", "k", status=2)
     bench.user.lct("import", "k", "k.pem", "--owner", "nobody-such:", status=2)
+
+
+@pytest.fixture(name="attempt")
+def fixture_attempt(bench, make_tpmrm):
+    """A program behind a resource manager that signs with lct:k at each call, and says how."""
+    bench.make()
+    bench.persist()
+    bench.user.lct("import", "k", hex(HANDLE))
+    bench.user.configure(tcti=make_tpmrm(bench.tpm).tcti)
+    with subprocess.Popen([bench.user.build / "tests" / "evp", "attempts", "lct:k"],
+                          cwd=bench.user.directory, env=bench.user.environment(),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        def sign() -> str:
+            program.stdin.write("\n")
+            program.stdin.flush()
+            return program.stdout.readline()
+
+        yield sign
+        program.stdin.close()
+        assert program.stdout.read() == "ok\n" and program.wait(TIMEOUT) == 0
+
+
+def test_a_key_that_is_evicted_while_a_program_runs(bench, attempt):
+    assert [attempt() for _ in range(3)] == ["signed\n"] * 3
+    bench.evict()
+    assert "no key at" in attempt()
+    bench.make()
+    bench.persist()
+    assert "another one was put there" in attempt()
+
+
+def test_a_key_that_is_replaced_unseen_while_a_program_runs(bench, attempt):
+    """Where handles are private its Name is not read again, and yet it gives no signature."""
+    assert attempt() == "signed\n"
+    bench.evict()
+    bench.make()
+    bench.persist()
+    assert "another one was put there" in attempt()
+
+
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["free", "passphrase"])
+def test_many_signatures_with_a_key_at_a_handle(bench, prompted, secret):
+    words = ("-p", secret) if secret else ()
+    bench.make(*words, attributes=SIGNING.replace("|noda", ""))
+    bench.persist()
+    file = bench.user.write("secret", SECRET)
+    options = ("--passphrase-file", file) if secret else ()
+    bench.user.lct("import", "k", hex(HANDLE), *options)
+    bench.user.configure(**({"passphrase_file": str(file)} if secret else {}))
+    program = prompted(bench.user, "k")
+    for _ in range(5):
+        program.sign()
+    assert program.end() == ""
+
+
+def test_doctor_knows_whose_a_key_at_a_handle_is(bench):
+    bench.make()
+    bench.persist()
+    bench.user.lct("import", "k", hex(HANDLE))
+    assert f"{HANDLE:#x} lct:k" in bench.user.lct("doctor", status=None).stdout
+
+
+def test_delete_says_nothing_wrong_of_a_key_that_stays(bench):
+    """The key at a handle can be imported again after its identity was deleted."""
+    bench.make()
+    bench.persist()
+    bench.user.lct("import", "k", hex(HANDLE))
+    bench.user.lct("delete", "k", "--yes")
+    bench.user.lct("import", "k", hex(HANDLE))
+    signs(bench.user)
+
+
+def test_a_tpm_that_is_not_there_is_said(bench):
+    key = bench.write(bench.make())
+    bench.user.configure(tcti="swtpm:path=/nowhere")
+    bench.user.lct("import", "k", key, status=9)
+    bench.user.lct("import", "k", hex(HANDLE), status=9)
+    bench.user.lct("import", "--software", "k", software(bench.user, "ec-p256"), status=9)
+    assert not bench.user.in_store()

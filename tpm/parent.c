@@ -73,11 +73,14 @@ static bool is_pinned(const struct lct_parent_request *request)
 }
 
 /* What TSS has of a key, decoded, and its Name computed: what the TPM says of its Name is not
- * enough for a salt. */
-static enum lct_code take_public(struct lct_public *public_area, struct lct_name *name,
-                                 const char *label, OSSL_LIB_CTX *libctx, const TPM2B_PUBLIC *from,
+ * enough for a salt. But it says the same, unless the response was spoiled on the way. */
+static enum lct_code take_public(struct lct_tpm *tpm, struct lct_public *public_area,
+                                 struct lct_name *name, const struct lct_parent_request *request,
+                                 const TPM2B_PUBLIC *from, const TPM2B_NAME *reported,
                                  struct lct_err *err)
 {
+    const struct lct_name said = lct_tpm_name(reported);
+    const char *label = request->label;
     uint8_t bytes[LCT_MAX_BLOB];
     size_t len = 0;
 
@@ -85,8 +88,16 @@ static enum lct_code take_public(struct lct_public *public_area, struct lct_name
         return LCT_FAIL(err, LCT_ERR_TPM, "%s: its parent's public area is malformed", label);
     enum lct_code code = lct_public_decode(public_area, bytes, len, err);
     if (code == LCT_OK)
-        code = lct_public_name(name, libctx, bytes, len, err);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, label);
+        code = lct_public_name(name, request->libctx, bytes, len, err);
+    if (code != LCT_OK)
+        return lct_err_prefix(err, label);
+    if (lct_name_equal(name, &said))
+        return LCT_OK;
+    tpm->broken = true;
+    return LCT_FAIL(err, LCT_ERR_NO_TPM,
+                    "%s: the TPM's response is malformed: its parent's Name is not that of its "
+                    "public area",
+                    label);
 }
 
 /* TPM2_CreatePrimary of the SRK's template. */
@@ -125,8 +136,11 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
         return code;
     parent->transient = true;
     parent->twin = lct_tpm_had_lost_primary(tpm, hierarchy, request->rsa) || request->again;
-    code = take_public(&parent->public_area, &parent->name, request->label, request->libctx, &out,
-                       err);
+    code = take_public(tpm, &parent->public_area, &parent->name, request, &out, &name, err);
+    if (tpm->broken) { /* one of them is its Name */
+        const struct lct_name said = lct_tpm_name(&name);
+        lct_tpm_note_debris(tpm, &said);
+    }
     if (code != LCT_OK)
         lct_parent_leave(tpm, parent);
     return code;
@@ -311,7 +325,7 @@ static enum lct_code read_public(struct lct_tpm *tpm, const struct lct_parent_re
     enum lct_code code = lct_tpm_result(tpm, request->label, TPM2_CC_ReadPublic, rc, err);
     if (code != LCT_OK)
         return code;
-    return take_public(public_area, name, request->label, request->libctx, &from, err);
+    return take_public(tpm, public_area, name, request, &from, &tpm_name, err);
 }
 
 static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
