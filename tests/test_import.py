@@ -592,6 +592,27 @@ def test_a_software_key_goes_into_the_tpm(bench, algorithm, rsa_parent):
     assert [each["hardware_bound"] for each in listed] == [False]
 
 
+PARENTS = {"ecc384, sha384, aes256": ("ecc384:aes256cfb", "sha384"),
+           "ecc256, sha512": ("ecc256:aes128cfb", "sha512"),
+           "rsa3072, sha384": ("rsa3072:aes256cfb", "sha384")}
+
+
+@pytest.mark.parametrize("parent", PARENTS)
+@pytest.mark.parametrize("algorithm", ["ec-p256", "rsa-2048"])
+def test_a_software_key_goes_under_a_storage_key_of_any_kind(bench, parent, algorithm):
+    bench.evict(SRK)
+    kind, digest = PARENTS[parent]
+    bench.tpm.tool("tpm2_createprimary", "-C", "o", "-G", kind, "-g", digest, "-a", STORAGE, "-c",
+                   "p.ctx")
+    bench.tpm.flush()
+    bench.tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "p.ctx", hex(SRK))
+    bench.tpm.flush()
+    pem = software(bench.user, algorithm)
+    secret = bench.user.write("secret", SECRET)
+    bench.user.lct("import", "--software", "k", pem, "--passphrase-file", secret)
+    signs(bench.user, public_of(bench.user, pem), "-passin", f"pass:{SECRET}")
+
+
 FORMS = {"pkcs8 der": ("pkey", "-outform", "DER"), "traditional": ("pkey", "-traditional"),
          "traditional der": ("pkey", "-traditional", "-outform", "DER"),
          "with text": ("pkey", "-text")}
