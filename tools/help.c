@@ -22,6 +22,14 @@ static const struct lct_subcommand subcommands[] = {
     {"csr", "ID [--subject /CN=NAME]", "write a certificate request (PKCS#10, PEM)",
      "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n",
      lct_csr_run},
+    {"pem", "ID", "write a key file that stands for an identity, for programs that take only files",
+     "PEM with the URI and the public key: nothing secret. It follows the identity to its next "
+     "key.\n"
+     "What reads it must be able to read the store and reach the TPM.\n",
+     lct_pem_run},
+    {"export", "ID", "write the key file itself (TSS2 PRIVATE KEY), for other TPM software",
+     "Only this TPM can use it. It works without the store, and stays this one key.\n",
+     lct_export_run},
     {"sign", "ID [--raw|--jose]", "sign standard input",
      "Writes a signature as openssl dgst does: DER for ECDSA, PKCS#1 v1.5 for RSA, with SHA-256\n"
      "(ec-p384: SHA-384).\n"
