@@ -46,6 +46,13 @@ static const struct lct_subcommand subcommands[] = {
      "  --json       an array of {topic, severity, text, command, ...}\n"
      "  --root DIR   look for /sys, /dev, /proc and /run below DIR\n",
      lct_doctor_run},
+    {"config", "[PROGRAM [ID]]", "print the configuration of a program that takes key files",
+     "Without a PROGRAM, lists those there are. NAME.service is the drop-in of a service, openssl "
+     "what\n"
+     "goes into openssl.cnf. Without an ID it is for the identity web. Its first lines say where "
+     "it\n"
+     "goes, and which files it needs.\n",
+     lct_config_run},
     {"help", "[COMMAND]", "show this, or a command's help", NULL, lct_help_run},
 };
 
