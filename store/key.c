@@ -215,21 +215,35 @@ bool lct_key_is_locked(const struct lct_key *key)
     return key->generation.passphrase && key->passphrase.len == 0;
 }
 
-static enum lct_code find_passphrase(struct lct_key *key, const char *place, struct lct_err *err)
+/* From the file of that name in a directory; none is no error. */
+static enum lct_code read_from_dir(struct lct_key *key, const char *dir, const char *prefix,
+                                   struct lct_err *err)
 {
     char file[PATH_MAX];
+
+    if (key->id[0] == '\0')
+        return LCT_OK;
+    if (snprintf(file, sizeof file, "%s/%s%s", dir, prefix, key->id) >= (int)sizeof file)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "the path %.60s... is too long", dir);
+    if (access(file, F_OK) != 0 && errno == ENOENT)
+        return LCT_OK;
+    return lct_secret_read(&key->passphrase, "its passphrase", file, err);
+}
+
+static enum lct_code find_passphrase(struct lct_key *key, const struct lct_config *config,
+                                     struct lct_err *err)
+{
+    const char *place = config->passphrase_file;
+    enum lct_code code = LCT_OK;
     struct stat st;
 
-    if (stat(place, &st) == 0 && S_ISDIR(st.st_mode)) {
-        if (key->id[0] == '\0')
-            return LCT_OK;
-        if (snprintf(file, sizeof file, "%s/%s", place, key->id) >= (int)sizeof file)
-            return LCT_FAIL(err, LCT_ERR_CONFIG, "the path passphrase_file is too long");
-        if (access(file, F_OK) != 0 && errno == ENOENT)
-            return LCT_OK;
-        place = file;
-    }
-    return lct_secret_read(&key->passphrase, "its passphrase", place, err);
+    if (place != NULL && stat(place, &st) == 0 && S_ISDIR(st.st_mode))
+        code = read_from_dir(key, place, "", err);
+    else if (place != NULL)
+        code = lct_secret_read(&key->passphrase, "its passphrase", place, err);
+    if (code == LCT_OK && lct_key_is_locked(key) && config->credentials != NULL)
+        code = read_from_dir(key, config->credentials, "lct.", err);
+    return code;
 }
 
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
@@ -237,8 +251,8 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
 {
     enum lct_code code = LCT_OK;
 
-    if (lct_key_is_locked(key) && config->passphrase_file != NULL)
-        code = find_passphrase(key, config->passphrase_file, err);
+    if (lct_key_is_locked(key))
+        code = find_passphrase(key, config, err);
     if (code == LCT_OK && key->generation.parent == TPM2_RH_OWNER &&
         config->owner_auth_file != NULL)
         code = lct_secret_read(&key->owner_auth, "the owner's authorization",

@@ -64,9 +64,9 @@ bool lct_key_is_locked(const struct lct_key *key);
 
 /*
  * Gives a key that nobody else has seen yet what the configuration has for it: passphrase_file,
- * which is a file, or a directory with a file named like the identity; owner_auth_file if its
- * parent has to be made anew. It may be locked after that, too. LCT_ERR_IO, LCT_ERR_AUTH: what a
- * file holds is no authorization value.
+ * which is a file, or a directory with a file named like the identity; else the service's
+ * credential lct.ID; owner_auth_file if its parent has to be made anew. It may be locked after
+ * that, too. LCT_ERR_IO, LCT_ERR_AUTH: what a file holds is no authorization value.
  */
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err);
