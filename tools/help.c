@@ -30,6 +30,13 @@ static const struct lct_subcommand subcommands[] = {
     {"export", "ID", "write the key file itself (TSS2 PRIVATE KEY), for other TPM software",
      "Only this TPM can use it. It works without the store, and stays this one key.\n",
      lct_export_run},
+    {"cert", "ID [--set FILE|--remove] [--generation N]",
+     "print, keep or remove the certificates of an identity",
+     "Without an option, prints the chain in PEM: the identity's certificate, then its issuers.\n"
+     "  --set FILE       keep the chain in FILE (-: standard input), which is in that order, PEM\n"
+     "  --remove         keep none\n"
+     "  --generation N   of that key of the identity, not of the active one\n",
+     lct_cert_run},
     {"sign", "ID [--raw|--jose]", "sign standard input",
      "Writes a signature as openssl dgst does: DER for ECDSA, PKCS#1 v1.5 for RSA, with SHA-256\n"
      "(ec-p384: SHA-384).\n"
