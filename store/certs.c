@@ -233,10 +233,8 @@ static enum lct_code read_file(int fd, struct lct_crypto *crypto, unsigned numbe
     char name[FILE_NAME];
 
     file_name(name, number);
-    if (faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
-        return LCT_OK;
     enum lct_code code = lct_file_read(fd, name, &pem, &pem_len, LCT_MAX_CERTS_FILE, err);
-    if (code == LCT_ERR_NOT_FOUND) /* removed meanwhile */
+    if (code == LCT_ERR_NOT_FOUND)
         return LCT_OK;
     if (code == LCT_OK) {
         code = lct_certs_parse(certs, crypto, pem, pem_len, err);
