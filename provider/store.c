@@ -47,7 +47,8 @@ struct loader {
     struct lct_uri uri;
     struct lct_key *key; /* NULL: the container */
     bool loading, key_given;
-    int expect; /* OSSL_STORE_INFO_*, 0: anything */
+    bool refused; /* what was asked for is nothing that can be searched for: `error` */
+    int expect;   /* OSSL_STORE_INFO_*, 0: anything */
     struct lct_search search;
     char **ids; /* whose certificates, or the names */
     size_t num_ids, next;
@@ -151,20 +152,34 @@ static void rewind_loader(struct loader *loader)
     loader->trouble = TROUBLE_NONE;
 }
 
+static enum lct_code set_params(struct loader *loader, const OSSL_PARAM params[],
+                                struct lct_err *err)
+{
+    const OSSL_PARAM *expect = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
+
+    if (expect != NULL && !OSSL_PARAM_get_int(expect, &loader->expect))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "what is expected of a store is a number");
+    return lct_search_set(&loader->search, loader->provider->crypto, params, err);
+}
+
+/*
+ * It always succeeds, and a search that cannot be is the error of the first load:
+ * OSSL_STORE_open_ex goes on with a loader that it has closed if its parameters are refused, and
+ * the program crashes.
+ */
 static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
 {
     struct loader *loader = loaderctx;
-    const OSSL_PARAM *expect = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
-    struct lct_err err;
 
+    if (loader->refused)
+        return 1;
     if (!loader->loading)
         rewind_loader(loader);
-    if (expect != NULL && !OSSL_PARAM_get_int(expect, &loader->expect))
-        return 0;
-    if (lct_search_set(&loader->search, loader->provider->crypto, params, &err) == LCT_OK)
-        return 1;
-    lct_raise(loader->provider, &err);
-    return 0;
+    if (set_params(loader, params, &loader->error) != LCT_OK) {
+        loader->refused = true;
+        loader->trouble = TROUBLE_KEPT;
+    }
+    return 1;
 }
 
 /*
@@ -242,17 +257,23 @@ static bool wants_certs(const struct loader *loader)
 /* What the next load gives. */
 enum item { ITEM_END, ITEM_NAME, ITEM_KEY, ITEM_CERT, ITEM_ERROR, ITEM_NOTHING };
 
+static enum item last_item(const struct loader *loader)
+{
+    static const enum item items[] = {
+        [TROUBLE_NONE] = ITEM_END, [TROUBLE_KEPT] = ITEM_ERROR, [TROUBLE_RAISED] = ITEM_NOTHING};
+
+    return items[loader->trouble];
+}
+
 static enum item next_item(struct loader *loader)
 {
+    if (loader->refused || loader->trouble == TROUBLE_RAISED)
+        return last_item(loader);
     if (is_container(loader) && lct_search_is_empty(&loader->search))
         return loader->next < loader->num_ids ? ITEM_NAME : ITEM_END;
     if (wants_key(loader))
         return ITEM_KEY;
-    if (loader->trouble == TROUBLE_RAISED)
-        return ITEM_NOTHING;
-    if (wants_certs(loader) && find_cert(loader))
-        return ITEM_CERT;
-    return loader->trouble == TROUBLE_KEPT ? ITEM_ERROR : ITEM_END;
+    return wants_certs(loader) && find_cert(loader) ? ITEM_CERT : last_item(loader);
 }
 
 static int give_name(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg)

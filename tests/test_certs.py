@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates live with the identity: kept, shown, watched, and found through the store."""
 
+import errno
 import json
 import os
 import re
@@ -64,6 +65,19 @@ def fixture_pki(tmp_path_factory) -> Path:
     openssl("x509", "-req", "-in", "sub.csr", "-CA", "root.pem", "-CAkey", "root.key",
             "-extfile", "pki.cnf", "-extensions", "ca_ext", "-days", "3650", "-out", "sub.pem")
     return pki
+
+
+@pytest.fixture(name="program")
+def fixture_program(owner):
+    """Runs tests/store.c."""
+    path = owner.build / "tests" / "store"
+    if not path.exists():
+        pytest.skip("this build has no test programs")
+
+    def run(*arguments, **options):
+        return owner.run(path, *arguments, **options)
+
+    return run
 
 
 class Holder:
@@ -460,25 +474,92 @@ def test_an_identity_without_certificates_has_its_key_alone(owner):
     assert "-----BEGIN" not in one.stdout
 
 
-def test_certificates_are_read_without_the_passphrase_and_without_the_tpm(holder, proxy):
+@pytest.fixture(name="shy")
+def fixture_shy(holder, proxy) -> Holder:
+    """The holder, who has shy, which takes a passphrase, with a chain; behind a proxy."""
     user = holder.user
     user.write("passphrase", "swordfish\n")
     user.lct("create", "shy", "--passphrase-file", "passphrase")
-    user.lct("csr", "shy", "--passphrase-file", "passphrase")
-    user.configure(passphrase_file="passphrase" if False else user.path("passphrase"))
-    chain = holder.give("shy")
+    user.configure(passphrase_file=user.path("passphrase"))
+    holder.give("shy")
     user.tcti = proxy.tcti
     user.configure()
-    proxy.commands.clear() if hasattr(proxy, "commands") else None
+    return holder
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("any", "key cert cert cert 1"), ("key", "key 1"), ("pub", "pub 0"),
+    ("cert", "cert cert cert 0"), ("crl", "0")])
+def test_only_the_private_key_asks_for_the_passphrase_and_nothing_asks_the_tpm(
+        shy, program, proxy, kind, words):
+    assert program("load", "lct:shy", kind, "swordfish").stdout == f"{words}\n"
+    assert proxy.codes == []
+
+
+def test_the_command_and_openssl_read_certificates_without_passphrase_and_tpm(shy, proxy):
+    user = shy.user
+    assert "passphrase" in user.openssl("pkey", "-in", "lct:shy", "-noout", status=1).stderr
+    chain = user.lct("cert", "shy").stdout
     assert "".join(store_certs(user, "-certs", "lct:shy")) == chain
     user.openssl("x509", "-in", "lct:shy", "-noout")
     assert store_certs(user, "-certs", "-subject", "/CN=shy", "lct:") == blocks(chain)[:1]
-    user.openssl("storeutl", "-keys", "-noout", "lct:shy", status=None)
-    assert "passphrase" in user.openssl("dgst", "-sha256", "-sign", "lct:shy", "data",
-                                        status=1).stderr
+    user.lct("cert", "shy", "--remove")
+    user.lct("cert", "shy", "--set", "-", stdin=chain)
+    user.lct("list")
+    assert proxy.codes == []
 
 
-def test_x509_verify_and_s_client_take_the_certificate_from_the_store(holder):
+@pytest.mark.parametrize("damage, kind, words", [
+    ("cut", "any", "key failed 0"), ("cut", "cert", "failed 0"), ("cut", "key", "key 0"),
+    ("cut", "pub", "pub 0")])
+def test_a_program_is_told_of_a_damaged_chain_once_and_comes_to_the_end(
+        holder, program, damage, kind, words):
+    holder.give("ec")
+    DAMAGES[damage](holder.file("ec"))
+    done = program("load", "lct:ec", kind)
+    assert done.stdout == f"{words}\n"
+    assert done.stderr.count("certs-1.pem") == words.count("failed")
+
+
+def test_a_program_may_look_for_the_end_before_it_says_what_it_wants(holder, program):
+    for name in ("ec", "rsa"):
+        holder.give(name)
+    assert program("early", "lct:ec", "ec").stdout == "cert \n"
+    assert program("early", "lct:", "rsa").stdout == "cert \n"
+    assert program("early", "lct:", "nobody").stdout == "\n"
+    assert program("early", "lct:", "root").stdout == "cert cert \n"
+
+
+@pytest.mark.parametrize("uri", ["lct:", "lct:ec"])
+def test_the_store_says_what_it_can_search_for(program, uri):
+    assert program("searches", uri).stdout == "1 1 1 1 \n"
+
+
+@pytest.mark.parametrize("uri", ["lct:", "lct:ec"])
+def test_a_search_for_what_is_none_fails_and_finds_nothing(program, uri):
+    done = program("garbage", uri)
+    assert done.stdout == 8 * "failed " + "\n"
+    assert done.stderr.count("not supported") == 8
+
+
+def test_a_program_deletes_an_identity_through_the_store(holder, program):
+    user = holder.user
+    holder.give("ec")
+    done = program("delete", "lct:ec")
+    if done.stdout.startswith("skip:"):
+        pytest.skip(done.stdout)
+    assert done.stdout == "deleted\n"
+    assert "ec" not in user.in_store() and not list(user.store.glob(".new/*"))
+    user.lct("show", "ec", status=3)
+    program("delete", "lct://rsa")
+    for uri, reason in (("lct:ec", "no such identity"), ("lct:", "not supported"),
+                        ("lct://p384?generation=1", "not supported"),
+                        ("lct:../p384", "malformed id")):
+        assert reason in program("delete", uri, status=1).stderr
+    assert user.in_store() == ["p384", "rsa3072"]
+
+
+def test_x509_and_verify_take_the_certificate_from_the_store(holder):
     user = holder.user
     holder.give("ec")
     printed = user.openssl("x509", "-in", "lct:ec", "-noout", "-subject").stdout
@@ -670,7 +751,7 @@ def test_a_set_stopped_at_any_step_leaves_the_old_chain_or_the_new(holder, actio
             assert done.returncode == -signal.SIGKILL
         else:
             assert done.returncode == 7, done.stderr
-            words = os.strerror(getattr(__import__("errno"), action.strip("+")))
+            words = os.strerror(getattr(errno, action.strip("+")))
             assert words.lower() in one_sentence(done.stderr).lower()
             assert str(user.store) in done.stderr
         seen.add(left == new)

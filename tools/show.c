@@ -51,7 +51,8 @@ struct shown {
     const char *dir, *pem; /* the store, the public key */
     struct lct_certificate certificate;
     size_t num_certs;
-    const char *wrong; /* with the certificate, NULL: nothing */
+    enum lct_code code; /* of the certificate: it cannot be used, and `wrong` says why */
+    struct lct_err wrong;
 };
 
 static json_t *show_json(const struct shown *shown)
@@ -67,12 +68,13 @@ static json_t *show_json(const struct shown *shown)
     lct_public_attributes(attributes, key->public_area.attributes);
     for (size_t i = 0; i < generation->num_hashes; i++)
         (void)json_array_append_new(hashes, json_string(generation->hashes[i]->name));
-    json_t *more = json_pack(
-        "{s:s, s:{s:o, s:s}, s:s, s:o, s:s?, s:o, s:s}", "name", name, "parent", "handle",
-        json_sprintf("0x%08x", generation->parent), "name", parent, "attributes", attributes,
-        "hashes", hashes, "pss_salt", lct_pss_salt_name(generation->pss_salt), "certificate",
-        lct_certificate_json(&shown->certificate, shown->num_certs, shown->wrong), "public_key",
-        shown->pem);
+    json_t *more = json_pack("{s:s, s:{s:o, s:s}, s:s, s:o, s:s?, s:o, s:s}", "name", name,
+                             "parent", "handle", json_sprintf("0x%08x", generation->parent), "name",
+                             parent, "attributes", attributes, "hashes", hashes, "pss_salt",
+                             lct_pss_salt_name(generation->pss_salt), "certificate",
+                             lct_certificate_json(&shown->certificate, shown->num_certs,
+                                                  shown->code == LCT_OK ? NULL : shown->wrong.text),
+                             "public_key", shown->pem);
     if (json != NULL && more != NULL)
         (void)json_object_update(json, more);
     json_decref(more);
@@ -84,8 +86,8 @@ static enum lct_code show_certificate(const struct shown *shown, struct lct_err 
     const struct lct_certificate *certificate = &shown->certificate;
     char expiry[LCT_CERTIFICATE_EXPIRY];
 
-    if (shown->wrong != NULL)
-        return lct_tool_print(err, "certificate  cannot be used: %s\n", shown->wrong);
+    if (shown->code != LCT_OK)
+        return lct_tool_print(err, "certificate  cannot be used: %s\n", shown->wrong.text);
     if (shown->num_certs == 0)
         return lct_tool_print(err, "certificate  none\n");
     return lct_tool_print(err,
@@ -129,15 +131,14 @@ static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown, 
                               struct lct_err *err)
 {
     const struct lct_key *key = shown->key;
-    struct lct_err wrong;
     char *pem = public_pem(key);
 
     if (pem == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: its public key cannot be written", key->label);
     shown->pem = pem;
-    if (lct_certificate_find(&shown->certificate, &shown->num_certs, tool, shown->record->id,
-                             key->generation.number, key, &wrong) != LCT_OK)
-        shown->wrong = wrong.text;
+    shown->code =
+        lct_certificate_find(&shown->certificate, &shown->num_certs, tool, shown->record->id,
+                             key->generation.number, key, &shown->wrong);
     enum lct_code code = json ? lct_describe_print(show_json(shown), err) : show_text(shown, err);
     free(pem);
     return code;
