@@ -93,10 +93,10 @@ class Holder:
         subject = subject or f"/CN={name}"
         (self.pki / "csr.pem").write_text(
             self.user.lct("csr", name, "--subject", subject).stdout)
-        self.user.openssl("ca", "-batch", "-config", "pki.cnf", "-in", "csr.pem", "-cert",
-                          "sub.pem", "-keyfile", "sub.key", "-notext", "-preserveDN", "-startdate",
-                          dates[0], "-enddate", dates[1], "-out", "leaf.pem", env=SOFTWARE,
-                          cwd=self.pki)
+        self.user.run("env", f"--chdir={self.pki}", "openssl", "ca", "-batch", "-config", "pki.cnf",
+                      "-in", "csr.pem", "-cert", "sub.pem", "-keyfile", "sub.key", "-notext",
+                      "-preserveDN", "-startdate", dates[0], "-enddate", dates[1], "-out",
+                      "leaf.pem", env=SOFTWARE)
         return (self.pki / "leaf.pem").read_text()
 
     def chain(self, name: str, **options) -> str:
@@ -118,17 +118,7 @@ class Holder:
 
 @pytest.fixture(name="holder")
 def fixture_holder(owner, pki) -> Holder:
-    owner.run = in_directory(owner.run)
     return Holder(owner, pki)
-
-
-def in_directory(run):
-    """User.run, which also takes another directory to run in."""
-    def wrapped(*arguments, cwd=None, **options):
-        if cwd is not None:
-            arguments = ("env", f"--chdir={cwd}", *arguments)
-        return run(*arguments, **options)
-    return wrapped
 
 
 def blocks(text: str) -> list[str]:
