@@ -90,7 +90,8 @@ enum lct_code lct_search_set(struct lct_search *search, struct lct_crypto *crypt
                 (serial == NULL || set_serial(&search->serial, serial)) &&
                 (digest == NULL || set_digest(&search->digest, crypto, digest)) &&
                 (fingerprint == NULL || set_fingerprint(search, fingerprint)) &&
-                (alias == NULL || set_alias(&search->alias, alias));
+                (alias == NULL || set_alias(&search->alias, alias)) &&
+                (search->fingerprint == NULL || search->digest != NULL);
     (void)ERR_pop_to_mark();
     return good ? LCT_OK
                 : LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
@@ -123,52 +124,27 @@ static bool has_serial(const struct lct_search *search, const struct lct_cert *c
     return same;
 }
 
-/* Without a digest, as programs print fingerprints of that length. */
-static const char *digest_by_length(size_t len)
-{
-    static const struct {
-        size_t len;
-        const char *name;
-    } digests[] = {{20, "SHA1"}, {28, "SHA224"}, {32, "SHA256"}, {48, "SHA384"}, {64, "SHA512"}};
-
-    for (size_t i = 0; i < sizeof digests / sizeof digests[0]; i++)
-        if (digests[i].len == len)
-            return digests[i].name;
-    return NULL;
-}
-
-static bool has_digest(const struct lct_search *search, const EVP_MD *digest, const uint8_t *bytes,
-                       size_t bytes_len)
+static bool has_digest(const struct lct_search *search, const uint8_t *bytes, size_t bytes_len)
 {
     unsigned char value[EVP_MAX_MD_SIZE];
     unsigned len = 0;
 
-    return EVP_Digest(bytes, bytes_len, value, &len, digest, NULL) == 1 &&
+    return EVP_Digest(bytes, bytes_len, value, &len, search->digest, NULL) == 1 &&
            len == search->fingerprint_len && memcmp(value, search->fingerprint, len) == 0;
 }
 
-static bool has_fingerprint(const struct lct_search *search, struct lct_crypto *crypto,
-                            const struct lct_cert *cert)
+static bool has_fingerprint(const struct lct_search *search, const struct lct_cert *cert)
 {
-    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, NULL);
-    const char *name = digest_by_length(search->fingerprint_len);
     unsigned char *spki = NULL;
-    EVP_MD *fetched = NULL;
-    const EVP_MD *digest = search->digest;
+    int spki_len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert->x509), &spki);
+    bool same = has_digest(search, cert->der, cert->der_len) ||
+                (spki_len > 0 && has_digest(search, spki, (size_t)spki_len));
 
-    if (digest == NULL && name != NULL && libctx != NULL)
-        digest = fetched = EVP_MD_fetch(libctx, name, NULL);
-    int spki_len = digest != NULL ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert->x509), &spki) : 0;
-    bool same =
-        digest != NULL && (has_digest(search, digest, cert->der, cert->der_len) ||
-                           (spki_len > 0 && has_digest(search, digest, spki, (size_t)spki_len)));
     OPENSSL_free(spki);
-    EVP_MD_free(fetched);
     return same;
 }
 
-bool lct_search_has_cert(const struct lct_search *search, struct lct_crypto *crypto,
-                         const struct lct_cert *cert)
+bool lct_search_has_cert(const struct lct_search *search, const struct lct_cert *cert)
 {
     (void)ERR_set_mark();
     bool has = (search->subject == NULL ||
@@ -176,7 +152,7 @@ bool lct_search_has_cert(const struct lct_search *search, struct lct_crypto *cry
                (search->issuer == NULL ||
                 X509_NAME_cmp(X509_get_issuer_name(cert->x509), search->issuer) == 0) &&
                (search->serial == NULL || has_serial(search, cert)) &&
-               (search->fingerprint == NULL || has_fingerprint(search, crypto, cert));
+               (search->fingerprint == NULL || has_fingerprint(search, cert));
     (void)ERR_pop_to_mark();
     return has;
 }

@@ -16,7 +16,7 @@
 struct lct_search {
     X509_NAME *subject, *issuer;
     BIGNUM *serial;
-    EVP_MD *digest; /* NULL: the one whose digests are as long as the fingerprint */
+    EVP_MD *digest; /* of the fingerprint */
     uint8_t *fingerprint;
     size_t fingerprint_len;
     char *alias; /* an id */
@@ -25,7 +25,7 @@ struct lct_search {
 /*
  * Takes what there is of OSSL_STORE_PARAM_SUBJECT, _ISSUER, _SERIAL, _DIGEST, _FINGERPRINT and
  * _ALIAS in `params`. Names are DER. LCT_ERR_UNSUPPORTED: a value of another kind, a digest that is
- * not known. lct_search_clear frees it, on failure too.
+ * not known, a fingerprint without one. lct_search_clear frees it, on failure too.
  */
 enum lct_code lct_search_set(struct lct_search *search, struct lct_crypto *crypto,
                              const OSSL_PARAM params[], struct lct_err *err);
@@ -40,7 +40,6 @@ bool lct_search_has_id(const struct lct_search *search, const char *id);
 
 /* Whether a certificate has the rest. A fingerprint is that of the certificate or of its public key
  * (SubjectPublicKeyInfo); OpenSSL's manual speaks of both. */
-bool lct_search_has_cert(const struct lct_search *search, struct lct_crypto *crypto,
-                         const struct lct_cert *cert);
+bool lct_search_has_cert(const struct lct_search *search, const struct lct_cert *cert);
 
 #endif

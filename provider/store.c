@@ -196,7 +196,7 @@ static enum lct_code read_certs(struct loader *loader, const char *id, struct lc
     enum lct_code code = lct_certs_read(store, crypto, id, number, &loader->certs, err);
 
     for (size_t i = 0; i < loader->certs.num && !wanted; i++)
-        wanted = lct_search_has_cert(&loader->search, crypto, &loader->certs.certs[i]);
+        wanted = lct_search_has_cert(&loader->search, &loader->certs.certs[i]);
     if (wanted && key == NULL)
         code = lct_store_get_key(store, crypto, id, 0, &key, err);
     if (wanted && key != NULL) {
@@ -213,8 +213,7 @@ static enum lct_code read_certs(struct loader *loader, const char *id, struct lc
 static bool find_cert_here(struct loader *loader)
 {
     for (; loader->next_cert < loader->certs.num; loader->next_cert++)
-        if (lct_search_has_cert(&loader->search, loader->provider->crypto,
-                                &loader->certs.certs[loader->next_cert]))
+        if (lct_search_has_cert(&loader->search, &loader->certs.certs[loader->next_cert]))
             return true;
     return false;
 }

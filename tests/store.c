@@ -141,6 +141,7 @@ static int garbage(const char *uri)
         OSSL_PARAM_construct_utf8_string(OSSL_STORE_PARAM_SERIAL, text, 0),
         OSSL_PARAM_construct_utf8_string(OSSL_STORE_PARAM_DIGEST, text, 0),
         OSSL_PARAM_construct_utf8_string(OSSL_STORE_PARAM_FINGERPRINT, text, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_STORE_PARAM_FINGERPRINT, bytes, sizeof bytes),
         OSSL_PARAM_construct_octet_string(OSSL_STORE_PARAM_ALIAS, bytes, sizeof bytes),
         OSSL_PARAM_construct_utf8_string(OSSL_STORE_PARAM_EXPECT, text, 0),
     };

@@ -528,8 +528,8 @@ def test_the_store_says_what_it_can_search_for(program, uri):
 @pytest.mark.parametrize("uri", ["lct:", "lct:ec"])
 def test_a_search_for_what_is_none_fails_and_finds_nothing(program, uri):
     done = program("garbage", uri)
-    assert done.stdout == 8 * "failed " + "\n"
-    assert done.stderr.count("not supported") == 8
+    assert done.stdout == 9 * "failed " + "\n"
+    assert done.stderr.count("not supported") == 9
 
 
 def test_a_program_deletes_an_identity_through_the_store(holder, program):
