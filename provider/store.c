@@ -290,32 +290,18 @@ static int give_name(struct loader *loader, OSSL_CALLBACK *object_cb, void *obje
     return object_cb(object, object_cbarg);
 }
 
-/* As libcrypto takes a key from us: by reference to keydata, which our keymgmt's load takes out. */
 static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *object_cb,
                     void *object_cbarg)
 {
-    bool public_only = loader->expect == OSSL_STORE_INFO_PUBKEY;
-    int type = OSSL_OBJECT_PKEY;
     struct lct_keydata *keydata;
 
-    if (public_only) {
+    if (loader->expect == OSSL_STORE_INFO_PUBKEY) {
         keydata = lct_keydata_public(loader->provider, key);
         lct_key_free(key);
     } else {
         keydata = lct_keydata_from_key(loader->provider, key);
     }
-    if (keydata == NULL)
-        return 0;
-    OSSL_PARAM object[] = {
-        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, lct_unconst(keydata->type),
-                                         0),
-        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &keydata, sizeof keydata),
-        OSSL_PARAM_END,
-    };
-    int good = object_cb(object, object_cbarg);
-    lct_keydata_free(keydata); /* NULL if it was taken out */
-    return good;
+    return lct_keydata_give(keydata, object_cb, object_cbarg);
 }
 
 static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
