@@ -164,6 +164,7 @@ static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
                                                  struct lct_err *err),
                           struct passphrase passphrase)
 {
+    const struct lct_keyfile *keyfile = NULL;
     uint8_t *bytes = NULL;
     size_t bytes_len = 0;
     struct lct_err err;
@@ -179,13 +180,10 @@ static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
                         "%s: a key file of a TPM is not encrypted by a passphrase: the TPM has "
                         "wrapped its key; leave the cipher out",
                         keydata->key->label);
-    else if (keydata->key->generation.handle != 0)
-        code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
-                        "%s: its key is in the TPM at 0x%08x and there is no key file of it to "
-                        "write",
-                        keydata->key->label, keydata->key->generation.handle);
     else
-        code = write(&bytes, &bytes_len, &keydata->key->keyfile, &err);
+        code = lct_key_file(&keyfile, keydata->key, &err);
+    if (code == LCT_OK)
+        code = write(&bytes, &bytes_len, keyfile, &err);
     int good = code == LCT_OK && write_out(encoder, cout, bytes, bytes_len);
     if (code != LCT_OK)
         lct_raise(encoder->provider, &err);
