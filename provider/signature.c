@@ -477,6 +477,13 @@ static bool check_by_tpm(const struct operation *operation)
     return find_scheme(operation, &scheme, &err) == LCT_OK || fail(operation, &err);
 }
 
+/* Programs ask for PSS after init, and until then the padding is PKCS #1: with a key that is bound
+ * to PSS that is refused when the padding is set, or when it signs. */
+static bool awaits_padding(const struct operation *operation)
+{
+    return operation->key->public_area.scheme == TPM2_ALG_RSAPSS;
+}
+
 static int signature_digest_sign_init(void *ctx, const char *mdname, void *provkey,
                                       const OSSL_PARAM params[])
 {
@@ -488,7 +495,7 @@ static int signature_digest_sign_init(void *ctx, const char *mdname, void *provk
         return begin_by_tpm(operation, NULL) &&
                begin_hash(operation, mdname != NULL && *mdname != '\0' ? mdname : "SHA256") &&
                (params == NULL || EVP_PKEY_CTX_set_params(operation->parameters, params) == 1) &&
-               check_by_tpm(operation);
+               (awaits_padding(operation) || check_by_tpm(operation));
     OSSL_LIB_CTX *libctx = lct_provider_libctx(operation->provider);
     operation->hash = EVP_MD_CTX_new();
     return libctx != NULL && operation->hash != NULL &&

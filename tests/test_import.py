@@ -329,7 +329,7 @@ def test_a_policy_in_the_key_file_is_not_passed_over(bench):
 
 BOUND = {"rsassa": ("rsa2048:rsassa-sha384:null", (), ("-sigopt", "rsa_padding_mode:pss")),
          "rsapss": ("rsa2048:rsapss-sha384:null",
-                    ("-sigopt", "rsa_padding_mode:pss"), ()),
+                    ("-sigopt", "rsa_padding_mode:pss"), ()),  # PKCS #1 v1.5
          "ecdsa": ("ecc384:ecdsa-sha384:null", (), None)}
 
 
@@ -344,7 +344,7 @@ def test_a_key_that_is_bound_to_a_scheme_signs_by_it_alone(bench, scheme):
     if bad is None:
         return
     error = bench.user.openssl("dgst", "-sha384", *bad, "-sign", "lct:k", "data", status=1).stderr
-    assert "lct:k" in error
+    assert "lct:k: " in queue_says(error, "not supported")
     error = bench.user.openssl("dgst", "-sha256", *good, "-sign", "lct:k", "data",
                                status=1).stderr
     assert "no RSA signatures with sha256" in queue_says(error, "not supported")
