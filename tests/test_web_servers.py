@@ -133,6 +133,16 @@ class Load:
             thread.join(TIMEOUT)
 
 
+def throw_out_what_exit_leaves(site):
+    """
+    Apache and stunnel end without freeing their keys, so that no provider is told of it. Without a
+    resource manager the key that each process kept loaded then stays, and no more than that.
+    """
+    if not site.device:
+        assert len(site.machine.tpm.left_behind()) <= 1
+        site.machine.tpm.flush()
+
+
 @pytest.fixture(name="backend")
 def fixture_backend():
     backend = Backend()
@@ -256,7 +266,8 @@ def test_nginx_s_workers_open_the_device_themselves_where_they_may(make_site):
     site, port = make_site("ec", "device"), free_port()
     nginx = start_nginx(site, port)
     serves(site, port)
-    assert {space.pid for space in site.device.spaces()} == {nginx.pid}
+    openers = {space.pid for space in site.device.spaces()}
+    assert len(openers) == 1 and openers.isdisjoint(children(nginx.pid))
     os.chown(site.device.path, -1, pwd.getpwnam("www-data").pw_gid)
     nginx.send(signal.SIGHUP)
     before = set(children(nginx.pid))
@@ -292,6 +303,7 @@ def test_apache_serves_and_reloads(make_site, kind, way):
         load.more()
     assert not load.failures
     apache.stop()
+    throw_out_what_exit_leaves(site)
     assert "[ssl:error]" not in site.path("error.log").read_text()
 
 
@@ -364,4 +376,6 @@ def test_stunnel_serves_with_its_own_allocator(make_site, backend, kind, way):
     stunnel = site.start("/usr/bin/stunnel4", conf, port=port)
     wait_for(lambda: owner_of(stunnel.pid)[0] == uid("stunnel4"), "stunnel to be stunnel4")
     serves(site, port)
+    stunnel.stop()
+    throw_out_what_exit_leaves(site)
     assert "Connection closed" in stunnel.output() and "error" not in stunnel.output().lower()
