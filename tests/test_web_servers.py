@@ -135,8 +135,8 @@ class Load:
 
 def throw_out_what_exit_leaves(site):
     """
-    Apache and stunnel end without freeing their keys, so that no provider is told of it. Without a
-    resource manager the key that each process kept loaded then stays, and no more than that.
+    Apache, lighttpd and stunnel may end without freeing their keys, so that no provider is told of
+    it. Without a resource manager the key that a process kept loaded then stays, and no more.
     """
     if not site.device:
         assert len(site.machine.tpm.left_behind()) <= 1
@@ -269,8 +269,8 @@ def test_nginx_s_workers_open_the_device_themselves_where_they_may(make_site):
     openers = {space.pid for space in site.device.spaces()}
     assert len(openers) == 1 and openers.isdisjoint(children(nginx.pid))
     os.chown(site.device.path, -1, pwd.getpwnam("www-data").pw_gid)
-    nginx.send(signal.SIGHUP)
     before = set(children(nginx.pid))
+    nginx.send(signal.SIGHUP)
     wait_for(lambda: len(set(children(nginx.pid)) - before) == 2 == len(children(nginx.pid)),
              "new workers")
     serves(site, port)
@@ -363,6 +363,8 @@ def test_lighttpd_serves_with_a_certificate_before_its_key(make_site, kind, way)
     lighttpd = site.start("/usr/sbin/lighttpd", "-D", "-f", conf, port=port)
     wait_for(lambda: owner_of(lighttpd.pid)[0] == uid("www-data"), "lighttpd to be www-data")
     serves(site, port)
+    lighttpd.stop()
+    throw_out_what_exit_leaves(site)
 
 
 @KINDS
