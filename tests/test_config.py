@@ -135,10 +135,19 @@ def test_no_service_is_started_whose_key_cannot_sign(name):
 
 
 def test_services_that_hide_devices_are_shown_the_tpm_s():
+    hidden = {name: text for name in UNITS if (text := re.search(
+        r"^PrivateDevices=(yes|true)|^DeviceAllow=", unit_text(name), re.MULTILINE))}
+    assert {"redis-server.service", "openvpn-server@.service"} <= set(hidden)
+    for name, found in hidden.items():
+        assert directives(name)["DeviceAllow"] == "/dev/tpmrm0 rw", name
+        if found[1]:
+            assert directives(name)["PrivateDevices"] == "no", name
     for name in UNITS:
-        text = open(unit_of(name), encoding="utf-8").read()
-        closed = re.search(r"^(PrivateDevices=(yes|true)|DeviceAllow=)", text, re.MULTILINE)
-        assert bool(closed) == ("DeviceAllow" in directives(name)), name
-        if closed:
-            assert directives(name)["DeviceAllow"] == "/dev/tpmrm0 rw"
-    assert directives("redis-server.service")["PrivateDevices"] == "no"
+        assert not directives(name).get("PrivateDevices") or (
+            directives(name)["DevicePolicy"], directives(name)["DeviceAllow"]) == (
+                "closed", "/dev/tpmrm0 rw"), f"{name}: other devices stay closed"
+
+
+def unit_text(name: str) -> str:
+    with open(unit_of(name), encoding="utf-8") as unit:
+        return unit.read()

@@ -25,6 +25,8 @@ worker_processes 2;
 pid nginx.pid;
 error_log error.log warn;
 env OPENSSL_CONF;
+env LD_PRELOAD;
+env ASAN_OPTIONS;
 events {}
 http {
     access_log off;
@@ -248,6 +250,7 @@ def test_nginx_serves_with_eight_keys_on_a_tpm_of_three_slots(make_site):
         nginx.send(signal.SIGHUP)
         load.more()
     assert not load.failures
+    nginx.stop(signal.SIGQUIT)
 
 
 @KINDS
@@ -259,6 +262,7 @@ def test_nginx_signs_with_a_tpm_that_was_restarted(make_site, machine, kind):
     machine.restart_tpm()
     serves(site, port)
     assert children(nginx.pid) == workers
+    nginx.stop(signal.SIGQUIT)
 
 
 def test_nginx_s_workers_open_the_device_themselves_where_they_may(make_site):
