@@ -8,7 +8,7 @@ test gets a `Site` of it, by the fixture `make_site` of conftest.py:
 
     site = make_site("ec")                      # or "rsa"; way="device": by a stand-in of a device
     web = site.identity()                       # of the identity web: web.key, web.crt, web.bundle
-    conf = site.conf("nginx", {"listen 443": f"listen {port}"})   # lct config nginx, for here
+    conf = site.conf("nginx.conf", {"listen 443": f"listen {port}"})   # conf/nginx.conf, for here
     nginx = site.start("/usr/sbin/nginx", "-c", conf, port=port)       # waits until it listens
     Client(site.ca, version="TLSv1.2").get(port)
     nginx.stop()
@@ -287,18 +287,18 @@ class Site:
             subprocess.run(["chown", "-R", owner, self.path(f"store/{name}"), *paths], check=True)
         return Identity(name, *paths)
 
-    def conf(self, program: str, changes: dict[str, object], skeleton: str = "@conf@",
-             identity: str = "web", name: str | None = None) -> Path:
+    def conf(self, name: str, changes: dict[str, object], skeleton: str = "@conf@",
+             identity: str = "web") -> Path:
         """
-        What `lct config` prints, a file of conf/, as it is but for the directory of the key files
-        and for `changes`, each of which must be there to be made; in the place of @conf@ in
-        `skeleton`, for which no changes are made. As the file `name`, or that of the program.
+        A file of conf/, for `identity`, as `lct config` prints it, as it is but for the directory
+        of the key files and for `changes`, each of which must be there to be made; in the place of
+        @conf@ in `skeleton`, for which no changes are made.
         """
-        text = self.user.lct("config", program, identity).stdout
+        text = self.user.lct("config", Path(name).stem, identity).stdout
         for old, new in ({"/etc/lct/": f"{self.directory}/"} | changes).items():
-            assert old in text, f"the configuration of {program} has no {old}"
+            assert old in text, f"conf/{name} has no {old}"
             text = text.replace(old, str(new))
-        return self.write(name or f"{program}.conf", skeleton.replace("@conf@", text))
+        return self.write(name, skeleton.replace("@conf@", text))
 
     def start(self, *arguments, port: int | None = None, pidfile: Path | None = None,
               env: dict[str, str] | None = None, **options) -> Program:

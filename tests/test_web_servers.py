@@ -158,7 +158,7 @@ def start_nginx(site, *ports: int, identities=("web",)):
     for port, identity in zip(ports, identities):
         site.identity(identity)
         changes = {"listen 443": f"listen 127.0.0.1:{port}", "/var/www/html": document_root(site)}
-        text += site.conf("nginx", changes, identity=identity).read_text()
+        text += site.conf("nginx.conf", changes, identity=identity).read_text()
     conf = site.write("nginx.conf", NGINX.replace("@conf@", text))
     nginx = site.start("/usr/sbin/nginx", "-p", site.directory, "-e", "error.log", "-c", conf, "-g",
                        "daemon on; master_process on;", port=ports[0],
@@ -286,7 +286,7 @@ def start_apache(site, port: int, more: str = ""):
     site.identity()
     changes = {"*:443": f"127.0.0.1:{port}", "/var/www/html": document_root(site),
                "SSLEngine on": f"SSLEngine on\n{more}"}
-    conf = site.conf("apache2", changes, APACHE.format(port=port))
+    conf = site.conf("apache2.conf", changes, APACHE.format(port=port))
     return site.start("/usr/sbin/apache2", "-d", site.directory, "-f", conf, "-k", "start",
                       port=port, pidfile=site.path("apache2.pid"),
                       env={"APACHE_RUN_DIR": str(site.directory)})
@@ -341,8 +341,8 @@ def test_haproxy_serves_from_a_chroot_and_reloads(make_site, backend, kind, firs
     if first == "key":
         web.bundle.write_text(web.key.read_text() + web.crt.read_text())
     site.path("jail").mkdir()
-    conf = site.conf("haproxy", {"bind :443": f"bind 127.0.0.1:{port}",
-                                 "127.0.0.1:8080": f"127.0.0.1:{backend.port}"},
+    conf = site.conf("haproxy.cfg", {"bind :443": f"bind 127.0.0.1:{port}",
+                                     "127.0.0.1:8080": f"127.0.0.1:{backend.port}"},
                      HAPROXY.format(jail=site.path("jail")))
     haproxy = site.start("/usr/sbin/haproxy", "-W", "-f", conf, port=port)
     wait_for(lambda: len(children(haproxy.pid)) == 1, "the worker")
@@ -362,7 +362,7 @@ def test_lighttpd_serves_with_a_certificate_before_its_key(make_site, kind, way)
     site, port = make_site(kind, way), free_port()
     web = site.identity()
     assert web.bundle.read_text().index("CERTIFICATE") < web.bundle.read_text().index("PRIVATE")
-    conf = site.conf("lighttpd", {'":443"': f'"127.0.0.1:{port}"'}, LIGHTTPD.format(
+    conf = site.conf("lighttpd.conf", {'":443"': f'"127.0.0.1:{port}"'}, LIGHTTPD.format(
         port=free_port(), root=document_root(site)))
     lighttpd = site.start("/usr/sbin/lighttpd", "-D", "-f", conf, port=port)
     wait_for(lambda: owner_of(lighttpd.pid)[0] == uid("www-data"), "lighttpd to be www-data")
@@ -377,8 +377,8 @@ def test_stunnel_serves_with_its_own_allocator(make_site, backend, kind, way):
     """It aborts where memory of OpenSSL's is freed by another's function."""
     site, port = make_site(kind, way), free_port()
     site.identity()
-    conf = site.conf("stunnel", {"accept = 443": f"accept = 127.0.0.1:{port}",
-                                 "127.0.0.1:8080": f"127.0.0.1:{backend.port}"}, STUNNEL)
+    conf = site.conf("stunnel.conf", {"accept = 443": f"accept = 127.0.0.1:{port}",
+                                      "127.0.0.1:8080": f"127.0.0.1:{backend.port}"}, STUNNEL)
     stunnel = site.start("/usr/bin/stunnel4", conf, port=port)
     wait_for(lambda: owner_of(stunnel.pid)[0] == uid("stunnel4"), "stunnel to be stunnel4")
     serves(site, port)
