@@ -45,6 +45,41 @@ def test_a_file_speaks_of_its_identity_in_so_many_words(name):
     assert max(map(len, text.splitlines())) <= 120
 
 
+def commands_of(text: str) -> str:
+    """The commands in the first lines of a file that make what it needs."""
+    lines = re.findall(r"^[#;]     (.*)$", text.split("\n\n")[0], re.MULTILINE)
+    return "\n".join(line for line in lines if not line.startswith("adduser "))
+
+
+@pytest.mark.parametrize("name", TLS)
+def test_the_commands_in_a_file_make_what_it_needs(user, name):
+    """As they are, but for the directory, and for users' being members of the TPM's group."""
+    text = FILES[name].read_text()
+    commands = commands_of(text)
+    if not (owner := re.search(r"lct create web --owner (\S+)", commands)):
+        user.lct("create", "web")
+    elif shutil.which("getent") and subprocess.run(
+            ["getent", "passwd", name.replace("postgresql", "postgres")], check=False,
+            stdout=subprocess.DEVNULL).returncode:
+        pytest.skip(f"{name} is not installed")
+    elif os.geteuid() != 0:
+        pytest.skip("only root gives files to others")
+    shell = ["sh", "-e", "-u", "-c"]
+    env = {"PATH": f"{user.build}:{os.environ['PATH']}"}
+    made = user.path("made")
+    first, rest = commands.split("install -d /etc/lct\n")
+    user.run(*shell, first, env=env)
+    user.lct("cert", "web", "--set", user.certificate("lct:web"))
+    user.run(*shell, f"install -d {made}\n" + rest.replace("/etc/lct", str(made)), env=env)
+    named = set(re.findall(r"/etc/lct/(web\S*?\.(?:pem|crt))\b", text))
+    assert named == {path.name for path in made.iterdir()}
+    for path in made.glob("*.pem"):
+        assert path.stat().st_mode & 0o777 == (0o640 if name == "mosquitto" else 0o600)
+        assert not owner or path.owner() + ":" + path.group() == {
+            ":mosquitto": "root:mosquitto"}.get(owner[1], owner[1])
+        user.openssl("pkey", "-in", path, "-pubout")
+
+
 def test_config_warns_of_an_identity_that_is_not_there(user):
     """And prints all the same: the identity may be made later, or be another machine's."""
     done = user.lct("config", "nginx", "web")
