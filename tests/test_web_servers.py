@@ -152,6 +152,13 @@ def fixture_backend():
     backend.stop()
 
 
+def wait_for_children(program, count: int):
+    """Until they are so many, and are www-data."""
+    def users():
+        return [owner_of(pid)[0] for pid in children(program.pid)]
+    wait_for(lambda: users() == [uid("www-data")] * count, f"{count} children")
+
+
 def start_nginx(site, *ports: int, identities=("web",)):
     """nginx as its unit starts it, with a port for each identity, and its two workers."""
     text = ""
@@ -163,8 +170,7 @@ def start_nginx(site, *ports: int, identities=("web",)):
     nginx = site.start("/usr/sbin/nginx", "-p", site.directory, "-e", "error.log", "-c", conf, "-g",
                        "daemon on; master_process on;", port=ports[0],
                        pidfile=site.path("nginx.pid"))
-    wait_for(lambda: [owner_of(pid)[0] for pid in children(nginx.pid)] == [uid("www-data")] * 2,
-             "two workers")
+    wait_for_children(nginx, 2)
     return nginx
 
 
@@ -297,9 +303,8 @@ def start_apache(site, port: int, more: str = ""):
 def test_apache_serves_and_reloads(make_site, kind, way):
     site, port = make_site(kind, way), free_port()
     apache = start_apache(site, port)
-    wait_for(lambda: len(children(apache.pid)) == 3, "children")
+    wait_for_children(apache, 3)
     before = children(apache.pid)
-    assert {owner_of(pid)[0] for pid in before} == {uid("www-data")}
     serves(site, port)
     with Load(site, port) as load:
         apache.send(signal.SIGUSR1)
