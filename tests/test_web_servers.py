@@ -266,6 +266,11 @@ def test_nginx_signs_with_a_tpm_that_was_restarted(make_site, machine, kind):
     workers = children(nginx.pid)
     serves(site, port)
     machine.restart_tpm()
+    # Each worker still takes a handle for its own that the other's key is loaded at now, and may
+    # flush it: of the first handshakes one may meet that twice.
+    with Load(site, port) as load:
+        load.more(100)
+    assert len(load.failures) <= 1, load.failures
     serves(site, port)
     assert children(nginx.pid) == workers
     nginx.stop(signal.SIGQUIT)
