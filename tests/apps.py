@@ -18,6 +18,8 @@ Programs are stopped at the test's end, and then the TPM must hold nothing of th
 
 import contextlib
 import dataclasses
+import functools
+import http.server
 import os
 import re
 import shutil
@@ -26,6 +28,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,6 +40,7 @@ from tpmrm import Tpmrm
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 LISTENING = "0A"  # of /proc/net/tcp
 LEAVE_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}  # servers have leaks of their own
+SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"}
 EXTENSIONS = """\
 subjectAltName = DNS:localhost, IP:127.0.0.1
 extendedKeyUsage = serverAuth, clientAuth
@@ -108,7 +112,11 @@ class Program:
 
     def _daemon(self, pidfile: Path) -> int:
         assert self.process.wait(TIMEOUT) == 0, self.report()
-        return wait_for(lambda: self._read_pid(pidfile), f"{self.name}'s pid")
+        pid = wait_for(lambda: self._read_pid(pidfile), f"{self.name}'s pid")
+        with contextlib.suppress(ProcessLookupError):  # it has ended, which will be noticed
+            wait_for(lambda: os.getsid(pid) != self.process.pid, f"{self.name}'s own session")
+            self.sessions.add(os.getsid(pid))
+        return pid
 
     @staticmethod
     def _read_pid(pidfile: Path) -> int | None:
@@ -125,9 +133,6 @@ class Program:
     def living(self) -> list[int]:
         """All its processes."""
         self.process.poll()
-        if len(self.sessions) == 1:  # a daemon makes a session of its own when it likes
-            with contextlib.suppress(ProcessLookupError):
-                self.sessions.add(os.getsid(self.pid))
         return [pid for session in self.sessions for pid in processes(session)]
 
     def wait_for_port(self, port: int):
@@ -191,7 +196,7 @@ class Machine:
         self.maker = User(self.build, self.directory / "maker", self.tpm.tcti)
         self.maker.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                            "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=CA",
-                           "-days", "2", env={"OPENSSL_CONF": "/etc/ssl/openssl.cnf"})
+                           "-days", "2", env=SOFTWARE)
         self.ca = self.maker.path("ca.crt")
         self.stores = {}
 
@@ -213,10 +218,26 @@ class Machine:
     def certify(self, identity: str, store: Path, crt: Path, subject: str = "/CN=localhost"):
         """A certificate of an identity, for localhost, by the CA."""
         csr = self.maker.lct("csr", identity, "--subject", subject, "--store", store).stdout
+        self._sign(csr, crt)
+
+    def _sign(self, csr: str, crt: Path):
         extensions = self.maker.write("extensions", EXTENSIONS)
         self.maker.openssl("x509", "-req", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2",
                            "-extfile", extensions, "-out", crt, stdin=csr,
-                           env={"OPENSSL_CONF": "/etc/ssl/openssl.cnf"})
+                           env=SOFTWARE)
+
+    @functools.cached_property
+    def software(self) -> "Identity":
+        """A key of localhost in software, certified by the CA: for who speaks to a program."""
+        paths = [self.maker.path(f"software.{suffix}") for suffix in ("pem", "crt", "bundle.pem")]
+        self.maker.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                           "-keyout", paths[0], "-out", "software.csr", "-subj", "/CN=localhost",
+                           env=SOFTWARE)
+        self._sign(self.maker.path("software.csr").read_text(), paths[1])
+        paths[2].write_text(paths[1].read_text() + paths[0].read_text())
+        for path in paths:
+            path.chmod(0o644)
+        return Identity("software", *paths)
 
     def remove(self):
         self.tpm.stop()
@@ -266,12 +287,14 @@ class Site:
             subprocess.run(["chown", "-R", owner, self.path(f"store/{name}"), *paths], check=True)
         return Identity(name, *paths)
 
-    def conf(self, name: str, changes: dict[str, object], skeleton: str = "@conf@") -> Path:
+    def conf(self, name: str, changes: dict[str, object], skeleton: str = "@conf@",
+             identity: str = "web") -> Path:
         """
-        A file of conf/ as it is, but for the directory of the key files and for `changes`, each of
-        which must be there to be made; inside of `skeleton`, in the place of @conf@.
+        A file of conf/, for `identity`, as `lct config` prints it, as it is but for the directory
+        of the key files and for `changes`, each of which must be there to be made; in the place of
+        @conf@ in `skeleton`, for which no changes are made.
         """
-        text = (ROOT / "conf" / name).read_text()
+        text = self.user.lct("config", Path(name).stem, identity).stdout
         for old, new in ({"/etc/lct/": f"{self.directory}/"} | changes).items():
             assert old in text, f"conf/{name} has no {old}"
             text = text.replace(old, str(new))
@@ -302,6 +325,33 @@ class Site:
         if self.device:
             self.device.stop()
         shutil.rmtree(self.directory)
+
+
+class Backend:
+    """What a proxy stands before: a web server of Python's. With a context it speaks TLS."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # its name is not ours to choose
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"it works\n")
+
+        def log_message(self, *_):
+            """What is asked for is no news."""
+
+    def __init__(self, context: ssl.SSLContext | None = None):
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.Handler)
+        self._server.daemon_threads = True
+        if context:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._thread.join(TIMEOUT)
+        self._server.server_close()
 
 
 class Client:
