@@ -475,7 +475,10 @@ static void say_goodbye(struct lct_tpm *tpm)
     if (take(tpm, NULL) != LCT_OK)
         return;
     lct_tpm_flush_resident(tpm);
+    bool stalled = tpm->broken && tpm->channel->failure.code == LCT_ERR_TIMEOUT;
     give(tpm);
+    if (!stalled) /* what could not be flushed since the connection broke */
+        clean_up(tpm);
 }
 
 static void end(struct lct_tpm *tpm)
