@@ -204,6 +204,28 @@ def test_a_parent_is_made_anew_in_each_hierarchy(bench, hierarchy, rsa, secret):
 
 
 @pytest.mark.parametrize("rsa", [False, True], ids=["ecc", "rsa"])
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["free", "passphrase"])
+def test_a_key_file_alone_signs_under_a_parent_that_nobody_has_pinned(bench, hierarchy, rsa, secret):
+    bench.primary(hierarchy, rsa=rsa)
+    words = ("-p", secret) if secret else ()
+    key = bench.make(*words, context="p.ctx", parent=HIERARCHIES[hierarchy], rsa_parent=rsa,
+                     empty_auth=not secret, attributes=SIGNING.replace("|noda", ""))
+    key.write(bench.user.path("k.pem"))
+    options = ("-passin", f"pass:{SECRET}") if secret else ()
+    bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", *options, "-out", "sig", "data")
+    bench.user.openssl("pkey", "-in", "k.pem", "-pubout", "-out", "pub", *options)
+    bench.user.verify(bench.user.path("pub"), bench.user.path("sig"), bench.user.path("data"))
+    if not secret:
+        return
+    error = bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", "-passin", "pass:not it",
+                               "data", status=1).stderr
+    assert "wrong passphrase; tries left" in queue_says(error, "not authorized")
+    assert bench.tpm.property(0x20E) == 1
+    bench.tpm.tool("tpm2_dictionarylockout", "-c")
+
+
+@pytest.mark.parametrize("rsa", [False, True], ids=["ecc", "rsa"])
 def test_any_persistent_storage_key_is_a_parent(bench, rsa):
     bench.primary("e", 0x81000007, rsa)
     bench.adopt(bench.make(parent=0x81000007))
