@@ -54,7 +54,7 @@ static enum lct_code find_salt(struct lct_generation *generation, const struct l
         int salt_len;
         enum lct_pss_salt salt;
     } kinds[] = {{RSA_PSS_SALTLEN_DIGEST, LCT_SALT_DIGEST}, {RSA_PSS_SALTLEN_MAX, LCT_SALT_MAX}};
-    static const uint8_t digest[32] = "lct: what salt does this TPM use";
+    static const uint8_t digest[32] = "lct: what salt does the TPM use";
     struct lct_scheme scheme = {TPM2_ALG_RSAPSS, lct_hash_by_id(TPM2_ALG_SHA256),
                                 RSA_PSS_SALTLEN_AUTO};
     const struct lct_tpm_key values = lct_key_values(key);
