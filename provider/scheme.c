@@ -129,12 +129,30 @@ static enum lct_code rsa_scheme(const struct lct_operation *operation, struct lc
     return code;
 }
 
+/* libcrypto 3.2 and later can be asked for a nonce derived from key and digest (RFC 6979). */
+static enum lct_code check_nonce(const struct lct_operation *operation, struct lct_err *err)
+{
+    unsigned type = 0;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_uint("nonce-type", &type),
+        OSSL_PARAM_END,
+    };
+
+    (void)EVP_PKEY_CTX_get_params(operation->parameters, params);
+    if (type == 0)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "%s: a TPM chooses the nonce of its ECDSA signatures; leave out nonce-type",
+                    operation->key->label);
+}
+
 enum lct_code lct_operation_scheme(const struct lct_operation *operation, struct lct_scheme *scheme,
                                    struct lct_err *err)
 {
-    if (strcmp(operation->key->generation.algorithm->key_type, "EC") == 0)
-        return lct_key_scheme(scheme, operation->key, NULL, false, err);
-    return rsa_scheme(operation, scheme, err);
+    if (strcmp(operation->key->generation.algorithm->key_type, "EC") != 0)
+        return rsa_scheme(operation, scheme, err);
+    enum lct_code code = check_nonce(operation, err);
+    return code == LCT_OK ? lct_key_scheme(scheme, operation->key, NULL, false, err) : code;
 }
 
 /* The TPM encodes what it signs anew: that must be what was handed in. */
