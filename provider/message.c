@@ -2,9 +2,7 @@
 #include "provider/operation.h"
 #include "provider/provider.h"
 
-#include <openssl/opensslv.h>
-
-#if OPENSSL_VERSION_PREREQ(3, 4)
+#ifdef OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT
 
 #include "base/unconst.h"
 
@@ -427,7 +425,7 @@ const OSSL_ALGORITHM lct_signatures[] = {
     {"ECDSA", "provider=lct", lct_signature, "ECDSA by the TPM"},
     {"RSA:rsaEncryption:1.2.840.113549.1.1.1", "provider=lct", lct_signature,
      "RSA signatures by the TPM"},
-#if OPENSSL_VERSION_PREREQ(3, 4)
+#ifdef OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT
     {"ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1", "provider=lct", ecdsa_sha1,
      "ECDSA by the TPM"},
     {"ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2", "provider=lct",
