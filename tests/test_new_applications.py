@@ -41,6 +41,21 @@ http {{
 }}
 """
 
+LIGHTTPD = """\
+server.document-root = "{directory}"
+server.bind = "{directory}/web"
+server.modules = ("mod_openssl")
+mimetype.assign = ("" => "text/plain")
+ssl.engine = "enable"
+ssl.pemfile = "crt.pem"
+ssl.privkey = "lct://{key}"
+"""
+NODE_SIGNER = """\
+const crypto = require('crypto'), fs = require('fs');
+const key = crypto.createPrivateKey({{key: new URL('lct:///{key}')}});
+fs.writeFileSync('sig', crypto.sign('sha256', fs.readFileSync('data'), key));
+"""
+
 
 def need(program: str, version: tuple[int, ...], *arguments: str):
     """Skips unless the program is here, and as new as it must be."""
@@ -83,11 +98,11 @@ def nginx(user) -> list:
     return [path, "-p", user.directory, "-e", "stderr", "-c", "nginx.conf"]
 
 
-def ask(user, version: str) -> str:
-    """A page of the web server, over a connection of its own: what the client reports."""
+def ask(user, version: str = "tls1_3", page: str = "") -> str:
+    """A page of the web server, over a connection of its own."""
     done = user.openssl("s_client", "-unix", user.path("web"), "-servername", "localhost",
                         f"-{version}", "-CAfile", "crt.pem", "-verify_return_error", "-quiet",
-                        stdin="GET / HTTP/1.0\r\n\r\n", env=SOFTWARE)
+                        stdin=f"GET /{page} HTTP/1.0\r\n\r\n", env=SOFTWARE)
     return done.stdout
 
 
@@ -115,6 +130,44 @@ def test_nginx_says_why_it_does_not_start(owner, uri_key, why):
     configure_nginx(owner, uri_key)
     done = owner.run(*command, "-t", status=1)
     assert why in done.stderr
+
+
+@KINDS
+def test_lighttpd_serves_with_a_key_by_its_uri(owner, start, key):
+    path = need("lighttpd", (1, 4, 85), "-v")
+    owner.certificate(f"lct:{key}")
+    owner.write("lighttpd.conf", LIGHTTPD.format(directory=owner.directory, key=key))
+    start(owner, path, "-D", "-f", "lighttpd.conf").read_until(rb"server started")
+    for _ in range(4):
+        assert "what is signed" in ask(owner, page="data")
+
+
+def test_lighttpd_does_not_start_with_a_key_that_is_not_there(owner):
+    path = need("lighttpd", (1, 4, 85), "-v")
+    owner.certificate("lct:ec")
+    owner.write("lighttpd.conf", LIGHTTPD.format(directory=owner.directory, key="nobody"))
+    assert "lct://nobody" in owner.run(path, "-D", "-f", "lighttpd.conf", status=255).stderr
+
+
+@pytest.fixture(name="node")
+def fixture_node() -> list[str]:
+    """A node that takes the URL of a key, in crypto if not in tls: its words."""
+    path = need("node", (18, 0, 0), "--version")
+    asked = "process.allowedNodeEnvironmentFlags.has('--allow-openssl-store')"
+    done = subprocess.run([path, "-p", asked], capture_output=True, text=True, check=True,
+                          timeout=60)
+    if done.stdout != "true\n":
+        pytest.skip("this node takes no URLs of keys")
+    return [path, "--openssl-shared-config"]
+
+
+@KINDS
+def test_node_signs_with_a_key_by_its_url(owner, node, key):
+    owner.write("sign.js", NODE_SIGNER.format(key=key))
+    owner.run(*node, "sign.js")
+    owner.verify(owner.public_key(f"lct:{key}"), owner.path("sig"), owner.path("data"))
+    owner.write("sign.js", NODE_SIGNER.format(key="nobody"))
+    assert "no such identity" in owner.run(*node, "sign.js", status=1).stderr
 
 
 @pytest.fixture(name="demanding")
