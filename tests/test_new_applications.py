@@ -17,6 +17,7 @@ from test_tls import SOFTWARE, start_server
 from tpm import wait_for
 
 KINDS = pytest.mark.parametrize("key", ["ec", "rsa"])
+SECRET = "correct horse battery staple"
 NGINX = """\
 daemon off;
 {user}
@@ -35,6 +36,7 @@ http {{
         listen unix:{directory}/web ssl;
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate crt.pem;
+        {password}
         ssl_certificate_key store:lct://{key};
         return 200 "nginx here\\n";
     }}
@@ -52,7 +54,7 @@ ssl.privkey = "lct://{key}"
 """
 NODE_SIGNER = """\
 const crypto = require('crypto'), fs = require('fs');
-const key = crypto.createPrivateKey({{key: new URL('lct:///{key}')}});
+const key = crypto.createPrivateKey({{key: new URL('lct:///{key}'), passphrase: '{secret}'}});
 fs.writeFileSync('sig', crypto.sign('sha256', fs.readFileSync('data'), key));
 """
 
@@ -88,8 +90,8 @@ def fixture_start():
             server.stop()
 
 
-def configure_nginx(user, key: str):
-    user.write("nginx.conf", NGINX.format(directory=user.directory, key=key,
+def configure_nginx(user, key: str, password: str = ""):
+    user.write("nginx.conf", NGINX.format(directory=user.directory, key=key, password=password,
                                           user="user root;" if os.geteuid() == 0 else ""))
 
 
@@ -132,6 +134,26 @@ def test_nginx_says_why_it_does_not_start(owner, uri_key, why):
     assert why in done.stderr
 
 
+@pytest.fixture(name="locked")
+def fixture_locked(owner):
+    """An owner with a key that takes a passphrase, which is in a file."""
+    owner.write("secret", f"{SECRET}\n")
+    owner.lct("create", "locked", "--passphrase-file", "secret")
+    owner.certificate("lct:locked", "/CN=localhost", "crt.pem", "-passin", "file:secret")
+    return owner
+
+
+def test_nginx_has_the_passphrase_from_its_file(locked, start):
+    command = nginx(locked)
+    configure_nginx(locked, "locked", "ssl_password_file secret;")
+    start(locked, *command).read_until(rb"(start worker process \d+(.|\n)*){2}")
+    for _ in range(4):
+        assert "nginx here" in ask(locked)
+    configure_nginx(locked, "locked")
+    done = locked.run(*command, "-t", status=1, start_new_session=True)  # without a terminal
+    assert "lct://locked" in done.stderr
+
+
 @KINDS
 def test_lighttpd_serves_with_a_key_by_its_uri(owner, start, key):
     path = need("lighttpd", (1, 4, 85), "-v")
@@ -163,11 +185,18 @@ def fixture_node() -> list[str]:
 
 @KINDS
 def test_node_signs_with_a_key_by_its_url(owner, node, key):
-    owner.write("sign.js", NODE_SIGNER.format(key=key))
+    owner.write("sign.js", NODE_SIGNER.format(key=key, secret=""))
     owner.run(*node, "sign.js")
     owner.verify(owner.public_key(f"lct:{key}"), owner.path("sig"), owner.path("data"))
-    owner.write("sign.js", NODE_SIGNER.format(key="nobody"))
+    owner.write("sign.js", NODE_SIGNER.format(key="nobody", secret=""))
     assert "no such identity" in owner.run(*node, "sign.js", status=1).stderr
+
+
+def test_node_gives_a_key_its_passphrase(locked, node):
+    shown = locked.openssl("x509", "-in", "crt.pem", "-noout", "-pubkey", env=SOFTWARE).stdout
+    locked.write("sign.js", NODE_SIGNER.format(key="locked", secret=SECRET))
+    locked.run(*node, "sign.js")
+    locked.verify(locked.write("pub.pem", shown), locked.path("sig"), locked.path("data"))
 
 
 @pytest.fixture(name="demanding")
