@@ -83,6 +83,12 @@ static enum lct_code set_passphrase_file(struct lct_config *config, const char *
     return set_file(&config->passphrase_file, "passphrase_file", value, err);
 }
 
+static enum lct_code set_credentials(struct lct_config *config, const char *value,
+                                     struct lct_err *err)
+{
+    return set_file(&config->credentials, "credentials", value, err);
+}
+
 static enum lct_code set_owner_auth_file(struct lct_config *config, const char *value,
                                          struct lct_err *err)
 {
@@ -102,6 +108,7 @@ static const struct lct_config_key keys[] = {
     {"timeout", NULL, set_timeout},
     {"session", NULL, set_session},
     {"passphrase_file", NULL, set_passphrase_file},
+    {"credentials", "CREDENTIALS_DIRECTORY", set_credentials},
     {"owner_auth_file", NULL, set_owner_auth_file},
     {"endorsement_auth_file", NULL, set_endorsement_auth_file},
 };
@@ -139,6 +146,7 @@ void lct_config_clear(struct lct_config *config)
     free(config->tcti);
     free(config->store);
     free(config->passphrase_file);
+    free(config->credentials);
     free(config->owner_auth_file);
     free(config->endorsement_auth_file);
     *config = (struct lct_config){0};

@@ -25,6 +25,8 @@ struct lct_config {
     int timeout;
     /* passphrase_file: of identities' keys; or a directory of files named like them */
     char *passphrase_file;
+    /* credentials, CREDENTIALS_DIRECTORY: where systemd has put a service's; in it lct.ID */
+    char *credentials;
     /* owner_auth_file, endorsement_auth_file: the authorizations of the TPM's hierarchies */
     char *owner_auth_file, *endorsement_auth_file;
 };

@@ -22,6 +22,12 @@ static void take_upcalls(struct lct_provider *provider, const OSSL_DISPATCH *upc
         case OSSL_FUNC_CORE_GET_PARAMS:
             provider->get_params = OSSL_FUNC_core_get_params(upcalls);
             break;
+        case OSSL_FUNC_BIO_READ_EX:
+            provider->bio_read_ex = OSSL_FUNC_BIO_read_ex(upcalls);
+            break;
+        case OSSL_FUNC_BIO_GETS:
+            provider->bio_gets = OSSL_FUNC_BIO_gets(upcalls);
+            break;
         case OSSL_FUNC_BIO_WRITE_EX:
             provider->bio_write_ex = OSSL_FUNC_BIO_write_ex(upcalls);
             break;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/keydata.h"
 
+#include "base/unconst.h"
+
 #include <openssl/core_names.h>
+#include <openssl/core_object.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
@@ -38,6 +41,24 @@ struct lct_keydata *lct_keydata_from_key(struct lct_provider *provider, struct l
     keydata->key = key;
     keydata->has = OSSL_KEYMGMT_SELECT_ALL;
     return keydata;
+}
+
+int lct_keydata_give(struct lct_keydata *keydata, OSSL_CALLBACK *object_cb, void *object_cbarg)
+{
+    int type = OSSL_OBJECT_PKEY;
+
+    if (keydata == NULL)
+        return 0;
+    OSSL_PARAM object[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, lct_unconst(keydata->type),
+                                         0),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &keydata, sizeof keydata),
+        OSSL_PARAM_END,
+    };
+    int good = object_cb(object, object_cbarg);
+    lct_keydata_free(keydata); /* NULL if it was taken out */
+    return good;
 }
 
 struct lct_keydata *lct_keydata_public(struct lct_provider *provider, const struct lct_key *key)

@@ -28,6 +28,13 @@ void lct_keydata_free(struct lct_keydata *keydata);
 /* A key in the TPM; takes the reference over, even on failure. NULL if out of memory. */
 struct lct_keydata *lct_keydata_from_key(struct lct_provider *provider, struct lct_key *key);
 
+/*
+ * Hands a key to libcrypto, from a store or a decoder: by a reference to keydata, which our
+ * keymgmt's load takes out. Takes the keydata over; NULL is handed to nobody. What object_cb
+ * returned.
+ */
+int lct_keydata_give(struct lct_keydata *keydata, OSSL_CALLBACK *object_cb, void *object_cbarg);
+
 /* The public half of a key in the TPM, as a software key. */
 struct lct_keydata *lct_keydata_public(struct lct_provider *provider, const struct lct_key *key);
 

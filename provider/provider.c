@@ -22,6 +22,15 @@ static const OSSL_ALGORITHM stores[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+static const OSSL_ALGORITHM decoders[] = {
+    {"DER", "provider=lct,input=pem", lct_pem_decoder, NULL},
+    {EC_NAMES, "provider=lct,input=der,structure=TSS2PrivateKey", lct_ec_decoder, NULL},
+    {EC_NAMES, "provider=lct,input=der,structure=LCTKeyReference", lct_ec_decoder, NULL},
+    {RSA_NAMES, "provider=lct,input=der,structure=TSS2PrivateKey", lct_rsa_decoder, NULL},
+    {RSA_NAMES, "provider=lct,input=der,structure=LCTKeyReference", lct_rsa_decoder, NULL},
+    {NULL, NULL, NULL, NULL},
+};
+
 static const OSSL_ALGORITHM encoders[] = {
     {EC_NAMES, "provider=lct,output=der,structure=SubjectPublicKeyInfo", lct_spki_der_encoder,
      NULL},
@@ -98,6 +107,8 @@ static const OSSL_ALGORITHM *provider_query_operation(void *provctx, int operati
         return lct_signatures;
     case OSSL_OP_STORE:
         return stores;
+    case OSSL_OP_DECODER:
+        return decoders;
     case OSSL_OP_ENCODER:
         return encoders;
     default:

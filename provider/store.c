@@ -2,7 +2,9 @@
 #include "base/unconst.h"
 #include "provider/keydata.h"
 #include "provider/provider.h"
+#include "provider/search.h"
 #include "provider/unlock.h"
+#include "store/certs.h"
 
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
@@ -19,16 +21,47 @@ static OSSL_FUNC_store_load_fn store_load;
 static OSSL_FUNC_store_eof_fn store_eof;
 static OSSL_FUNC_store_close_fn store_close;
 
-/* An open URI: one key, or for the container the names of all. */
+/* OSSL_STORE_delete: libcrypto 3.2 and later ask for it, and the headers of 3.0 have no name for
+ * it.
+ */
+enum { STORE_DELETE = 9 };
+#ifdef OSSL_FUNC_STORE_DELETE
+_Static_assert(STORE_DELETE == OSSL_FUNC_STORE_DELETE, "as libcrypto numbers it");
+static OSSL_FUNC_store_delete_fn store_delete;
+#endif
+
+/* What became of an error that did not end the loading at once. */
+enum trouble {
+    TROUBLE_NONE,
+    TROUBLE_KEPT,  /* raised when there is nothing else to give */
+    TROUBLE_RAISED /* libcrypto asks for the end right after that, and takes it for success */
+};
+
+/*
+ * An open URI. Of an identity its key is given, then its certificates; of the container the names
+ * of all, or of what is searched for the certificates.
+ */
 struct loader {
     struct lct_provider *provider;
     const struct lct_settings *settings;
     struct lct_uri uri;
-    struct lct_key *key; /* NULL: given, or the container */
-    int expect;          /* OSSL_STORE_INFO_*, 0: anything */
-    char **ids;
+    struct lct_key *key; /* NULL: the container */
+    bool loading, key_given;
+    bool refused; /* what was asked for is nothing that can be searched for: `error` */
+    int expect;   /* OSSL_STORE_INFO_*, 0: anything */
+    struct lct_search search;
+    char **ids; /* whose certificates, or the names */
     size_t num_ids, next;
+    struct lct_certs certs; /* of the id before `next` */
+    size_t next_cert;
+    enum trouble trouble;
+    struct lct_err error;
 };
+
+static bool is_container(const struct loader *loader)
+{
+    return loader->uri.id[0] == '\0';
+}
 
 /* Read when it is opened, as a file is: a program that only counts what it loads would miss the
  * error. */
@@ -42,8 +75,11 @@ static bool open_key(struct loader *loader)
         lct_raise(provider, &err);
         return false;
     }
-    lct_tpm_prepare(loader->settings->tpm);
-    return true;
+    loader->ids = calloc(1, sizeof *loader->ids);
+    if (loader->ids != NULL)
+        loader->ids[0] = strdup(loader->uri.id);
+    loader->num_ids = loader->ids != NULL && loader->ids[0] != NULL;
+    return loader->num_ids > 0;
 }
 
 static bool open_container(struct loader *loader)
@@ -56,30 +92,35 @@ static bool open_container(struct loader *loader)
     return false;
 }
 
+static bool parse(struct lct_uri *parsed, const struct lct_provider *provider, const char *uri)
+{
+    struct lct_err err;
+
+    if (lct_uri_parse(parsed, uri, &err) == LCT_OK)
+        return true;
+    (void)lct_err_prefix(&err, uri);
+    lct_raise(provider, &err);
+    return false;
+}
+
 static void *store_open(void *provctx, const char *uri)
 {
     struct lct_provider *provider = provctx;
     struct loader *loader;
     struct lct_uri parsed;
-    struct lct_err err;
 
     const struct lct_settings *settings =
         lct_uri_is_ours(uri) ? lct_provider_settings(provider) : NULL;
-    if (settings == NULL)
+    if (settings == NULL || !parse(&parsed, provider, uri))
         return NULL;
-    if (lct_uri_parse(&parsed, uri, &err) != LCT_OK) {
-        (void)lct_err_prefix(&err, uri);
-        lct_raise(provider, &err);
-        return NULL;
-    }
     loader = calloc(1, sizeof *loader);
     if (loader == NULL)
         return NULL;
     loader->provider = provider;
     loader->settings = settings;
     loader->uri = parsed;
-    if (!(parsed.id[0] == '\0' ? open_container(loader) : open_key(loader))) {
-        free(loader);
+    if (!(is_container(loader) ? open_container(loader) : open_key(loader))) {
+        (void)store_close(loader);
         return NULL;
     }
     return loader;
@@ -90,6 +131,12 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
     static const OSSL_PARAM params[] = {
         OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
         OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_SUBJECT, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_ISSUER, NULL, 0),
+        OSSL_PARAM_BN(OSSL_STORE_PARAM_SERIAL, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_FINGERPRINT, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_ALIAS, NULL, 0),
         OSSL_PARAM_END,
     };
 
@@ -97,12 +144,135 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
     return params;
 }
 
+/* Back to the beginning, if a program looked for the end before it said what it wants. */
+static void rewind_loader(struct loader *loader)
+{
+    lct_certs_clear(&loader->certs);
+    loader->next_cert = loader->next = 0;
+    loader->trouble = TROUBLE_NONE;
+}
+
+static enum lct_code set_params(struct loader *loader, const OSSL_PARAM params[],
+                                struct lct_err *err)
+{
+    const OSSL_PARAM *expect = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
+
+    if (expect != NULL && !OSSL_PARAM_get_int(expect, &loader->expect))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "what is expected of a store is a number");
+    return lct_search_set(&loader->search, loader->provider->crypto, params, err);
+}
+
+/*
+ * It always succeeds, and a search that cannot be is the error of the first load:
+ * OSSL_STORE_open_ex goes on with a loader that it has closed if its parameters are refused, and
+ * the program crashes.
+ */
 static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
 {
     struct loader *loader = loaderctx;
-    const OSSL_PARAM *expect = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
 
-    return expect == NULL || OSSL_PARAM_get_int(expect, &loader->expect);
+    if (loader->refused)
+        return 1;
+    if (!loader->loading)
+        rewind_loader(loader);
+    if (set_params(loader, params, &loader->error) != LCT_OK) {
+        loader->refused = true;
+        loader->trouble = TROUBLE_KEPT;
+    }
+    return 1;
+}
+
+/*
+ * The certificates of an identity, if one of them is searched for: they must be of its key. In the
+ * container, what this user may not read is not there.
+ */
+static enum lct_code read_certs(struct loader *loader, const char *id, struct lct_err *err)
+{
+    const struct lct_store *store = &loader->settings->store;
+    struct lct_crypto *crypto = loader->provider->crypto;
+    struct lct_key *key = loader->key != NULL ? lct_key_up_ref(loader->key) : NULL;
+    unsigned number = key != NULL ? key->generation.number : 0;
+    bool wanted = false;
+    enum lct_code code = lct_certs_read(store, crypto, id, number, &loader->certs, err);
+
+    for (size_t i = 0; i < loader->certs.num && !wanted; i++)
+        wanted = lct_search_has_cert(&loader->search, &loader->certs.certs[i]);
+    if (wanted && key == NULL)
+        code = lct_store_get_key(store, crypto, id, 0, &key, err);
+    if (wanted && key != NULL) {
+        code = lct_certs_check_leaf(&loader->certs, key, err);
+        if (code != LCT_OK)
+            (void)lct_err_prefix(err, key->label);
+    }
+    lct_key_free(key);
+    if (!wanted || code != LCT_OK)
+        lct_certs_clear(&loader->certs);
+    return code == LCT_ERR_STORE && is_container(loader) ? LCT_OK : code;
+}
+
+static bool find_cert_here(struct loader *loader)
+{
+    for (; loader->next_cert < loader->certs.num; loader->next_cert++)
+        if (lct_search_has_cert(&loader->search, &loader->certs.certs[loader->next_cert]))
+            return true;
+    return false;
+}
+
+/* The next certificate that is wanted. The first of the identities that cannot be read is kept for
+ * when the others have been given. */
+static bool find_cert(struct loader *loader)
+{
+    struct lct_err err;
+
+    while (!find_cert_here(loader)) {
+        lct_certs_clear(&loader->certs);
+        loader->next_cert = 0;
+        if (loader->next == loader->num_ids)
+            return false;
+        const char *id = loader->ids[loader->next++];
+        if (lct_search_has_id(&loader->search, id) && read_certs(loader, id, &err) != LCT_OK &&
+            loader->trouble == TROUBLE_NONE) {
+            loader->trouble = TROUBLE_KEPT;
+            loader->error = err;
+        }
+    }
+    return true;
+}
+
+static bool wants_key(const struct loader *loader)
+{
+    return loader->key != NULL && !loader->key_given &&
+           (loader->expect == 0 || loader->expect == OSSL_STORE_INFO_PKEY ||
+            loader->expect == OSSL_STORE_INFO_PUBKEY) &&
+           !lct_search_is_for_certs(&loader->search) &&
+           lct_search_has_id(&loader->search, loader->uri.id);
+}
+
+static bool wants_certs(const struct loader *loader)
+{
+    return loader->expect == 0 || loader->expect == OSSL_STORE_INFO_CERT;
+}
+
+/* What the next load gives. */
+enum item { ITEM_END, ITEM_NAME, ITEM_KEY, ITEM_CERT, ITEM_ERROR, ITEM_NOTHING };
+
+static enum item last_item(const struct loader *loader)
+{
+    static const enum item items[] = {
+        [TROUBLE_NONE] = ITEM_END, [TROUBLE_KEPT] = ITEM_ERROR, [TROUBLE_RAISED] = ITEM_NOTHING};
+
+    return items[loader->trouble];
+}
+
+static enum item next_item(struct loader *loader)
+{
+    if (loader->refused || loader->trouble == TROUBLE_RAISED)
+        return last_item(loader);
+    if (is_container(loader) && lct_search_is_empty(&loader->search))
+        return loader->next < loader->num_ids ? ITEM_NAME : ITEM_END;
+    if (wants_key(loader))
+        return ITEM_KEY;
+    return wants_certs(loader) && find_cert(loader) ? ITEM_CERT : last_item(loader);
 }
 
 static int give_name(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg)
@@ -120,47 +290,45 @@ static int give_name(struct loader *loader, OSSL_CALLBACK *object_cb, void *obje
     return object_cb(object, object_cbarg);
 }
 
-/* As libcrypto takes a key from us: by reference to keydata, which our keymgmt's load takes out. */
 static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *object_cb,
                     void *object_cbarg)
 {
-    bool public_only = loader->expect == OSSL_STORE_INFO_PUBKEY;
-    int type = OSSL_OBJECT_PKEY;
     struct lct_keydata *keydata;
 
-    if (public_only) {
+    if (loader->expect == OSSL_STORE_INFO_PUBKEY) {
         keydata = lct_keydata_public(loader->provider, key);
         lct_key_free(key);
     } else {
         keydata = lct_keydata_from_key(loader->provider, key);
     }
-    if (keydata == NULL)
-        return 0;
-    OSSL_PARAM object[] = {
-        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, lct_unconst(keydata->type),
-                                         0),
-        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &keydata, sizeof keydata),
-        OSSL_PARAM_END,
-    };
-    int good = object_cb(object, object_cbarg);
-    lct_keydata_free(keydata); /* NULL if it was taken out */
-    return good;
+    return lct_keydata_give(keydata, object_cb, object_cbarg);
 }
 
 static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
                     OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    struct lct_key *key = loader->key;
-    bool private_key = loader->expect == 0 || loader->expect == OSSL_STORE_INFO_PKEY;
+    bool private_key = loader->expect != OSSL_STORE_INFO_PUBKEY;
 
-    loader->key = NULL;
-    if (loader->expect == OSSL_STORE_INFO_PUBKEY ||
-        (private_key &&
-         lct_provider_unlock(loader->provider, loader->settings, key, pw_cb, pw_cbarg)))
-        return give_key(loader, key, object_cb, object_cbarg);
-    lct_key_free(key);
-    return 0; /* an identity holds nothing else yet */
+    loader->key_given = true;
+    if (private_key) {
+        lct_tpm_prepare(loader->settings->tpm);
+        if (!lct_provider_unlock(loader->provider, loader->settings, loader->key, pw_cb, pw_cbarg))
+            return 0;
+    }
+    return give_key(loader, lct_key_up_ref(loader->key), object_cb, object_cbarg);
+}
+
+static int give_cert(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg)
+{
+    const struct lct_cert *cert = &loader->certs.certs[loader->next_cert++];
+    int type = OSSL_OBJECT_CERT;
+    OSSL_PARAM object[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, cert->der, cert->der_len),
+        OSSL_PARAM_END,
+    };
+
+    return object_cb(object, object_cbarg);
 }
 
 static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_cbarg,
@@ -168,16 +336,29 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb, void *object_cb
 {
     struct loader *loader = loaderctx;
 
-    if (loader->uri.id[0] == '\0')
+    loader->loading = true;
+    switch (next_item(loader)) {
+    case ITEM_NAME:
         return give_name(loader, object_cb, object_cbarg);
-    return load_key(loader, object_cb, object_cbarg, pw_cb, pw_cbarg);
+    case ITEM_KEY:
+        return load_key(loader, object_cb, object_cbarg, pw_cb, pw_cbarg);
+    case ITEM_CERT:
+        return give_cert(loader, object_cb, object_cbarg);
+    case ITEM_ERROR:
+        lct_raise(loader->provider, &loader->error);
+        loader->trouble = TROUBLE_RAISED;
+        return 0;
+    case ITEM_NOTHING:
+        loader->trouble = TROUBLE_NONE;
+        return 0;
+    default:
+        return 0;
+    }
 }
 
 static int store_eof(void *loaderctx)
 {
-    const struct loader *loader = loaderctx;
-
-    return loader->uri.id[0] == '\0' ? loader->next == loader->num_ids : loader->key == NULL;
+    return next_item(loaderctx) == ITEM_END;
 }
 
 static int store_close(void *loaderctx)
@@ -185,9 +366,36 @@ static int store_close(void *loaderctx)
     struct loader *loader = loaderctx;
 
     lct_store_free_ids(loader->ids, loader->num_ids);
+    lct_certs_clear(&loader->certs);
+    lct_search_clear(&loader->search);
     lct_key_free(loader->key);
     free(loader);
     return 1;
+}
+
+static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[],
+                        OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    struct lct_provider *provider = provctx;
+    const struct lct_settings *settings =
+        lct_uri_is_ours(uri) ? lct_provider_settings(provider) : NULL;
+    struct lct_uri parsed;
+    struct lct_err err;
+    enum lct_code code;
+
+    (void)params;
+    (void)pw_cb;
+    (void)pw_cbarg;
+    if (settings == NULL || !parse(&parsed, provider, uri))
+        return 0;
+    if (parsed.id[0] == '\0' || parsed.generation != 0)
+        code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
+                        "%.200s: what is deleted is an identity, whole: lct:ID", uri);
+    else
+        code = lct_store_delete(&settings->store, parsed.id, &err);
+    if (code != LCT_OK)
+        lct_raise(provider, &err);
+    return code == LCT_OK;
 }
 
 const OSSL_DISPATCH lct_store_loader[] = {
@@ -197,5 +405,6 @@ const OSSL_DISPATCH lct_store_loader[] = {
     {OSSL_FUNC_STORE_LOAD, (void (*)(void))store_load},
     {OSSL_FUNC_STORE_EOF, (void (*)(void))store_eof},
     {OSSL_FUNC_STORE_CLOSE, (void (*)(void))store_close},
+    {STORE_DELETE, (void (*)(void))store_delete},
     {0, NULL},
 };

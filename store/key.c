@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/key.h"
 
+#include "base/encode.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <openssl/evp.h>
@@ -46,6 +48,18 @@ static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *
     return LCT_OK;
 }
 
+/* The key file's public area, and the key in it as libcrypto has it. */
+static enum lct_code decode(struct lct_key *key, struct lct_err *err)
+{
+    enum lct_code code = lct_public_decode(&key->public_area, key->keyfile.public_area,
+                                           key->keyfile.public_len, err);
+
+    if (code != LCT_OK)
+        return code;
+    key->pkey = lct_public_pkey(&key->public_area, key->libctx, err);
+    return key->pkey != NULL ? LCT_OK : LCT_ERR_BAD_RECORD;
+}
+
 static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_len,
                           struct lct_err *err)
 {
@@ -54,14 +68,26 @@ static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_le
     if (code == LCT_OK)
         code = check_keyfile(&key->keyfile, err);
     if (code == LCT_OK)
-        code = lct_public_decode(&key->public_area, key->keyfile.public_area,
-                                 key->keyfile.public_len, err);
-    if (code == LCT_OK)
-        code = check_agreement(key, err);
-    if (code != LCT_OK)
-        return code;
-    key->pkey = lct_public_pkey(&key->public_area, key->libctx, err);
-    return key->pkey != NULL ? LCT_OK : LCT_ERR_BAD_RECORD;
+        code = decode(key, err);
+    return code == LCT_OK ? check_agreement(key, err) : code;
+}
+
+static struct lct_key *new_key(struct lct_crypto *crypto, OSSL_LIB_CTX *libctx)
+{
+    struct lct_key *key = calloc(1, sizeof *key);
+    atomic_bool *proven = calloc(1, sizeof *proven);
+
+    if (key == NULL || proven == NULL) {
+        free(key);
+        free(proven);
+        return NULL;
+    }
+    atomic_init(proven, false);
+    key->proven = proven;
+    atomic_init(&key->references, 1);
+    key->crypto = lct_crypto_up_ref(crypto);
+    key->libctx = libctx;
+    return key;
 }
 
 enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
@@ -77,26 +103,92 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     if (generation == NULL)
         return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no generation %u; the active one is %u",
                         number, record->active);
-    struct lct_key *made = calloc(1, sizeof *made);
-    atomic_bool *proven = calloc(1, sizeof *proven);
-    if (made == NULL || proven == NULL) {
-        free(made);
-        free(proven);
+    struct lct_key *made = new_key(crypto, libctx);
+    if (made == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    }
-    atomic_init(proven, false);
-    made->proven = proven;
-    atomic_init(&made->references, 1);
+    (void)snprintf(made->id, sizeof made->id, "%s", record->id);
     (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
     made->generation = *generation;
-    made->crypto = lct_crypto_up_ref(crypto);
-    made->libctx = libctx;
     enum lct_code code = fill(made, pem, pem_len, err);
     if (code == LCT_OK)
         *key = made;
     else
         lct_key_free(made);
     return code;
+}
+
+/* All that its public area and its file say of it; what its TPM can do is not known and assumed. */
+static enum lct_code describe(struct lct_key *key, struct lct_err *err)
+{
+    struct lct_generation *generation = &key->generation;
+    char name[2 * sizeof generation->name.data + 1];
+    size_t num_hashes;
+    const struct lct_hash *hashes = lct_hashes(&num_hashes);
+    enum lct_code code = lct_public_name(&generation->name, key->libctx, key->keyfile.public_area,
+                                         key->keyfile.public_len, err);
+
+    if (code != LCT_OK)
+        return code;
+    lct_hex_encode(name, generation->name.data, generation->name.len);
+    (void)snprintf(key->label, sizeof key->label, "key file %.16s", name);
+    generation->algorithm = lct_public_algorithm(&key->public_area);
+    if (generation->algorithm == NULL)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this lct knows no keys of its kind",
+                        key->label);
+    generation->parent = key->keyfile.parent;
+    generation->passphrase = !key->keyfile.empty_auth;
+    generation->pss_salt = LCT_SALT_DIGEST;
+    for (size_t i = 0; i < num_hashes && i < LCT_MAX_HASHES; i++)
+        generation->hashes[generation->num_hashes++] = &hashes[i];
+    return LCT_OK;
+}
+
+enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *crypto,
+                                   const uint8_t *bytes, size_t bytes_len, struct lct_err *err)
+{
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
+    struct lct_key *made = libctx != NULL ? new_key(crypto, libctx) : NULL;
+
+    *key = NULL;
+    if (libctx == NULL)
+        return LCT_ERR_INTERNAL;
+    if (made == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, err);
+    if (code == LCT_OK && made->keyfile.type == LCT_KEYFILE_SEALED)
+        code =
+            LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds sealed data, which is no key");
+    if (code == LCT_OK)
+        code = decode(made, err);
+    if (code == LCT_OK)
+        code = describe(made, err);
+    if (code == LCT_OK)
+        *key = made;
+    else
+        lct_key_free(made);
+    return code;
+}
+
+enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
+{
+    uint32_t attributes = key->public_area.attributes;
+
+    if (key->keyfile.type == LCT_KEYFILE_IMPORTABLE)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: it is wrapped for its TPM to import; make an identity of it: lct "
+                        "import ID FILE",
+                        key->label);
+    if ((attributes & TPMA_OBJECT_SIGN_ENCRYPT) == 0)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: it is not a signing key", key->label);
+    if ((attributes & TPMA_OBJECT_RESTRICTED) != 0)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: it is a restricted key, which signs only what its TPM made",
+                        key->label);
+    if (key->keyfile.has_policy || (attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: it takes a policy to sign with it, which this lct does not do",
+                        key->label);
+    return LCT_OK;
 }
 
 struct lct_key *lct_key_up_ref(struct lct_key *key)
@@ -123,19 +215,35 @@ bool lct_key_is_locked(const struct lct_key *key)
     return key->generation.passphrase && key->passphrase.len == 0;
 }
 
-static enum lct_code find_passphrase(struct lct_key *key, const char *place, struct lct_err *err)
+/* From the file of that name in a directory; none is no error. */
+static enum lct_code read_from_dir(struct lct_key *key, const char *dir, const char *prefix,
+                                   struct lct_err *err)
 {
     char file[PATH_MAX];
+
+    if (key->id[0] == '\0')
+        return LCT_OK;
+    if (snprintf(file, sizeof file, "%s/%s%s", dir, prefix, key->id) >= (int)sizeof file)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "the path %.60s... is too long", dir);
+    if (access(file, F_OK) != 0 && errno == ENOENT)
+        return LCT_OK;
+    return lct_secret_read(&key->passphrase, "its passphrase", file, err);
+}
+
+static enum lct_code find_passphrase(struct lct_key *key, const struct lct_config *config,
+                                     struct lct_err *err)
+{
+    const char *place = config->passphrase_file;
+    enum lct_code code = LCT_OK;
     struct stat st;
 
-    if (stat(place, &st) == 0 && S_ISDIR(st.st_mode)) {
-        if (snprintf(file, sizeof file, "%s/%s", place, key->label + 4) >= (int)sizeof file)
-            return LCT_FAIL(err, LCT_ERR_CONFIG, "the path passphrase_file is too long");
-        if (access(file, F_OK) != 0 && errno == ENOENT)
-            return LCT_OK;
-        place = file;
-    }
-    return lct_secret_read(&key->passphrase, "its passphrase", place, err);
+    if (place != NULL && stat(place, &st) == 0 && S_ISDIR(st.st_mode))
+        code = read_from_dir(key, place, "", err);
+    else if (place != NULL)
+        code = lct_secret_read(&key->passphrase, "its passphrase", place, err);
+    if (code == LCT_OK && lct_key_is_locked(key) && config->credentials != NULL)
+        code = read_from_dir(key, config->credentials, "lct.", err);
+    return code;
 }
 
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
@@ -143,8 +251,8 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
 {
     enum lct_code code = LCT_OK;
 
-    if (lct_key_is_locked(key) && config->passphrase_file != NULL)
-        code = find_passphrase(key, config->passphrase_file, err);
+    if (lct_key_is_locked(key))
+        code = find_passphrase(key, config, err);
     if (code == LCT_OK && key->generation.parent == TPM2_RH_OWNER &&
         config->owner_auth_file != NULL)
         code = lct_secret_read(&key->owner_auth, "the owner's authorization",
@@ -181,19 +289,21 @@ static bool has_hash(const struct lct_generation *generation, const struct lct_h
     return false;
 }
 
-enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
-                             const struct lct_hash *hash, bool pss, struct lct_err *err)
+static enum lct_code ecdsa_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                                  struct lct_err *err)
 {
-    const struct lct_algorithm *algorithm = key->generation.algorithm;
+    const struct lct_hash *hash = lct_hash_by_id(key->generation.algorithm->hash);
 
-    if (algorithm->type == TPM2_ALG_ECC) {
-        hash = lct_hash_by_id(algorithm->hash);
-        *scheme = (struct lct_scheme){TPM2_ALG_ECDSA, hash, 0};
-        return has_hash(&key->generation, hash)
-                   ? LCT_OK
-                   : LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM lacks the hash %s", key->label,
-                              hash->name);
-    }
+    *scheme = (struct lct_scheme){TPM2_ALG_ECDSA, hash, 0};
+    return has_hash(&key->generation, hash)
+               ? LCT_OK
+               : LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM lacks the hash %s", key->label,
+                          hash->name);
+}
+
+static enum lct_code rsa_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                                const struct lct_hash *hash, bool pss, struct lct_err *err)
+{
     if (hash == NULL || !has_hash(&key->generation, hash))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: its TPM makes no RSA signatures with %s; lct show lists the hashes it "
@@ -207,6 +317,42 @@ enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *ke
     scheme->salt_len =
         key->generation.pss_salt == LCT_SALT_MAX ? RSA_PSS_SALTLEN_MAX : RSA_PSS_SALTLEN_DIGEST;
     return LCT_OK;
+}
+
+/* A key may be bound to one scheme and hash when it is made (TPM 2.0 Part 2, 12.2.3.5). */
+static enum lct_code check_bound(const struct lct_scheme *scheme, const struct lct_key *key,
+                                 struct lct_err *err)
+{
+    static const struct {
+        uint16_t id;
+        const char *name;
+    } names[] = {
+        {TPM2_ALG_RSASSA, "PKCS#1 v1.5"}, {TPM2_ALG_RSAPSS, "PSS"}, {TPM2_ALG_ECDSA, "ECDSA"}};
+    const struct lct_public *public_area = &key->public_area;
+    const struct lct_hash *hash = lct_hash_by_id(public_area->scheme_hash);
+    const char *name = "a scheme that OpenSSL has not";
+
+    if (public_area->scheme == TPM2_ALG_NULL ||
+        (public_area->scheme == scheme->id && hash == scheme->hash))
+        return LCT_OK;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].id == public_area->scheme)
+            name = names[i].name;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "%s: the key is bound to one kind of signature, %s with %s", key->label, name,
+                    hash != NULL ? hash->name : "an unknown hash");
+}
+
+enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                             const struct lct_hash *hash, bool pss, struct lct_err *err)
+{
+    enum lct_code code = lct_key_check(key, err);
+
+    if (code == LCT_OK)
+        code = key->generation.algorithm->type == TPM2_ALG_ECC
+                   ? ecdsa_scheme(scheme, key, err)
+                   : rsa_scheme(scheme, key, hash, pss, err);
+    return code == LCT_OK ? check_bound(scheme, key, err) : code;
 }
 
 size_t lct_key_fit_digest(const struct lct_scheme *scheme, uint8_t *fitted, const uint8_t *digest,

@@ -20,7 +20,8 @@
  */
 struct lct_key {
     atomic_uint references;
-    char label[4 + LCT_MAX_ID + 1]; /* "lct:alice" */
+    char id[LCT_MAX_ID + 1];        /* empty: of a key file alone */
+    char label[4 + LCT_MAX_ID + 1]; /* "lct:alice", or "key file 000b1a2b3c4d5e6f" by its Name */
     struct lct_generation generation;
     struct lct_public public_area;
     struct lct_keyfile keyfile;
@@ -41,6 +42,20 @@ struct lct_key {
 enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
                           const struct lct_record *record, unsigned number, const uint8_t *pem,
                           size_t pem_len, struct lct_err *err);
+
+/*
+ * Makes a key of a TSS2 PRIVATE KEY alone, which is of no identity: what its TPM can do with it is
+ * not known, nor its parent's Name. Sends the TPM nothing. A key that is not to be signed with as
+ * it is (lct_key_check) is a key all the same. LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: it holds no
+ * key, or one of a kind that we have no row for.
+ */
+enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *crypto,
+                                   const uint8_t *bytes, size_t bytes_len, struct lct_err *err);
+
+/* Whether this lct can sign with the key, as far as is known without asking the TPM.
+ * LCT_ERR_UNSUPPORTED, in a sentence. */
+enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err);
+
 struct lct_key *lct_key_up_ref(struct lct_key *key);
 void lct_key_free(struct lct_key *key);
 
@@ -49,9 +64,9 @@ bool lct_key_is_locked(const struct lct_key *key);
 
 /*
  * Gives a key that nobody else has seen yet what the configuration has for it: passphrase_file,
- * which is a file, or a directory with a file named like the identity; owner_auth_file if its
- * parent has to be made anew. It may be locked after that, too. LCT_ERR_IO, LCT_ERR_AUTH: what a
- * file holds is no authorization value.
+ * which is a file, or a directory with a file named like the identity; else the service's
+ * credential lct.ID; owner_auth_file if its parent has to be made anew. It may be locked after
+ * that, too. LCT_ERR_IO, LCT_ERR_AUTH: what a file holds is no authorization value.
  */
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err);
@@ -61,7 +76,8 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key);
 
 /*
  * How this key signs digests of `hash`: ECDSA, or for RSA PKCS#1 v1.5, or PSS with the salt its TPM
- * is known to use. LCT_ERR_UNSUPPORTED: its TPM cannot, in a sentence.
+ * is known to use. LCT_ERR_UNSUPPORTED: its TPM cannot, or the key is bound to another scheme, in a
+ * sentence; and what lct_key_check says.
  */
 enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
                              const struct lct_hash *hash, bool pss, struct lct_err *err);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/keyfile.h"
 
+#include "store/armour.h"
+
 #include <openssl/asn1t.h>
-#include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/objects.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char label[] = "TSS2 PRIVATE KEY";
+const char lct_keyfile_label[] = "TSS2 PRIVATE KEY";
 
 typedef struct {
     ASN1_INTEGER *command_code;
@@ -64,6 +65,23 @@ ASN1_SEQUENCE(TPM_KEY) = {
         [LCT_KEYFILE_IMPORTABLE] = "2.23.133.10.1.4",
         [LCT_KEYFILE_SEALED] = "2.23.133.10.1.5",
 };
+
+bool lct_keyfile_begins(const uint8_t *der, size_t der_len)
+{
+    static const uint8_t types[] = {V_ASN1_OBJECT, 6,    0x67, 0x81,
+                                    0x05,          0x0a, 0x01}; /* and 3 to 5 */
+    const unsigned char *at = der;
+    long len = 0;
+    int tag = 0, class = 0;
+
+    (void)ERR_set_mark();
+    /* 0x80: an error, one of which is that not all of it is here */
+    (void)ASN1_get_object(&at, &len, &tag, &class, (long)der_len);
+    (void)ERR_pop_to_mark();
+    size_t left = der_len - (size_t)(at - der);
+    return tag == V_ASN1_SEQUENCE && class == V_ASN1_UNIVERSAL && left > sizeof types &&
+           memcmp(at, types, sizeof types) == 0;
+}
 
 static TPM_KEY *key_new(void)
 {
@@ -136,6 +154,16 @@ static bool is_canonical(const TPM_KEY *key, const uint8_t *der, size_t der_len)
     return same;
 }
 
+static bool keep_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len)
+{
+    keyfile->der = malloc(der_len);
+    if (keyfile->der == NULL)
+        return false;
+    memcpy(keyfile->der, der, der_len);
+    keyfile->der_len = der_len;
+    return true;
+}
+
 static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len)
 {
     const unsigned char *at = der;
@@ -144,7 +172,8 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
                 take_parent(&keyfile->parent, key->parent) &&
                 take_sized(&keyfile->public_area, &keyfile->public_len, key->public_area) &&
                 take_sized(&keyfile->private_area, &keyfile->private_len, key->private_area) &&
-                take_description(&keyfile->description, key->description);
+                take_description(&keyfile->description, key->description) &&
+                keep_der(keyfile, der, der_len);
 
     if (good) {
         keyfile->empty_auth = key->empty_auth > 0;
@@ -156,64 +185,39 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
     return good;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static bool only_space(BIO *bio)
-{
-    char c;
-
-    while (BIO_read(bio, &c, 1) == 1)
-        if (!is_space(c))
-            return false;
-    return true;
-}
-
 static bool from_pem(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len)
 {
-    BIO *bio = BIO_new_mem_buf(bytes, (int)bytes_len);
-    char *name = NULL, *header = NULL;
-    unsigned char *der = NULL;
-    long der_len = 0;
-    bool good = bio != NULL && PEM_read_bio(bio, &name, &header, &der, &der_len) == 1 &&
-                strcmp(name, label) == 0 && header[0] == '\0' && only_space(bio) &&
-                from_der(keyfile, der, (size_t)der_len);
+    uint8_t *der = NULL;
+    size_t der_len = 0;
+    bool good = lct_armour_read(&der, &der_len, lct_keyfile_label, bytes, bytes_len) &&
+                from_der(keyfile, der, der_len);
 
-    OPENSSL_free(name);
-    OPENSSL_free(header);
     OPENSSL_free(der);
-    BIO_free(bio);
     return good;
 }
 
 enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len,
                                struct lct_err *err)
 {
-    static const char begin[] = "-----BEGIN ";
     enum { MAX = 65536 };
 
     *keyfile = (struct lct_keyfile){0};
     (void)ERR_set_mark();
-    while (bytes_len > 0 && is_space((char)*bytes)) {
-        bytes++;
-        bytes_len--;
-    }
-    bool pem = bytes_len >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
     bool good = bytes_len <= MAX &&
-                (pem ? from_pem(keyfile, bytes, bytes_len) : from_der(keyfile, bytes, bytes_len));
+                (lct_armour_is_pem(bytes, bytes_len) ? from_pem(keyfile, bytes, bytes_len)
+                                                     : from_der(keyfile, bytes, bytes_len));
     (void)ERR_pop_to_mark();
     if (good)
         return LCT_OK;
     lct_keyfile_clear(keyfile);
     return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the key file is not a %s; restore it from a backup",
-                    label);
+                    lct_keyfile_label);
 }
 
 void lct_keyfile_clear(struct lct_keyfile *keyfile)
 {
     free(keyfile->description);
+    free(keyfile->der);
     free(keyfile->public_area);
     free(keyfile->private_area);
     *keyfile = (struct lct_keyfile){0};
@@ -235,10 +239,16 @@ static bool fill(TPM_KEY *key, const struct lct_keyfile *keyfile)
 enum lct_code lct_keyfile_write_der(uint8_t **bytes, size_t *bytes_len,
                                     const struct lct_keyfile *keyfile, struct lct_err *err)
 {
-    TPM_KEY *key = key_new();
+    TPM_KEY *key;
     int len = -1;
 
     *bytes = NULL;
+    *bytes_len = keyfile->der_len;
+    if (keyfile->der != NULL) { /* whatever is in it, policies and all */
+        *bytes = OPENSSL_memdup(keyfile->der, keyfile->der_len);
+        return *bytes != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    }
+    key = key_new();
     if (key != NULL && fill(key, keyfile))
         len = ASN1_item_i2d((ASN1_VALUE *)key, bytes, ASN1_ITEM_rptr(TPM_KEY));
     key_free(key);
@@ -253,19 +263,11 @@ enum lct_code lct_keyfile_write_pem(uint8_t **bytes, size_t *bytes_len,
 {
     uint8_t *der = NULL;
     size_t der_len = 0;
-    char *text = NULL;
     enum lct_code code = lct_keyfile_write_der(&der, &der_len, keyfile, err);
 
     *bytes = NULL;
-    if (code != LCT_OK)
-        return code;
-    BIO *bio = BIO_new(BIO_s_mem());
-    if (bio != NULL && PEM_write_bio(bio, label, "", der, (long)der_len) > 0) {
-        *bytes_len = (size_t)BIO_get_mem_data(bio, &text);
-        *bytes = OPENSSL_memdup(text, *bytes_len);
-    }
-    BIO_free(bio);
+    if (code == LCT_OK && !lct_armour_write(bytes, bytes_len, lct_keyfile_label, der, der_len))
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the key file cannot be encoded");
     OPENSSL_free(der);
-    return *bytes != NULL ? LCT_OK
-                          : LCT_FAIL(err, LCT_ERR_INTERNAL, "the key file cannot be encoded");
+    return code;
 }

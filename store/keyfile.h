@@ -42,7 +42,15 @@ struct lct_keyfile {
     size_t public_len;
     uint8_t *private_area;
     size_t private_len;
+    uint8_t *der; /* all of it, as it was read; NULL: it was not */
+    size_t der_len;
 };
+
+/* Its label in PEM. */
+extern const char lct_keyfile_label[];
+
+/* Whether that much of a DER value, which need not be all of it, begins as a key file does. */
+bool lct_keyfile_begins(const uint8_t *der, size_t der_len);
 
 /*
  * Reads one PEM block of that label, with nothing but white space around it, or its bare DER.
@@ -53,8 +61,8 @@ enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes
                                struct lct_err *err);
 void lct_keyfile_clear(struct lct_keyfile *keyfile);
 
-/* The fields of a loadable key without a policy as DER or PEM; the caller frees *bytes with
- * OPENSSL_free. */
+/* What was read as it was read, or the fields of a new loadable key without a policy, as DER or
+ * PEM; the caller frees *bytes with OPENSSL_free. */
 enum lct_code lct_keyfile_write_der(uint8_t **bytes, size_t *bytes_len,
                                     const struct lct_keyfile *keyfile, struct lct_err *err);
 enum lct_code lct_keyfile_write_pem(uint8_t **bytes, size_t *bytes_len,

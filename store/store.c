@@ -214,6 +214,17 @@ enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto
     return code;
 }
 
+enum lct_code lct_store_open_identity(const struct lct_store *store, const char *id, int *fd,
+                                      const char **dir, struct lct_err *err)
+{
+    size_t where = 0;
+    enum lct_code code = find(store, id, fd, &where, err);
+
+    if (code == LCT_OK)
+        *dir = store->dirs[where];
+    return code;
+}
+
 struct ids {
     char **ids;
     size_t num, room;

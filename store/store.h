@@ -16,6 +16,7 @@
  *
  *     <dir>/<id>/identity.json   the record
  *     <dir>/<id>/key-N.pem       the key file of generation N, never rewritten
+ *     <dir>/<id>/certs-N.pem     its certificates, where it has some: store/certs.h
  *     <dir>/.new/                what is being made or removed
  *
  * Looked in, in this order: the one configured store; else the user's own, then the system's. A
@@ -46,6 +47,14 @@ enum lct_code lct_store_get_record(const struct lct_store *store, const char *id
 enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto *crypto,
                                 const char *id, unsigned generation, struct lct_key **key,
                                 struct lct_err *err);
+
+/*
+ * The directory of an id, for what else is kept in it: *fd is opened with O_PATH and the caller's
+ * to close, *dir the store it was found in, borrowed from `store`. Errors as lct_store_get_record,
+ * without LCT_ERR_BAD_RECORD.
+ */
+enum lct_code lct_store_open_identity(const struct lct_store *store, const char *id, int *fd,
+                                      const char **dir, struct lct_err *err);
 
 /* The ids in all stores, sorted, each once. The caller frees with lct_store_free_ids.
  * LCT_ERR_STORE. */

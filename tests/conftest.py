@@ -361,6 +361,45 @@ def fixture_watched(owner, proxy) -> User:
     return owner
 
 
+@pytest.fixture(scope="session", name="machine")
+def fixture_machine(build):
+    """Where existing programs run, most of which root alone can start: apps.py."""
+    import apps  # which imports this
+
+    if os.geteuid() != 0:
+        pytest.skip("servers that change their user are started by root")
+    if build.name == "tsan":
+        pytest.skip("servers' own threads are not ours to judge")
+    machine = apps.Machine(build)
+    yield machine
+    machine.remove()
+
+
+@pytest.fixture(name="make_site")
+def fixture_make_site(machine):
+    """Makes sites of existing programs; what these leave in the TPM is a failure."""
+    import apps
+
+    made = []
+
+    def make(kind: str, way: str = "swtpm") -> apps.Site:
+        try:
+            made.append(apps.Site(machine, kind, way))
+        except tpmrm.CannotMount as error:
+            pytest.skip(str(error))
+        return made[-1]
+
+    yield make
+    try:
+        for site in made:
+            site.stop()
+        tpms.wait_for(lambda: not machine.tpm.left_behind(), "the TPM to be left as it was found")
+    finally:
+        for site in made:
+            site.remove()
+        machine.tpm.flush()
+
+
 class Prompted:
     """A running program that signs once for each call."""
 

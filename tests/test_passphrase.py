@@ -157,6 +157,25 @@ def test_passphrases_come_from_the_configuration(locked):
     assert "passphrase_file" in error and "absolute path" in error
 
 
+def test_a_passphrase_is_a_credential_of_the_service(locked):
+    directory = locked.path("credentials")
+    directory.mkdir()
+    (directory / "lct.k").write_text(SECRET)
+    environment = {"CREDENTIALS_DIRECTORY": str(directory)}
+    locked.lct("sign", "k", stdin="x", text=False, env=environment)
+    locked.write("data")
+    sign = ["dgst", "-sha256", "-sign", "lct:k", "-out", "sig", "data"]
+    locked.openssl(*sign, env=environment)
+    locked.configure(credentials=str(directory))
+    locked.openssl(*sign)
+    locked.configure(credentials=str(directory), passphrase_file=str(locked.secret))
+    (directory / "lct.k").write_text("not asked for")
+    locked.openssl(*sign)
+    (directory / "lct.k").rename(directory / "lct.other")
+    locked.configure(credentials=str(directory))
+    locked.openssl(*sign, status=1, start_new_session=True)
+
+
 def echoes(terminal: int) -> bool:
     return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 

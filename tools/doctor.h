@@ -7,7 +7,8 @@
 
 #include <jansson.h>
 
-/* How bad a finding is. A problem is what keeps lct:ID from signing. */
+/* How bad a finding is. A problem is what keeps lct:ID from signing, or others from accepting it.
+ */
 enum lct_severity { LCT_SEVERITY_OK, LCT_SEVERITY_NOTE, LCT_SEVERITY_WARNING };
 
 /* What a finding is about: the groups of the report, in its order. */
@@ -79,6 +80,8 @@ bool lct_doctor_machine(struct lct_doctor *doctor);
 void lct_doctor_openssl(struct lct_doctor *doctor, bool configured);
 /* The directories of identities: doctor_store.c. */
 void lct_doctor_store(struct lct_doctor *doctor);
+/* Whether the certificates of these identities can be used: doctor_certificate.c. */
+void lct_doctor_certificates(struct lct_doctor *doctor, char *const *ids, size_t num_ids);
 /* A signature, and the identity asked about: doctor_signature.c. */
 void lct_doctor_sign(struct lct_doctor *doctor);
 

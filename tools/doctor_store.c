@@ -139,7 +139,9 @@ void lct_doctor_store(struct lct_doctor *doctor)
 
     for (size_t i = 0; i < store->num_dirs; i++)
         find_dir(doctor, store->dirs[i], i == store->create_in);
-    if (lct_store_list(store, &ids, &num_ids, &err) == LCT_OK) /* else it has been told already */
+    if (lct_store_list(store, &ids, &num_ids, &err) == LCT_OK) { /* else it has been told already */
         find_identities(doctor, ids, num_ids);
+        lct_doctor_certificates(doctor, ids, num_ids);
+    }
     lct_store_free_ids(ids, num_ids);
 }

@@ -22,6 +22,21 @@ static const struct lct_subcommand subcommands[] = {
     {"csr", "ID [--subject /CN=NAME]", "write a certificate request (PKCS#10, PEM)",
      "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n",
      lct_csr_run},
+    {"pem", "ID", "write a key file that stands for an identity, for programs that take only files",
+     "PEM with the URI and the public key: nothing secret. It follows the identity to its next "
+     "key.\n"
+     "What reads it must be able to read the store and reach the TPM.\n",
+     lct_pem_run},
+    {"export", "ID", "write the key file itself (TSS2 PRIVATE KEY), for other TPM software",
+     "Only this TPM can use it. It works without the store, and stays this one key.\n",
+     lct_export_run},
+    {"cert", "ID [--set FILE|--remove] [--generation N]",
+     "print, keep or remove the certificates of an identity",
+     "Without an option, prints the chain in PEM: the identity's certificate, then its issuers.\n"
+     "  --set FILE       keep the chain in FILE (-: standard input), which is in that order, PEM\n"
+     "  --remove         keep none\n"
+     "  --generation N   of that key of the identity, not of the active one\n",
+     lct_cert_run},
     {"sign", "ID [--raw|--jose]", "sign standard input",
      "Writes a signature as openssl dgst does: DER for ECDSA, PKCS#1 v1.5 for RSA, with SHA-256\n"
      "(ec-p384: SHA-384).\n"
@@ -38,6 +53,13 @@ static const struct lct_subcommand subcommands[] = {
      "  --json       an array of {topic, severity, text, command, ...}\n"
      "  --root DIR   look for /sys, /dev, /proc and /run below DIR\n",
      lct_doctor_run},
+    {"config", "[PROGRAM [ID]]", "print the configuration of a program that takes key files",
+     "Without a PROGRAM, lists those there are. NAME.service is the drop-in of a service, openssl "
+     "what\n"
+     "goes into openssl.cnf. Without an ID it is for the identity web. Its first lines say where "
+     "it\n"
+     "goes, and which files it needs.\n",
+     lct_config_run},
     {"help", "[COMMAND]", "show this, or a command's help", NULL, lct_help_run},
 };
 

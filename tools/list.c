@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/certificate.h"
 #include "tools/describe.h"
 #include "tools/tool.h"
 
@@ -6,13 +7,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum lct_code print_row(const struct lct_record *record, int width, struct lct_err *err)
+static enum lct_code print_row(const struct lct_record *record, const char *certificate, int width,
+                               struct lct_err *err)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
 
     return lct_tool_print(err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, record->id,
                           generation->algorithm->name, lct_describe_custody(generation), "none",
-                          "active", "none");
+                          "active", certificate);
+}
+
+/* What is wrong with its certificate is told, and the identity is listed all the same. */
+static enum lct_code list_record(const struct lct_tool *tool, const struct lct_record *record,
+                                 const char *dir, int width, json_t *array, struct lct_err *err)
+{
+    struct lct_certificate certificate = {.validity = LCT_VALIDITY_NOW};
+    struct lct_err wrong;
+    char expiry[LCT_CERTIFICATE_EXPIRY] = "none";
+    size_t num = 0;
+    enum lct_code code =
+        lct_certificate_find(&certificate, &num, tool, record->id, record->active, NULL, &wrong);
+
+    if (code != LCT_OK)
+        (void)fprintf(stderr, "lct: warning: %s\n", wrong.text);
+    if (code == LCT_OK && num > 0)
+        (void)lct_certificate_expiry(expiry, &certificate);
+    if (array == NULL)
+        return print_row(record, code == LCT_OK ? expiry : "damaged", width, err);
+    json_t *row = lct_describe_json(record, dir);
+    (void)json_object_set_new(
+        row, "certificate",
+        lct_certificate_json(&certificate, num, code == LCT_OK ? NULL : wrong.text));
+    return json_array_append_new(array, row) == 0
+               ? LCT_OK
+               : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
 static int width_of(char *const *ids, size_t num_ids)
@@ -34,12 +62,8 @@ static enum lct_code list_one(const struct lct_tool *tool, const char *id, int w
     const char *dir = NULL;
     enum lct_code code = lct_store_get_record(&tool->store, id, &record, &dir, err);
 
-    if (code == LCT_OK && array != NULL)
-        code = json_array_append_new(array, lct_describe_json(record, dir)) == 0
-                   ? LCT_OK
-                   : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    else if (code == LCT_OK)
-        code = print_row(record, width, err);
+    if (code == LCT_OK)
+        code = list_record(tool, record, dir, width, array, err);
     free(record);
     return code;
 }

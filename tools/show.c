@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/certificate.h"
 #include "tools/describe.h"
 #include "tools/tool.h"
 
@@ -43,11 +44,22 @@ static void hashes_text(char *text, size_t size, const struct lct_generation *ge
                                 generation->hashes[i]->name);
 }
 
-static json_t *show_json(const struct lct_record *record, const struct lct_key *key,
-                         const char *dir, const char *pem)
+/* What is shown of an identity. */
+struct shown {
+    const struct lct_record *record;
+    const struct lct_key *key;
+    const char *dir, *pem; /* the store, the public key */
+    struct lct_certificate certificate;
+    size_t num_certs;
+    enum lct_code code; /* of the certificate: it cannot be used, and `wrong` says why */
+    struct lct_err wrong;
+};
+
+static json_t *show_json(const struct shown *shown)
 {
+    const struct lct_key *key = shown->key;
     const struct lct_generation *generation = &key->generation;
-    json_t *json = lct_describe_json(record, dir);
+    json_t *json = lct_describe_json(shown->record, shown->dir);
     json_t *hashes = json_array();
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT];
 
@@ -56,19 +68,41 @@ static json_t *show_json(const struct lct_record *record, const struct lct_key *
     lct_public_attributes(attributes, key->public_area.attributes);
     for (size_t i = 0; i < generation->num_hashes; i++)
         (void)json_array_append_new(hashes, json_string(generation->hashes[i]->name));
-    json_t *more = json_pack("{s:s, s:{s:o, s:s}, s:s, s:o, s:s?, s:s}", "name", name, "parent",
-                             "handle", json_sprintf("0x%08x", generation->parent), "name", parent,
-                             "attributes", attributes, "hashes", hashes, "pss_salt",
-                             lct_pss_salt_name(generation->pss_salt), "public_key", pem);
+    json_t *more = json_pack("{s:s, s:{s:o, s:s}, s:s, s:o, s:s?, s:o, s:s}", "name", name,
+                             "parent", "handle", json_sprintf("0x%08x", generation->parent), "name",
+                             parent, "attributes", attributes, "hashes", hashes, "pss_salt",
+                             lct_pss_salt_name(generation->pss_salt), "certificate",
+                             lct_certificate_json(&shown->certificate, shown->num_certs,
+                                                  shown->code == LCT_OK ? NULL : shown->wrong.text),
+                             "public_key", shown->pem);
     if (json != NULL && more != NULL)
         (void)json_object_update(json, more);
     json_decref(more);
     return json;
 }
 
-static enum lct_code show_text(const struct lct_record *record, const struct lct_key *key,
-                               const char *dir, const char *pem, struct lct_err *err)
+static enum lct_code show_certificate(const struct shown *shown, struct lct_err *err)
 {
+    const struct lct_certificate *certificate = &shown->certificate;
+    char expiry[LCT_CERTIFICATE_EXPIRY];
+
+    if (shown->code != LCT_OK)
+        return lct_tool_print(err, "certificate  cannot be used: %s\n", shown->wrong.text);
+    if (shown->num_certs == 0)
+        return lct_tool_print(err, "certificate  none\n");
+    return lct_tool_print(err,
+                          "certificate  %s, the first of %zu\n"
+                          "  subject    %s\n  issuer     %s\n  serial     %s\n"
+                          "  valid      %s to %s\n  SHA-256    %s\n",
+                          lct_certificate_expiry(expiry, certificate), shown->num_certs,
+                          certificate->subject, certificate->issuer, certificate->serial,
+                          certificate->not_before, certificate->not_after,
+                          certificate->fingerprint);
+}
+
+static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
+{
+    const struct lct_key *key = shown->key;
     const struct lct_generation *generation = &key->generation;
     const char *salt = lct_pss_salt_name(generation->pss_salt);
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT], hashes[256];
@@ -77,39 +111,54 @@ static enum lct_code show_text(const struct lct_record *record, const struct lct
     name_text(parent, &generation->parent_name);
     lct_public_attributes(attributes, key->public_area.attributes);
     hashes_text(hashes, sizeof hashes, generation);
-    return lct_tool_print(
+    enum lct_code code = lct_tool_print(
         err,
         "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         none\n"
         "passphrase   %s\nstate        active, generation %u\ncreated      %s\nname         %s\n"
-        "parent       0x%08x %s\nattributes   %s\nhashes       %s\n%s%s%scertificate  none\n"
-        "store        %s/%s\n%s",
+        "parent       0x%08x %s\nattributes   %s\nhashes       %s\n%s%s%s",
         key->label, generation->algorithm->name, lct_describe_custody(generation), generation->tpm,
-        generation->passphrase ? "yes" : "none", generation->number, record->created, name,
+        generation->passphrase ? "yes" : "none", generation->number, shown->record->created, name,
         generation->parent, parent, attributes, hashes, salt != NULL ? "PSS salt     " : "",
-        salt != NULL ? salt : "", salt != NULL ? "\n" : "", dir, record->id, pem);
+        salt != NULL ? salt : "", salt != NULL ? "\n" : "");
+    if (code == LCT_OK)
+        code = show_certificate(shown, err);
+    return code == LCT_OK ? lct_tool_print(err, "store        %s/%s\n%s", shown->dir,
+                                           shown->record->id, shown->pem)
+                          : code;
+}
+
+static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown, bool json,
+                              struct lct_err *err)
+{
+    const struct lct_key *key = shown->key;
+    char *pem = public_pem(key);
+
+    if (pem == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: its public key cannot be written", key->label);
+    shown->pem = pem;
+    shown->code =
+        lct_certificate_find(&shown->certificate, &shown->num_certs, tool, shown->record->id,
+                             key->generation.number, key, &shown->wrong);
+    enum lct_code code = json ? lct_describe_print(show_json(shown), err) : show_text(shown, err);
+    free(pem);
+    return code;
 }
 
 static enum lct_code show(const struct lct_tool *tool, const char *id, bool json,
                           struct lct_err *err)
 {
+    struct shown shown = {.num_certs = 0};
     struct lct_record *record = NULL;
     struct lct_key *key = NULL;
-    const char *dir = NULL;
-    char *pem = NULL;
-    enum lct_code code = lct_store_get_record(&tool->store, id, &record, &dir, err);
+    enum lct_code code = lct_store_get_record(&tool->store, id, &record, &shown.dir, err);
 
     if (code == LCT_OK)
         code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err);
     if (code == LCT_OK) {
-        pem = public_pem(key);
-        if (pem == NULL)
-            code =
-                LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: its public key cannot be written", key->label);
+        shown.record = record;
+        shown.key = key;
+        code = show_key(tool, &shown, json, err);
     }
-    if (code == LCT_OK)
-        code = json ? lct_describe_print(show_json(record, key, dir, pem), err)
-                    : show_text(record, key, dir, pem, err);
-    free(pem);
     lct_key_free(key);
     free(record);
     return code;

@@ -81,13 +81,17 @@ enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_P
 
 void lct_help_print(const char *name);
 
+enum lct_code lct_cert_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_check_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_config_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_create_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_csr_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_delete_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_doctor_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_export_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_help_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_list_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_pem_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_show_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_sign_run(struct lct_tool *, int, char **, struct lct_err *);
 

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unconst.h"
+#include "provider/keydata.h"
+#include "provider/provider.h"
+#include "provider/unlock.h"
+#include "store/armour.h"
+#include "store/reference.h"
+
+#include <openssl/asn1.h>
+#include <openssl/core_names.h>
+#include <openssl/core_object.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static OSSL_FUNC_decoder_newctx_fn ec_newctx, rsa_newctx, pem_newctx;
+static OSSL_FUNC_decoder_freectx_fn decoder_freectx;
+static OSSL_FUNC_decoder_does_selection_fn decoder_does_selection;
+static OSSL_FUNC_decoder_decode_fn pem_decode, der_decode;
+
+/*
+ * Key files: TSS2 PRIVATE KEY and our reference, for programs that read a key from a file. Two
+ * steps, as libcrypto has them: from PEM to DER, and from DER to a key, with one decoder for each
+ * type of key. What is not ours is left to others without an error. Nothing here speaks to the TPM.
+ */
+struct decoder {
+    struct lct_provider *provider;
+    const char *type; /* of the keys it makes: "EC", "RSA"; NULL: from PEM */
+};
+
+enum { MAX_FILE = 65536 /* bytes of a key file */ };
+
+static void *newctx(void *provctx, const char *type)
+{
+    struct decoder *decoder = calloc(1, sizeof *decoder);
+
+    if (decoder != NULL)
+        *decoder = (struct decoder){provctx, type};
+    return decoder;
+}
+
+static void *ec_newctx(void *provctx)
+{
+    return newctx(provctx, "EC");
+}
+
+static void *rsa_newctx(void *provctx)
+{
+    return newctx(provctx, "RSA");
+}
+
+static void *pem_newctx(void *provctx)
+{
+    return newctx(provctx, NULL);
+}
+
+static void decoder_freectx(void *ctx)
+{
+    free(ctx);
+}
+
+/* 0: whatever there is, as OSSL_STORE asks. */
+static int decoder_does_selection(void *provctx, int selection)
+{
+    (void)provctx;
+    return selection == 0 || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
+}
+
+/* The kinds of key files, as their PEM is labelled. */
+static const struct kind {
+    const char *label;
+    const char *structure;
+} kinds[] = {
+    {lct_keyfile_label, "TSS2PrivateKey"},
+    {lct_reference_label, "LCTKeyReference"},
+};
+
+static const struct kind *find_kind(const char *label)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kinds[i].label, label) == 0)
+            return &kinds[i];
+    return NULL;
+}
+
+static int fail(const struct decoder *decoder, const struct lct_err *err)
+{
+    lct_raise(decoder->provider, err);
+    return 0;
+}
+
+/* A line or, of a line that is longer, a piece; false at the end. */
+static bool read_line(const struct decoder *decoder, OSSL_CORE_BIO *in, char *line, int size)
+{
+    return decoder->provider->bio_gets != NULL && decoder->provider->bio_gets(in, line, size) > 0;
+}
+
+/* The label in a line that begins a PEM block (RFC 7468, 2), cut out of it; else NULL. */
+static char *label_of(char *line)
+{
+    static const char begin[] = "-----BEGIN ";
+
+    if (strncmp(line, begin, sizeof begin - 1) != 0)
+        return NULL;
+    char *label = line + sizeof begin - 1, *end = strstr(label, "-----");
+    if (end == NULL)
+        return NULL;
+    *end = '\0';
+    return label;
+}
+
+/* The rest of a block of that label, after the line that began it, as DER. NULL: it is damaged. */
+static uint8_t *read_block(const struct decoder *decoder, OSSL_CORE_BIO *in, const char *label,
+                           size_t *der_len)
+{
+    char *text = malloc(MAX_FILE);
+    uint8_t *der = NULL;
+    bool ended = false;
+
+    if (text == NULL)
+        return NULL;
+    size_t len = (size_t)snprintf(text, MAX_FILE, "-----BEGIN %s-----\n", label);
+    while (!ended && MAX_FILE - len > 2 &&
+           read_line(decoder, in, text + len, (int)(MAX_FILE - len))) {
+        ended = strncmp(text + len, "-----END ", 9) == 0;
+        len += strlen(text + len);
+    }
+    if (!ended || !lct_armour_read(&der, der_len, label, (const uint8_t *)text, len))
+        der = NULL;
+    free(text);
+    return der;
+}
+
+static int give_der(const struct kind *kind, uint8_t *der, size_t der_len, OSSL_CALLBACK *object_cb,
+                    void *object_cbarg)
+{
+    int type = OSSL_OBJECT_PKEY;
+    OSSL_PARAM object[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE,
+                                         lct_unconst(kind->structure), 0),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der, der_len),
+        OSSL_PARAM_END,
+    };
+
+    return object_cb(object, object_cbarg);
+}
+
+static bool is_private(const char *label)
+{
+    static const char suffix[] = "PRIVATE KEY";
+    size_t len = strlen(label);
+
+    return len >= sizeof suffix - 1 && strcmp(label + len - (sizeof suffix - 1), suffix) == 0;
+}
+
+/*
+ * One block; if a private key is looked for, the first one that is a private key, since
+ * PEM_read_bio_PrivateKey goes on past other blocks only if the oldest error in the queue, which
+ * may be of something else, says so.
+ */
+static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    const struct decoder *decoder = ctx;
+    char line[256];
+    const char *label = NULL;
+
+    (void)pw_cb;
+    (void)pw_cbarg;
+    while (read_line(decoder, in, line, sizeof line)) {
+        label = label_of(line);
+        if (label != NULL &&
+            ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 || is_private(label)))
+            break;
+        label = NULL;
+    }
+    const struct kind *kind = label != NULL ? find_kind(label) : NULL;
+    if (kind == NULL)
+        return 1;
+    size_t der_len = 0;
+    uint8_t *der = read_block(decoder, in, kind->label, &der_len);
+    if (der == NULL) {
+        struct lct_err err;
+        (void)LCT_FAIL(&err, LCT_ERR_BAD_RECORD, "the %s is damaged: it is no whole PEM block",
+                       kind->label);
+        return fail(decoder, &err);
+    }
+    int good = give_der(kind, der, der_len, object_cb, object_cbarg);
+    OPENSSL_free(der);
+    return good;
+}
+
+static size_t read_bytes(const struct decoder *decoder, OSSL_CORE_BIO *in, uint8_t *bytes,
+                         size_t bytes_len)
+{
+    size_t at = 0, n = 0;
+
+    while (at < bytes_len && decoder->provider->bio_read_ex != NULL &&
+           decoder->provider->bio_read_ex(in, bytes + at, bytes_len - at, &n) && n > 0)
+        at += n;
+    return at;
+}
+
+/* How long a DER value says it is, by its beginning; 0: it does not. */
+static size_t size_of(const uint8_t *der, size_t der_len)
+{
+    const unsigned char *at = der;
+    long len = 0;
+    int tag, class;
+
+    (void)ERR_set_mark();
+    (void)ASN1_get_object(&at, &len, &tag, &class, (long)der_len);
+    (void)ERR_pop_to_mark();
+    return at != der && len > 0 && len < MAX_FILE ? (size_t)(at - der) + (size_t)len : 0;
+}
+
+/* A key file of ours in DER, to be freed, or NULL: it is not, and not more than its beginning was
+ * read. */
+static uint8_t *read_der(const struct decoder *decoder, OSSL_CORE_BIO *in, size_t *der_len)
+{
+    uint8_t begin[64];
+    size_t len = read_bytes(decoder, in, begin, sizeof begin);
+
+    if (!lct_keyfile_begins(begin, len) && !lct_reference_begins(begin, len))
+        return NULL;
+    size_t size = size_of(begin, len);
+    if (size == 0 || size < len)
+        return NULL;
+    uint8_t *der = malloc(size);
+    if (der == NULL)
+        return NULL;
+    memcpy(der, begin, len);
+    *der_len = len + read_bytes(decoder, in, der + len, size - len);
+    return der;
+}
+
+static enum lct_code find_key(const struct decoder *decoder, const struct lct_settings *settings,
+                              const uint8_t *der, size_t der_len, struct lct_key **key,
+                              struct lct_err *err)
+{
+    struct lct_reference reference;
+
+    *key = NULL;
+    if (!lct_reference_begins(der, der_len))
+        return lct_key_from_keyfile(key, decoder->provider->crypto, der, der_len, err);
+    enum lct_code code = lct_reference_read(&reference, der, der_len, err);
+    if (code == LCT_OK)
+        code = lct_reference_get_key(&settings->store, decoder->provider->crypto, &reference, key,
+                                     err);
+    lct_reference_clear(&reference);
+    return code;
+}
+
+/* With the passphrase asked for, if there is one and only here: of two decoders one gets so far. */
+static int give_key(const struct decoder *decoder, const struct lct_settings *settings,
+                    struct lct_key *key, OSSL_CALLBACK *object_cb, void *object_cbarg,
+                    OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    if (strcmp(key->generation.algorithm->key_type, decoder->type) != 0) {
+        lct_key_free(key);
+        return 1;
+    }
+    if (!lct_provider_unlock(decoder->provider, settings, key, pw_cb, pw_cbarg)) {
+        lct_key_free(key);
+        return 0;
+    }
+    lct_tpm_prepare(settings->tpm);
+    return lct_keydata_give(lct_keydata_from_key(decoder->provider, key), object_cb, object_cbarg);
+}
+
+static int der_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    const struct decoder *decoder = ctx;
+    struct lct_key *key = NULL;
+    struct lct_err err;
+    size_t der_len = 0;
+    uint8_t *der = read_der(decoder, in, &der_len);
+
+    (void)selection;
+    if (der == NULL)
+        return 1;
+    const struct lct_settings *settings = lct_provider_settings(decoder->provider);
+    if (settings == NULL) {
+        free(der);
+        return 0;
+    }
+    enum lct_code code = find_key(decoder, settings, der, der_len, &key, &err);
+    free(der);
+    if (code != LCT_OK)
+        return fail(decoder, &err);
+    return give_key(decoder, settings, key, object_cb, object_cbarg, pw_cb, pw_cbarg);
+}
+
+const OSSL_DISPATCH lct_pem_decoder[] = {
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))pem_newctx},
+    {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))pem_decode},
+    {0, NULL},
+};
+
+const OSSL_DISPATCH lct_ec_decoder[] = {
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))ec_newctx},
+    {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
+    {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},
+    {0, NULL},
+};
+
+const OSSL_DISPATCH lct_rsa_decoder[] = {
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))rsa_newctx},
+    {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
+    {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},
+    {0, NULL},
+};

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/armour.h"
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <string.h>
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static void skip_space(const uint8_t **bytes, size_t *bytes_len)
+{
+    while (*bytes_len > 0 && is_space((char)**bytes)) {
+        (*bytes)++;
+        (*bytes_len)--;
+    }
+}
+
+bool lct_armour_is_pem(const uint8_t *bytes, size_t bytes_len)
+{
+    static const char begin[] = "-----BEGIN ";
+
+    skip_space(&bytes, &bytes_len);
+    return bytes_len >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
+}
+
+static bool only_space(BIO *bio)
+{
+    char c;
+
+    while (BIO_read(bio, &c, 1) == 1)
+        if (!is_space(c))
+            return false;
+    return true;
+}
+
+bool lct_armour_read(uint8_t **der, size_t *der_len, const char *label, const uint8_t *bytes,
+                     size_t bytes_len)
+{
+    char *name = NULL, *header = NULL;
+    long len = 0;
+
+    *der = NULL;
+    skip_space(&bytes, &bytes_len); /* what else comes before the block, PEM_read_bio skips */
+    if (!lct_armour_is_pem(bytes, bytes_len))
+        return false;
+    (void)ERR_set_mark();
+    BIO *bio = BIO_new_mem_buf(bytes, (int)bytes_len);
+    bool good = bio != NULL && PEM_read_bio(bio, &name, &header, der, &len) == 1 &&
+                strcmp(name, label) == 0 && header[0] == '\0' && only_space(bio);
+    (void)ERR_pop_to_mark();
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    BIO_free(bio);
+    if (!good) {
+        OPENSSL_free(*der);
+        *der = NULL;
+    }
+    *der_len = (size_t)len;
+    return good;
+}
+
+bool lct_armour_write(uint8_t **text, size_t *text_len, const char *label, const uint8_t *der,
+                      size_t der_len)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data = NULL;
+
+    *text = NULL;
+    if (bio != NULL && PEM_write_bio(bio, label, "", der, (long)der_len) > 0) {
+        *text_len = (size_t)BIO_get_mem_data(bio, &data);
+        *text = OPENSSL_memdup(data, *text_len);
+    }
+    BIO_free(bio);
+    return *text != NULL;
+}

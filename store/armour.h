@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_ARMOUR_H
+#define LCT_STORE_ARMOUR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * PEM (RFC 7468) of one block whose label is known. What it leaves in libcrypto's error queue is
+ * taken off again. The caller frees *der and *text with OPENSSL_free.
+ */
+
+/* Whether it is PEM, by how it begins after white space; else it is taken for DER. */
+bool lct_armour_is_pem(const uint8_t *bytes, size_t bytes_len);
+
+/* The DER in one block of that label, without headers, with nothing but white space around it. */
+bool lct_armour_read(uint8_t **der, size_t *der_len, const char *label, const uint8_t *bytes,
+                     size_t bytes_len);
+
+/* False if out of memory. */
+bool lct_armour_write(uint8_t **text, size_t *text_len, const char *label, const uint8_t *der,
+                      size_t der_len);
+
+#endif

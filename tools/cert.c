@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/certificate.h"
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What is asked of one generation of an identity. */
+struct request {
+    const struct lct_tool *tool;
+    const char *id;
+    const char *file; /* to set; NULL: none */
+    bool remove;
+    unsigned generation; /* 0: the active one */
+};
+
+static enum lct_code read_generation(unsigned *generation, const char *text, struct lct_err *err)
+{
+    char *end = NULL;
+    unsigned long number = text != NULL ? strtoul(text, &end, 10) : 0;
+
+    *generation = (unsigned)number;
+    if (text == NULL || (*text >= '1' && *text <= '9' && *end == '\0' && number <= LCT_MAX_NUMBER))
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_USAGE,
+                    "--generation takes a number from 1, as lct show prints it");
+}
+
+/* All of an open file, which may be a pipe, and one byte more than a chain may have if there is
+ * more. */
+static enum lct_code read_all(int fd, const char *file, uint8_t *bytes, size_t *bytes_len,
+                              struct lct_err *err)
+{
+    ssize_t n = 1;
+
+    for (*bytes_len = 0; n != 0 && *bytes_len <= LCT_MAX_CERTS_FILE;) {
+        n = read(fd, bytes + *bytes_len, LCT_MAX_CERTS_FILE + 1 - *bytes_len);
+        if (n < 0 && errno != EINTR)
+            return LCT_FAIL(err, LCT_ERR_IO, "%s: cannot be read: %s", file, strerror(errno));
+        *bytes_len += n > 0 ? (size_t)n : 0;
+    }
+    return LCT_OK;
+}
+
+static bool is_standard(const char *file)
+{
+    return strcmp(file, "-") == 0;
+}
+
+static const char *name_of(const char *file)
+{
+    return is_standard(file) ? "standard input" : file;
+}
+
+static enum lct_code read_chain(struct lct_certs *certs, const struct request *request,
+                                struct lct_err *err)
+{
+    bool standard = is_standard(request->file);
+    const char *file = name_of(request->file);
+    int fd = standard ? STDIN_FILENO : open(request->file, O_RDONLY | O_CLOEXEC);
+    uint8_t *bytes = malloc(LCT_MAX_CERTS_FILE + 1);
+    size_t bytes_len = 0;
+    enum lct_code code = LCT_OK;
+
+    if (fd < 0)
+        code = LCT_FAIL(err, LCT_ERR_IO, "%s: cannot be read: %s", file, strerror(errno));
+    else if (bytes == NULL)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    else
+        code = read_all(fd, file, bytes, &bytes_len, err);
+    if (code == LCT_OK) {
+        code = lct_certs_parse(certs, request->tool->crypto, bytes, bytes_len, err);
+        if (code == LCT_ERR_BAD_RECORD) { /* nothing of the identity's is damaged */
+            err->code = code = LCT_ERR_USAGE;
+            (void)lct_err_prefix(err, file);
+        }
+    }
+    if (bytes != NULL)
+        OPENSSL_cleanse(bytes, bytes_len); /* it may be a private key, by mistake */
+    free(bytes);
+    if (fd >= 0 && !standard)
+        close(fd);
+    return code;
+}
+
+static enum lct_code say_set(const struct request *request, const struct lct_key *key,
+                             const struct lct_certs *certs, struct lct_err *err)
+{
+    struct lct_certificate certificate;
+    char expiry[LCT_CERTIFICATE_EXPIRY];
+    enum lct_code code =
+        lct_certificate_describe(&certificate, &certs->certs[0], request->tool->crypto, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (certificate.validity != LCT_VALIDITY_NOW)
+        (void)fprintf(stderr, "lct: %s: warning: its certificate is %s (%s to %s)\n", key->label,
+                      certificate.validity == LCT_VALIDITY_OVER ? "expired" : "not valid yet",
+                      certificate.not_before, certificate.not_after);
+    return lct_tool_print(err, "%s: keeps the certificate of %s, %s, and %zu of its issuers\n",
+                          key->label, certificate.subject,
+                          lct_certificate_expiry(expiry, &certificate), certs->num - 1);
+}
+
+static enum lct_code set(const struct request *request, const struct lct_key *key,
+                         struct lct_err *err)
+{
+    struct lct_certs certs = {0};
+    enum lct_code code = read_chain(&certs, request, err);
+
+    if (code == LCT_OK) {
+        code = lct_certs_set(&request->tool->store, request->id, key, &certs, err);
+        if (code == LCT_ERR_BAD_RECORD)
+            err->code = code = LCT_ERR_USAGE;
+        if (code == LCT_ERR_USAGE || code == LCT_ERR_WRONG_KEY)
+            (void)lct_err_prefix(err, name_of(request->file));
+    }
+    if (code == LCT_OK)
+        code = say_set(request, key, &certs, err);
+    lct_certs_clear(&certs);
+    return code;
+}
+
+static enum lct_code print(const struct request *request, const struct lct_key *key,
+                           struct lct_err *err)
+{
+    struct lct_certs certs;
+    uint8_t *pem = NULL;
+    size_t pem_len = 0;
+    enum lct_code code = lct_certs_read(&request->tool->store, request->tool->crypto, request->id,
+                                        key->generation.number, &certs, err);
+
+    if (code == LCT_OK && certs.num == 0)
+        code = LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                        "%s: it has no certificate; lct csr %s asks for one, and lct cert %s --set "
+                        "FILE keeps what comes back",
+                        key->label, request->id, request->id);
+    else if (code == LCT_OK && lct_certs_check_leaf(&certs, key, err) != LCT_OK)
+        code = lct_err_prefix(err, key->label);
+    if (code == LCT_OK)
+        code = lct_certs_write(&pem, &pem_len, &certs, err);
+    if (code == LCT_OK)
+        code = lct_tool_print(err, "%.*s", (int)pem_len, (const char *)pem);
+    OPENSSL_free(pem);
+    lct_certs_clear(&certs);
+    return code;
+}
+
+static enum lct_code remove_chain(const struct request *request, const struct lct_record *record,
+                                  struct lct_err *err)
+{
+    const struct lct_generation *generation = lct_record_generation(record, request->generation);
+
+    if (generation == NULL)
+        return LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                        "lct:%s: there is no generation %u; the active one is %u", request->id,
+                        request->generation, record->active);
+    enum lct_code code =
+        lct_certs_remove(&request->tool->store, request->id, generation->number, err);
+    return code == LCT_OK ? lct_tool_print(err, "lct:%s: keeps no certificate now\n", request->id)
+                          : code;
+}
+
+static enum lct_code run(const struct request *request, struct lct_err *err)
+{
+    const struct lct_store *store = &request->tool->store;
+    struct lct_record *record = NULL;
+    struct lct_key *key = NULL;
+    enum lct_code code;
+
+    if (request->remove) { /* also from an identity whose key file is damaged */
+        code = lct_store_get_record(store, request->id, &record, NULL, err);
+        if (code == LCT_OK)
+            code = remove_chain(request, record, err);
+        free(record);
+        return code;
+    }
+    code = lct_store_get_key(store, request->tool->crypto, request->id, request->generation, &key,
+                             err);
+    if (code == LCT_OK)
+        code = request->file != NULL ? set(request, key, err) : print(request, key, err);
+    lct_key_free(key);
+    return code;
+}
+
+enum lct_code lct_cert_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    struct request request = {.tool = tool};
+    const char *generation = NULL;
+    const struct lct_option options[] = {{"set", &request.file, NULL},
+                                         {"remove", NULL, &request.remove},
+                                         {"generation", &generation, NULL}};
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options,
+                                        sizeof options / sizeof options[0], &request.id, err);
+
+    if (code == LCT_OK && request.file != NULL && request.remove)
+        code = LCT_FAIL(err, LCT_ERR_USAGE, "--set and --remove contradict each other");
+    if (code == LCT_OK)
+        code = read_generation(&request.generation, generation, err);
+    return code == LCT_OK ? run(&request, err) : code;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/certificate.h"
+
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Escaped as in RFC 4514, except that letters of any script are letters. */
+static void name_text(char *text, size_t size, const X509_NAME *name)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data = NULL;
+    long len = 0;
+
+    if (bio != NULL &&
+        X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >=
+            0)
+        len = BIO_get_mem_data(bio, &data);
+    (void)snprintf(text, size, "%.*s", (int)len, len > 0 ? data : "");
+    json_t *valid = json_string(text); /* not if it was cut in the middle of a letter */
+    for (; valid == NULL && *text != '\0'; text++)
+        if ((unsigned char)*text >= 0x80)
+            *text = '?';
+    json_decref(valid);
+    BIO_free(bio);
+}
+
+static bool serial_text(char *text, size_t size, const ASN1_INTEGER *serial)
+{
+    BIGNUM *number = ASN1_INTEGER_to_BN(serial, NULL);
+    char *hex = number != NULL ? BN_bn2hex(number) : NULL;
+
+    (void)snprintf(text, size, "%s", hex != NULL ? hex : "");
+    OPENSSL_free(hex);
+    BN_free(number);
+    return text[0] != '\0';
+}
+
+static bool time_text(char text[21], const ASN1_TIME *at)
+{
+    struct tm tm;
+
+    return ASN1_TIME_to_tm(at, &tm) == 1 && strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &tm) == 20;
+}
+
+static bool fingerprint_text(char text[3 * 32], const struct lct_cert *cert, OSSL_LIB_CTX *libctx)
+{
+    unsigned char digest[32];
+    size_t digest_len = 0;
+
+    if (EVP_Q_digest(libctx, "SHA256", NULL, cert->der, cert->der_len, digest, &digest_len) != 1)
+        return false;
+    for (size_t i = 0; i < digest_len; i++)
+        (void)snprintf(text + 3 * i, i + 1 < digest_len ? 4 : 3, "%02X:", digest[i]);
+    return true;
+}
+
+static bool judge(struct lct_certificate *certificate, const X509 *x509)
+{
+    int before_days, before_seconds, days, seconds;
+
+    if (ASN1_TIME_diff(&before_days, &before_seconds, NULL, X509_get0_notBefore(x509)) != 1 ||
+        ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x509)) != 1)
+        return false;
+    certificate->days_left = seconds < 0 ? days - 1L : days;
+    certificate->validity = days < 0 || seconds < 0                 ? LCT_VALIDITY_OVER
+                            : before_days > 0 || before_seconds > 0 ? LCT_VALIDITY_LATER
+                                                                    : LCT_VALIDITY_NOW;
+    return true;
+}
+
+enum lct_code lct_certificate_describe(struct lct_certificate *certificate,
+                                       const struct lct_cert *cert, struct lct_crypto *crypto,
+                                       struct lct_err *err)
+{
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
+
+    *certificate = (struct lct_certificate){0};
+    if (libctx == NULL)
+        return LCT_ERR_INTERNAL;
+    (void)ERR_set_mark();
+    name_text(certificate->subject, sizeof certificate->subject, X509_get_subject_name(cert->x509));
+    name_text(certificate->issuer, sizeof certificate->issuer, X509_get_issuer_name(cert->x509));
+    bool good = serial_text(certificate->serial, sizeof certificate->serial,
+                            X509_get0_serialNumber(cert->x509)) &&
+                fingerprint_text(certificate->fingerprint, cert, libctx) &&
+                time_text(certificate->not_before, X509_get0_notBefore(cert->x509)) &&
+                time_text(certificate->not_after, X509_get0_notAfter(cert->x509)) &&
+                judge(certificate, cert->x509);
+    (void)ERR_pop_to_mark();
+    return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "the certificate cannot be described");
+}
+
+const char *lct_certificate_expiry(char text[LCT_CERTIFICATE_EXPIRY],
+                                   const struct lct_certificate *certificate)
+{
+    static const char *const words[] = {[LCT_VALIDITY_NOW] = "until",
+                                        [LCT_VALIDITY_OVER] = "expired",
+                                        [LCT_VALIDITY_LATER] = "from"};
+
+    (void)snprintf(text, LCT_CERTIFICATE_EXPIRY, "%s %.10s", words[certificate->validity],
+                   certificate->validity == LCT_VALIDITY_LATER ? certificate->not_before
+                                                               : certificate->not_after);
+    return text;
+}
+
+enum lct_code lct_certificate_find(struct lct_certificate *certificate, size_t *num,
+                                   const struct lct_tool *tool, const char *id, unsigned number,
+                                   const struct lct_key *key, struct lct_err *err)
+{
+    struct lct_certs certs;
+    enum lct_code code = lct_certs_read(&tool->store, tool->crypto, id, number, &certs, err);
+
+    *num = certs.num;
+    if (code == LCT_OK && certs.num > 0 && key != NULL &&
+        lct_certs_check_leaf(&certs, key, err) != LCT_OK)
+        code = lct_err_prefix(err, key->label);
+    if (code == LCT_OK && certs.num > 0)
+        code = lct_certificate_describe(certificate, &certs.certs[0], tool->crypto, err);
+    lct_certs_clear(&certs);
+    return code;
+}
+
+json_t *lct_certificate_json(const struct lct_certificate *certificate, size_t num,
+                             const char *wrong)
+{
+    if (wrong != NULL)
+        return json_pack("{s:s}", "error", wrong);
+    if (num == 0)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "subject",
+                     certificate->subject, "issuer", certificate->issuer, "serial",
+                     certificate->serial, "sha256", certificate->fingerprint, "not_before",
+                     certificate->not_before, "not_after", certificate->not_after, "expired",
+                     certificate->validity == LCT_VALIDITY_OVER, "days_left",
+                     (json_int_t)certificate->days_left, "chain", (json_int_t)num);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_CERTIFICATE_H
+#define LCT_TOOLS_CERTIFICATE_H
+
+#include "store/certs.h"
+#include "tools/tool.h"
+
+#include <jansson.h>
+
+enum lct_validity { LCT_VALIDITY_NOW, LCT_VALIDITY_OVER, LCT_VALIDITY_LATER };
+
+/* What is told of a certificate. Names are as in RFC 4514, in UTF-8, with no control character. */
+struct lct_certificate {
+    char subject[512], issuer[512];
+    char serial[130];                   /* hexadecimal */
+    char fingerprint[3 * 32];           /* SHA-256, as openssl x509 prints it */
+    char not_before[21], not_after[21]; /* RFC 3339, UTC */
+    enum lct_validity validity;
+    long days_left; /* whole days to not_after, negative after it */
+};
+
+/* LCT_ERR_INTERNAL. */
+enum lct_code lct_certificate_describe(struct lct_certificate *certificate,
+                                       const struct lct_cert *cert, struct lct_crypto *crypto,
+                                       struct lct_err *err);
+
+/* "until 2027-01-02", "expired 2026-01-02" or "from 2027-01-02". */
+enum { LCT_CERTIFICATE_EXPIRY = 24 };
+const char *lct_certificate_expiry(char text[LCT_CERTIFICATE_EXPIRY],
+                                   const struct lct_certificate *certificate);
+
+/*
+ * The certificate of generation `number` of an id: *num is the length of the chain, 0 for none.
+ * With `key`, its key, they are compared. Errors of lct_certs_read and lct_certs_check_leaf.
+ */
+enum lct_code lct_certificate_find(struct lct_certificate *certificate, size_t *num,
+                                   const struct lct_tool *tool, const char *id, unsigned number,
+                                   const struct lct_key *key, struct lct_err *err);
+
+/* The same for programs: an object, null for none; with `wrong`, the sentence of an error, that is
+ * the one member "error". */
+json_t *lct_certificate_json(const struct lct_certificate *certificate, size_t num,
+                             const char *wrong);
+
+#endif
