@@ -778,10 +778,13 @@ static void test_given(char **argv)
     OSSL_PROVIDER *provider = is_text(argv[0], "load_ex")
                                   ? load_with(libctx, argv[2], argv[3])
                                   : load_after_adding(libctx, argv[2], argv[3]);
-    expect(provider != NULL && OSSL_PROVIDER_load(libctx, "default") != NULL, "the providers load");
+    OSSL_PROVIDER *others = OSSL_PROVIDER_load(libctx, "default");
+    expect(provider != NULL && others != NULL, "the providers load");
     EVP_PKEY *pkey = load(libctx, argv[4]);
     sign_and_verify(libctx, pkey);
     EVP_PKEY_free(pkey);
+    expect(OSSL_PROVIDER_unload(provider) == 1 && OSSL_PROVIDER_unload(others) == 1,
+           "the providers unload");
     OSSL_LIB_CTX_free(libctx);
 }
 

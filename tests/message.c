@@ -342,8 +342,10 @@ static void test_names(char **argv)
     OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
 
     expect(OSSL_PROVIDER_set_default_search_path(libctx, argv[0]) == 1, "the search path");
-    expect(OSSL_PROVIDER_load(libctx, argv[1]) != NULL, "the provider");
+    OSSL_PROVIDER *provider = OSSL_PROVIDER_load(libctx, argv[1]);
+    expect(provider != NULL, "the provider");
     EVP_SIGNATURE_do_all_provided(libctx, print_algorithm, argv[1]);
+    expect(OSSL_PROVIDER_unload(provider) == 1, "the provider unloads");
     OSSL_LIB_CTX_free(libctx);
 }
 

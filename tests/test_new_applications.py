@@ -215,12 +215,12 @@ def fixture_demanding(owner):
     return serve
 
 
-def curl(user, port: str, key: str, *options, status: int = 0):
+def curl(user, port: str, key: str, *options, certificate="client.pem", status: int = 0):
     """As a program does where lct is installed: curl's own library context may read no
     openssl.cnf, so the environment says the rest."""
     env = {"OPENSSL_MODULES": str(user.build), "LCT_TCTI": user.tcti, "LCT_STORE": str(user.store)}
     return user.run("curl", "--silent", "--show-error", "--cacert", "server.pem", "--cert",
-                    "client.pem", "--key-type", "PROV", "--key", f"lct://{key}", *options,
+                    certificate, "--key-type", "PROV", "--key", f"lct://{key}", *options,
                     f"https://127.0.0.1:{port}/", status=status, env=env)
 
 
@@ -230,6 +230,18 @@ def test_curl_is_a_client_with_a_key_by_its_uri(owner, demanding, key, version):
     need("curl", (8, 12, 0), "--version")
     done = curl(owner, demanding(key), key, "--engine", "lct", "--tlsv1.2", "--tls-max", version)
     assert f"TLSv{version}" in done.stdout
+    assert re.search(r"Subject: CN ?= ?alice", done.stdout)
+
+
+@KINDS
+def test_curl_has_the_certificate_from_the_store_too(owner, demanding, key):
+    """A colon would begin a passphrase, so it is escaped."""
+    need("curl", (8, 12, 0), "--version")
+    port = demanding(key)
+    owner.lct("cert", key, "--set", "client.pem")
+    owner.path("client.pem").unlink()
+    done = curl(owner, port, key, "--engine", "lct", "--cert-type", "PROV",
+                certificate=f"lct\\://{key}")
     assert re.search(r"Subject: CN ?= ?alice", done.stdout)
 
 
