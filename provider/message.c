@@ -125,7 +125,7 @@ static int message_sign_message_final(void *ctx, unsigned char *sig, size_t *sig
     const struct lct_operation *operation = ctx;
 
     if (operation->by_tpm)
-        return lct_operation_sign_hash(operation, sig, siglen, sigsize);
+        return lct_operation_sign_hash(operation, sig, siglen, sigsize, NULL, 0);
     *siglen = sigsize;
     return EVP_PKEY_sign_message_final(operation->parameters, sig, siglen);
 }
@@ -142,8 +142,7 @@ static int message_sign(void *ctx, unsigned char *sig, size_t *siglen, size_t si
     }
     if (operation->hash == NULL)
         return lct_operation_sign(operation, sig, siglen, sigsize, tbs, tbslen);
-    return (sig == NULL || EVP_DigestUpdate(operation->hash, tbs, tbslen) == 1) &&
-           lct_operation_sign_hash(operation, sig, siglen, sigsize);
+    return lct_operation_sign_hash(operation, sig, siglen, sigsize, tbs, tbslen);
 }
 
 static int message_verify_init(void *ctx, void *provkey, const OSSL_PARAM params[])

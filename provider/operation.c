@@ -174,7 +174,7 @@ bool lct_operation_sign(const struct lct_operation *operation, unsigned char *si
 }
 
 bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned char *sig,
-                             size_t *siglen, size_t sigsize)
+                             size_t *siglen, size_t sigsize, const uint8_t *rest, size_t rest_len)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned digest_len = 0;
@@ -184,6 +184,7 @@ bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned cha
     EVP_MD_CTX *copy =
         EVP_MD_CTX_new(); /* a caller may go on with the context, as with software keys */
     bool good = copy != NULL && EVP_MD_CTX_copy_ex(copy, operation->hash) == 1 &&
+                EVP_DigestUpdate(copy, rest, rest_len) == 1 &&
                 EVP_DigestFinal_ex(copy, digest, &digest_len) == 1;
     EVP_MD_CTX_free(copy);
     return good && lct_operation_sign(operation, sig, siglen, sigsize, digest, digest_len);

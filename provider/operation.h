@@ -66,11 +66,12 @@ bool lct_operation_check(const struct lct_operation *operation);
 /* The most bytes that a signature can have. */
 bool lct_operation_give_size(const struct lct_operation *operation, size_t *siglen);
 
-/* Asks the TPM: *siglen bytes of signature of a digest, or of what has been hashed; with sig NULL
- * the most there can be, and nothing is asked. */
+/* Asks the TPM: *siglen bytes of signature of a digest, or of what has been hashed and the rest of
+ * the message; with sig NULL the most there can be, and nothing is asked. The hash stays as it is.
+ */
 bool lct_operation_sign(const struct lct_operation *operation, unsigned char *sig, size_t *siglen,
                         size_t sigsize, const uint8_t *tbs, size_t tbs_len);
 bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned char *sig,
-                             size_t *siglen, size_t sigsize);
+                             size_t *siglen, size_t sigsize, const uint8_t *rest, size_t rest_len);
 
 #endif

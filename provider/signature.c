@@ -139,7 +139,7 @@ static int signature_digest_sign_final(void *ctx, unsigned char *sig, size_t *si
         *siglen = sigsize;
         return EVP_DigestSignFinal(operation->hash, sig, siglen);
     }
-    return lct_operation_sign_hash(operation, sig, siglen, sigsize);
+    return lct_operation_sign_hash(operation, sig, siglen, sigsize, NULL, 0);
 }
 
 static int signature_digest_sign(void *ctx, unsigned char *sig, size_t *siglen, size_t sigsize,

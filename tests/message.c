@@ -188,6 +188,29 @@ static void use(EVP_PKEY *pkey, EVP_PKEY *public_key, const char *name, const ch
     EVP_SIGNATURE_free(algorithm);
 }
 
+/* Of one context, each signature is over its own message, whatever came before. */
+static void sign_again(EVP_PKEY *pkey, EVP_PKEY *public_key, const char *name, const char *digest)
+{
+    struct signature signature = {.len = 8};
+    EVP_SIGNATURE *algorithm = fetch(name, "provider=lct");
+    EVP_PKEY_CTX *ctx = context(pkey);
+
+    expect(EVP_PKEY_sign_message_init(ctx, algorithm, NULL) == 1, "sign-message init");
+    expect(EVP_PKEY_sign(ctx, signature.data, &signature.len, (const unsigned char *)message,
+                         sizeof message) != 1,
+           "8 bytes are too few");
+    ERR_clear_error();
+    for (int i = 0; i < 2; i++) {
+        signature.len = sizeof signature.data;
+        expect(EVP_PKEY_sign(ctx, signature.data, &signature.len, (const unsigned char *)message,
+                             sizeof message) == 1 &&
+                   verifies_by(public_key, digest, &signature),
+               "a signature of that message alone");
+    }
+    EVP_PKEY_CTX_free(ctx);
+    EVP_SIGNATURE_free(algorithm);
+}
+
 /* signs URI NAME DIGEST */
 static void test_signs(char **argv)
 {
@@ -195,6 +218,7 @@ static void test_signs(char **argv)
     EVP_PKEY *public_key = software_public(NULL, pkey);
 
     use(pkey, public_key, argv[1], argv[2]);
+    sign_again(pkey, public_key, argv[1], argv[2]);
     EVP_PKEY_free(public_key);
     EVP_PKEY_free(pkey);
 }
