@@ -151,44 +151,25 @@ static int keymgmt_get_params(void *keydata, OSSL_PARAM params[])
     return key->pkey != NULL && EVP_PKEY_get_params(key->pkey, params) == 1;
 }
 
+/* libcrypto answers, and what it can answer grows with its versions: the list is its own. */
+static const OSSL_PARAM *gettable_params(const struct lct_provider *provider, const char *type)
+{
+    OSSL_LIB_CTX *libctx = lct_provider_libctx(provider);
+    EVP_KEYMGMT *keymgmt = libctx != NULL ? EVP_KEYMGMT_fetch(libctx, type, NULL) : NULL;
+    const OSSL_PARAM *params = keymgmt != NULL ? EVP_KEYMGMT_gettable_params(keymgmt) : NULL;
+
+    EVP_KEYMGMT_free(keymgmt);
+    return params;
+}
+
 static const OSSL_PARAM *ec_keymgmt_gettable_params(void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING, NULL, 0),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, NULL, 0),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, NULL),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_X, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_Y, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_PRIV_KEY, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)provctx;
-    return params;
+    return gettable_params(provctx, "EC");
 }
 
 static const OSSL_PARAM *rsa_keymgmt_gettable_params(void *provctx)
 {
-    static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
-        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
-        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_D, NULL, 0),
-        OSSL_PARAM_END,
-    };
-
-    (void)provctx;
-    return params;
+    return gettable_params(provctx, "RSA");
 }
 
 /* TLS sets the peer's point on a key it made itself. A key in the TPM is not to be changed. */

@@ -17,12 +17,6 @@ static const OSSL_ALGORITHM keymgmts[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-static const OSSL_ALGORITHM signatures[] = {
-    {"ECDSA", "provider=lct", lct_signature, "ECDSA by the TPM"},
-    {RSA_NAMES, "provider=lct", lct_signature, "RSA signatures by the TPM"},
-    {NULL, NULL, NULL, NULL},
-};
-
 static const OSSL_ALGORITHM stores[] = {
     {"lct", "provider=lct", lct_store_loader, "identities"},
     {NULL, NULL, NULL, NULL},
@@ -110,7 +104,7 @@ static const OSSL_ALGORITHM *provider_query_operation(void *provctx, int operati
     case OSSL_OP_KEYMGMT:
         return keymgmts;
     case OSSL_OP_SIGNATURE:
-        return signatures;
+        return lct_signatures;
     case OSSL_OP_STORE:
         return stores;
     case OSSL_OP_DECODER:

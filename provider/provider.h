@@ -20,6 +20,9 @@ extern const OSSL_DISPATCH lct_private_der_encoder[];
 extern const OSSL_DISPATCH lct_private_pem_encoder[];
 extern const OSSL_DISPATCH lct_text_encoder[];
 
+/* The names that signatures go by, as many as this libcrypto knows. */
+extern const OSSL_ALGORITHM lct_signatures[];
+
 /* The EC groups of TLS: provider-base(7), CAPABILITIES. */
 OSSL_FUNC_provider_get_capabilities_fn lct_provider_get_capabilities;
 

@@ -94,7 +94,7 @@ static void measure(struct lct_generation *generation, const struct lct_key *key
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
                                   struct lct_tpm *tpm, struct lct_err *err)
 {
-    static const uint8_t digest[LCT_MAX_HASH] = "lct: what salt does this TPM use";
+    static const uint8_t digest[LCT_MAX_HASH] = "lct: what salt does the TPM use";
     uint16_t bound = key->public_area.scheme;
     struct lct_scheme scheme = {TPM2_ALG_RSAPSS, hash_of(key, TPM2_ALG_SHA256),
                                 RSA_PSS_SALTLEN_AUTO};

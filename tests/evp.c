@@ -173,6 +173,33 @@ static void test_equal(char **argv)
     ERR_clear_error();
 }
 
+/* answers URI: whatever this libcrypto says of the public key, it says of ours. */
+static void test_answers(char **argv)
+{
+    size_t num = 0;
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    const OSSL_PARAM *listed = EVP_PKEY_gettable_params(pkey);
+
+    for (const OSSL_PARAM *param = EVP_PKEY_gettable_params(public_key); param->key != NULL;
+         param++, num++) {
+        unsigned char values[2][1024] = {{0}};
+        OSSL_PARAM ours[] = {{param->key, param->data_type, values[0], 1024, OSSL_PARAM_UNMODIFIED},
+                             OSSL_PARAM_END};
+        OSSL_PARAM theirs[] = {
+            {param->key, param->data_type, values[1], 1024, OSSL_PARAM_UNMODIFIED}, OSSL_PARAM_END};
+        expect(OSSL_PARAM_locate_const(listed, param->key) != NULL, param->key);
+        expect(EVP_PKEY_get_params(pkey, ours) == EVP_PKEY_get_params(public_key, theirs) &&
+                   ours[0].return_size == theirs[0].return_size &&
+                   memcmp(values[0], values[1], sizeof values[0]) == 0,
+               param->key);
+    }
+    expect(num >= 8, "there are parameters");
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+}
+
 /* dup URI: a duplicate outlives the original and signs. */
 static void test_dup(char **argv)
 {
@@ -230,6 +257,33 @@ static void test_refuses(char **argv)
 static int digest_supported(EVP_PKEY *pkey, const char *digest)
 {
     return EVP_PKEY_digestsign_supports_digest(pkey, NULL, digest, NULL);
+}
+
+/* initial URI: parameters that come with init are looked at as those that come later. */
+static void test_initial(char **argv)
+{
+    char sha1[] = "SHA1", none[] = "none", sha256[] = "SHA256";
+    OSSL_PARAM refused[][2] = {
+        {OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, sha1, 0), OSSL_PARAM_END},
+        {OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, none, 0), OSSL_PARAM_END},
+    };
+    OSSL_PARAM taken[] = {OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, sha256, 0),
+                          OSSL_PARAM_END};
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY_CTX *plain = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    for (size_t i = 0; i < 2; i++)
+        expect(EVP_DigestSignInit_ex(ctx, NULL, sha256, NULL, NULL, pkey, refused[i]) != 1,
+               refused[i]->key);
+    expect(EVP_PKEY_sign_init_ex(plain, refused[1]) != 1, "a padding that no TPM has");
+    ERR_clear_error();
+    expect(EVP_DigestSignInit_ex(ctx, NULL, sha256, NULL, NULL, pkey, taken) == 1 &&
+               EVP_PKEY_sign_init_ex(plain, taken) == 1,
+           "the digest again");
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_CTX_free(plain);
+    EVP_PKEY_free(pkey);
 }
 
 /* supports URI: what libssl asks before it chooses a signature algorithm. */
@@ -724,10 +778,13 @@ static void test_given(char **argv)
     OSSL_PROVIDER *provider = is_text(argv[0], "load_ex")
                                   ? load_with(libctx, argv[2], argv[3])
                                   : load_after_adding(libctx, argv[2], argv[3]);
-    expect(provider != NULL && OSSL_PROVIDER_load(libctx, "default") != NULL, "the providers load");
+    OSSL_PROVIDER *others = OSSL_PROVIDER_load(libctx, "default");
+    expect(provider != NULL && others != NULL, "the providers load");
     EVP_PKEY *pkey = load(libctx, argv[4]);
     sign_and_verify(libctx, pkey);
     EVP_PKEY_free(pkey);
+    expect(OSSL_PROVIDER_unload(provider) == 1 && OSSL_PROVIDER_unload(others) == 1,
+           "the providers unload");
     OSSL_LIB_CTX_free(libctx);
 }
 
@@ -749,12 +806,14 @@ static const struct {
     int min_arguments;
 } tests[] = {{"parameters", test_parameters, 5},
              {"points", test_points, 2},
+             {"answers", test_answers, 1},
              {"export", test_export, 1},
              {"equal", test_equal, 2},
              {"dup", test_dup, 1},
              {"legacy", test_legacy, 1},
              {"accepts", test_accepts, 2},
              {"refuses", test_refuses, 2},
+             {"initial", test_initial, 1},
              {"supports", test_supports, 1},
              {"lengths", test_lengths, 1},
              {"streams", test_streams, 1},

@@ -58,6 +58,14 @@ def test_a_point_with_a_short_coordinate_has_its_full_width(owner, evp, coordina
     evp("dup", f"lct:short{short}")
 
 
+@ALL_KINDS
+@ORDERS
+def test_a_key_answers_what_its_public_key_does(owner, evp, key, order):
+    """Whatever parameters this libcrypto knows, security-category of 3.6 among them."""
+    owner.configure(order=order)
+    evp("answers", f"lct:{key}")
+
+
 @KINDS
 @ORDERS
 def test_export_gives_the_public_key_and_never_the_private_one(owner, evp, key, order):
@@ -95,6 +103,11 @@ def test_init_is_a_probe_that_asks_the_tpm_nothing(watched, proxy, evp, key):
     evp("supports", f"lct:{key}")
     evp("refuses", f"lct:{key}", "NOSUCHHASH")
     assert proxy.codes == []
+
+
+@KINDS
+def test_parameters_at_init_are_looked_at_like_later_ones(evp, key):
+    evp("initial", f"lct:{key}")
 
 
 def test_init_refuses_digests_that_the_tpm_cannot_sign_with_rsa(watched, proxy, evp):

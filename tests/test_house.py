@@ -232,6 +232,8 @@ def test_cppcheck_is_clean(build):
     done = run(tool("cppcheck"), "--enable=warning,performance,portability", "--inline-suppr",
                "--error-exitcode=1", "--quiet", "-j", "2", "--std=c11",
                "--suppress=missingIncludeSystem", "--suppress=normalCheckLevelMaxBranches",
+               # Of an array that is not filled yet the address is taken; 2.22 says it is read.
+               f"--suppress=uninitvar:{ROOT}/tpm/capability.c",
                "-D_GNU_SOURCE", "-I", ROOT,
                "-DASN1_SEQUENCE(type)=static const ASN1_TEMPLATE type##_template[]",
                "-Dstatic_ASN1_SEQUENCE_END(type)=;", *compiled(build))

@@ -206,6 +206,19 @@ def test_dgst_signs_with_pss(owner, key, digest):
                  *PSS)
 
 
+def test_a_nonce_that_is_derived_is_refused(owner):
+    """RFC 6979, from OpenSSL 3.2 on: the TPM chooses its nonces, whatever it is asked for."""
+    owner.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", "sw.pem",
+                  env=SOFTWARE)
+    signs = ["dgst", "-sha256", "-sigopt", "nonce-type:1", "-out", "sig", "-sign"]
+    if owner.openssl(*signs, "sw.pem", "data", env=SOFTWARE, status=None).returncode != 0:
+        pytest.skip("this OpenSSL derives no nonces")
+    assert "leave out nonce-type" in owner.openssl(*signs, "lct:ec", "data", status=1).stderr
+    signs[3] = "nonce-type:0"
+    owner.openssl(*signs, "lct:ec", "data")
+    owner.verify(owner.public_key("lct:ec"), owner.path("sig"), owner.path("data"))
+
+
 def test_dgst_signs_with_pss_when_the_salt_is_left_open(owner):
     owner.openssl("dgst", "-sha256", "-sign", "lct:rsa", "-sigopt", "rsa_padding_mode:pss", "-out",
                   "sig", "data")

@@ -253,3 +253,28 @@ def test_no_tls_group_is_lost_while_lct_is_first(owner, groups):
     done = owner.openssl("s_client", "-groups", groups, "-connect", "127.0.0.1:1", status=1)
     assert "group" not in done.stderr.lower()
     assert "Connection refused" in done.stderr
+
+
+@ORDERS
+@pytest.mark.parametrize("query", [None, "?provider=lct"])
+@pytest.mark.parametrize("what", [["-tls-groups", "-tls1_2"], ["-tls-groups", "-tls1_3"],
+                                  ["-tls-signature-algorithms"]])
+def test_tls_offers_what_it_offers_without_us(owner, order, query, what):
+    without = owner.openssl("list", *what, env=SOFTWARE, status=None)
+    if without.returncode != 0:
+        pytest.skip("this OpenSSL lists no groups")
+    owner.configure(order=order, default_properties=query)
+    assert owner.openssl("list", *what).stdout == without.stdout
+
+
+@pytest.mark.parametrize("group", ["X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024",
+                                   "MLKEM768"])
+def test_an_identity_serves_over_post_quantum_groups(owner, group):
+    listed = owner.openssl("list", "-tls-groups", env=SOFTWARE, status=None).stdout
+    if group not in listed:
+        pytest.skip("this OpenSSL has no such group")
+    owner.configure(order=FIRST)
+    certificate = owner.certificate("lct:ec")
+    _, report = handshake(owner, ["-key", "lct:ec", "-cert", certificate, "-groups", group],
+                          ["-tls1_3", "-CAfile", certificate, "-groups", group])
+    assert f"TLS1.3 group: {group}" in report
