@@ -261,9 +261,14 @@ static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8
         return 0;
     if (find_key(decoder, settings, der, der_len, &key, &err) != LCT_OK)
         return fail(decoder, &err);
+    (void)ERR_set_mark();
     int good = give_der(kind, der, der_len, object_cb, object_cbarg);
-    if (!good)
+    if (good || !lct_key_is_locked(key)) {
+        (void)ERR_clear_last_mark();
+    } else {
+        (void)ERR_pop_to_mark();
         (void)lct_provider_unlock(decoder->provider, settings, key, NULL, NULL);
+    }
     lct_key_free(key);
     return good;
 }
