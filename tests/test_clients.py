@@ -451,7 +451,14 @@ def test_apache_asks_its_dialog_for_a_passphrase(make_site, kind):
                ).chmod(0o755)
     conf = site.write("apache.conf", APACHE.format(directory=site.directory, port=port,
                                                    files=files))
-    site.start("/usr/sbin/apache2", "-f", conf, "-X", port=port)
+    apache = site.start("/usr/sbin/apache2", "-f", conf, "-X")
+    log = site.path("error.log")
+
+    def ready():
+        assert apache.living(), log.read_text() + apache.report()
+        return log.exists() and "resuming normal operations" in log.read_text()
+
+    wait_for(ready, "apache")
     assert len(site.path("asked").read_text().splitlines()) == 1
     for version in ("TLSv1.2", "TLSv1.3"):
         Client(site.ca, version).get(port)
