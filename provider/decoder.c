@@ -171,7 +171,7 @@ static uint8_t *read_der(const struct decoder *decoder, OSSL_CORE_BIO *in, size_
     if (!lct_keyfile_begins(begin, len) && !lct_reference_begins(begin, len))
         return NULL;
     size_t size = size_of(begin, len);
-    if (size < len)
+    if (size == 0 || size < len)
         return NULL;
     uint8_t *der = malloc(size);
     if (der == NULL)

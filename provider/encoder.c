@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/keydata.h"
 #include "provider/provider.h"
+#include "provider/unlock.h"
 
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
@@ -182,6 +183,8 @@ static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
     else
         code = write(&bytes, &bytes_len, &keydata->key->keyfile, &err);
     int good = code == LCT_OK && write_out(encoder, cout, bytes, bytes_len);
+    if (good && strcmp(output, "DER") == 0)
+        lct_provider_remember(encoder->provider, keydata->key);
     if (code != LCT_OK)
         lct_raise(encoder->provider, &err);
     OPENSSL_free(bytes);

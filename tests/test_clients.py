@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from apps import Client, Identity, at_once, children, free_port
+from apps import Client, Identity, at_once, children, free_port, listens
 from conftest import ALGORITHMS, TIMEOUT
 from tpm import wait_for
 
@@ -452,13 +452,16 @@ def test_apache_asks_its_dialog_for_a_passphrase(make_site, kind):
     conf = site.write("apache.conf", APACHE.format(directory=site.directory, port=port,
                                                    files=files))
     apache = site.start("/usr/sbin/apache2", "-f", conf, "-X")
-    log = site.path("error.log")
+    asked, log = site.path("asked"), site.path("error.log")
 
     def ready():
-        assert apache.living(), log.read_text() + apache.report()
-        return log.exists() and "resuming normal operations" in log.read_text()
+        assert apache.living(), log.read_text()
+        return asked.exists() and listens(port)
 
-    wait_for(ready, "apache")
-    assert len(site.path("asked").read_text().splitlines()) == 1
+    wait_for(ready, "apache to ask and to listen")
     for version in ("TLSv1.2", "TLSv1.3"):
-        Client(site.ca, version).get(port)
+        answer, *_ = Client(site.ca, version).ask(port, b"GET /index.html HTTP/1.0\r\n\r\n")
+        assert b" 200 OK" in answer
+    assert len(asked.read_text().splitlines()) == 1
+    apache.stop()
+    assert " emerg" not in log.read_text() and "SSL Library Error" not in log.read_text()
