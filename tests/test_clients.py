@@ -439,6 +439,7 @@ SSLPassPhraseDialog exec:{directory}/dialog
     SSLCertificateKeyFile {files.key}
 </VirtualHost>
 """
+REQUEST = b"GET /index.html HTTP/1.0\r\nHost: localhost\r\n\r\n"
 
 
 @KINDS
@@ -460,7 +461,7 @@ def test_apache_asks_its_dialog_for_a_passphrase(make_site, kind):
 
     wait_for(ready, "apache to ask and to listen")
     for version in ("TLSv1.2", "TLSv1.3"):
-        answer, *_ = Client(site.ca, version).ask(port, b"GET /index.html HTTP/1.0\r\n\r\n")
+        answer, *_ = Client(site.ca, version).ask(port, REQUEST)
         assert b" 200 OK" in answer
     assert len(asked.read_text().splitlines()) == 1
     apache.stop()

@@ -226,6 +226,16 @@ def test_who_gives_no_passphrase_is_asked_once_and_told(locked, decode, kind, co
     assert len(found) == len(ways)
 
 
+@FILES
+def test_where_nobody_can_be_asked_the_sentence_says_so(locked, decode, command):
+    text = locked.lct(command, "locked-ec").stdout
+    file = locked.write("key.pem", text)
+    bare = locked.write("key.der", unwrap(text))
+    for name, way in ((file, "info"), (bare, "d2i"), (bare, "d2i-bio")):
+        told = decode(["refused"], name, "-", [way], env={"DECODE_PASSPHRASE": SECRET})[way]
+        assert re.match("0 .*passphrase_file in openssl.cnf", told), told
+
+
 @KINDS
 @FILES
 def test_a_passphrase_from_the_configuration_is_not_asked_for(locked, decode, kind, command):
