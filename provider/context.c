@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/context.h"
 
+#include "provider/unlock.h"
+
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <stdlib.h>
@@ -143,6 +145,7 @@ void lct_provider_free(struct lct_provider *provider)
     if (effective != provider->first)
         free_settings(effective);
     free_settings(provider->first);
+    lct_provider_forget(provider);
     lct_crypto_free(provider->crypto);
     free_texts(provider->given);
     free_texts(provider->environment);

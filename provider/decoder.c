@@ -31,7 +31,10 @@ struct decoder {
     const char *type; /* of the keys it makes: "EC", "RSA"; NULL: from PEM */
 };
 
-enum { MAX_FILE = 65536 /* bytes of a key file */ };
+enum {
+    MAX_FILE = 65536,   /* bytes of a key file */
+    MAX_LINES = 1 << 18 /* before its block, or pieces of longer lines; what has no end has one */
+};
 
 static void *newctx(void *provctx, const char *type)
 {
@@ -134,66 +137,6 @@ static uint8_t *read_block(const struct decoder *decoder, OSSL_CORE_BIO *in, con
     return der;
 }
 
-static int give_der(const struct kind *kind, uint8_t *der, size_t der_len, OSSL_CALLBACK *object_cb,
-                    void *object_cbarg)
-{
-    int type = OSSL_OBJECT_PKEY;
-    OSSL_PARAM object[] = {
-        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE,
-                                         lct_unconst(kind->structure), 0),
-        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der, der_len),
-        OSSL_PARAM_END,
-    };
-
-    return object_cb(object, object_cbarg);
-}
-
-static bool is_private(const char *label)
-{
-    static const char suffix[] = "PRIVATE KEY";
-    size_t len = strlen(label);
-
-    return len >= sizeof suffix - 1 && strcmp(label + len - (sizeof suffix - 1), suffix) == 0;
-}
-
-/*
- * One block; if a private key is looked for, the first one that is a private key, since
- * PEM_read_bio_PrivateKey goes on past other blocks only if the oldest error in the queue, which
- * may be of something else, says so.
- */
-static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
-                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
-{
-    const struct decoder *decoder = ctx;
-    char line[256];
-    const char *label = NULL;
-
-    (void)pw_cb;
-    (void)pw_cbarg;
-    while (read_line(decoder, in, line, sizeof line)) {
-        label = label_of(line);
-        if (label != NULL &&
-            ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 || is_private(label)))
-            break;
-        label = NULL;
-    }
-    const struct kind *kind = label != NULL ? find_kind(label) : NULL;
-    if (kind == NULL)
-        return 1;
-    size_t der_len = 0;
-    uint8_t *der = read_block(decoder, in, kind->label, &der_len);
-    if (der == NULL) {
-        struct lct_err err;
-        (void)LCT_FAIL(&err, LCT_ERR_BAD_RECORD, "the %s is damaged: it is no whole PEM block",
-                       kind->label);
-        return fail(decoder, &err);
-    }
-    int good = give_der(kind, der, der_len, object_cb, object_cbarg);
-    OPENSSL_free(der);
-    return good;
-}
-
 static size_t read_bytes(const struct decoder *decoder, OSSL_CORE_BIO *in, uint8_t *bytes,
                          size_t bytes_len)
 {
@@ -242,17 +185,115 @@ static enum lct_code find_key(const struct decoder *decoder, const struct lct_se
                               const uint8_t *der, size_t der_len, struct lct_key **key,
                               struct lct_err *err)
 {
-    struct lct_reference reference;
+    struct lct_reference reference = {0};
+    enum lct_code code;
 
     *key = NULL;
-    if (!lct_reference_begins(der, der_len))
-        return lct_key_from_keyfile(key, decoder->provider->crypto, der, der_len, err);
-    enum lct_code code = lct_reference_read(&reference, der, der_len, err);
-    if (code == LCT_OK)
-        code = lct_reference_get_key(&settings->store, decoder->provider->crypto, &reference, key,
-                                     err);
-    lct_reference_clear(&reference);
+    (void)ERR_set_mark();
+    if (!lct_reference_begins(der, der_len)) {
+        code = lct_key_from_keyfile(key, decoder->provider->crypto, der, der_len, err);
+    } else {
+        code = lct_reference_read(&reference, der, der_len, err);
+        if (code == LCT_OK)
+            code = lct_reference_get_key(&settings->store, decoder->provider->crypto, &reference,
+                                         key, err);
+        lct_reference_clear(&reference);
+    }
+    (void)ERR_pop_to_mark(); /* what libcrypto said of it: our sentence says enough */
     return code;
+}
+
+static int give_der(const struct kind *kind, uint8_t *der, size_t der_len, OSSL_CALLBACK *object_cb,
+                    void *object_cbarg)
+{
+    int type = OSSL_OBJECT_PKEY;
+    OSSL_PARAM object[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE,
+                                         lct_unconst(kind->structure), 0),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der, der_len),
+        OSSL_PARAM_END,
+    };
+
+    return object_cb(object, object_cbarg);
+}
+
+static bool is_private(const char *label)
+{
+    static const char suffix[] = "PRIVATE KEY";
+    size_t len = strlen(label);
+
+    return len >= sizeof suffix - 1 && strcmp(label + len - (sizeof suffix - 1), suffix) == 0;
+}
+
+/*
+ * The kind of the next block, whose first line is read, or NULL: it is not ours, or there is none.
+ * If a private key is looked for that is the first block with one, since PEM_read_bio_PrivateKey
+ * goes on past other blocks only if the oldest error in the queue, which may be of something else,
+ * says so.
+ */
+static const struct kind *find_block(const struct decoder *decoder, OSSL_CORE_BIO *in,
+                                     int selection)
+{
+    char line[256];
+
+    for (size_t i = 0; i < MAX_LINES && read_line(decoder, in, line, sizeof line); i++) {
+        const char *label = label_of(line);
+        if (label != NULL &&
+            ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 || is_private(label)))
+            return find_kind(label);
+    }
+    return NULL;
+}
+
+/*
+ * Hands the DER of a key file on. What is wrong with it is said here, and that its passphrase is
+ * not known afterwards: OSSL_STORE takes back the errors of the decoders after this one.
+ */
+static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8_t *der,
+                   size_t der_len, OSSL_CALLBACK *object_cb, void *object_cbarg)
+{
+    const struct lct_settings *settings = lct_provider_settings(decoder->provider);
+    struct lct_key *key = NULL;
+    struct lct_err err;
+
+    if (settings == NULL)
+        return 0;
+    if (find_key(decoder, settings, der, der_len, &key, &err) != LCT_OK)
+        return fail(decoder, &err);
+    (void)ERR_set_mark();
+    int good = give_der(kind, der, der_len, object_cb, object_cbarg);
+    if (good || !lct_key_is_locked(key)) {
+        (void)ERR_clear_last_mark();
+    } else {
+        (void)ERR_pop_to_mark();
+        (void)lct_provider_unlock(decoder->provider, settings, key, NULL, NULL);
+    }
+    lct_key_free(key);
+    return good;
+}
+
+static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    const struct decoder *decoder = ctx;
+    const struct kind *kind = find_block(decoder, in, selection);
+
+    (void)pw_cb;
+    (void)pw_cbarg;
+    if (kind == NULL)
+        return 1;
+    size_t der_len = 0;
+    uint8_t *der = read_block(decoder, in, kind->label, &der_len);
+    if (der == NULL) {
+        struct lct_err err;
+        (void)LCT_FAIL(&err, LCT_ERR_BAD_RECORD, "the %s is damaged: it is no whole PEM block",
+                       kind->label);
+        return fail(decoder, &err);
+    }
+    int good = pass_on(decoder, kind, der, der_len, object_cb, object_cbarg);
+    OPENSSL_free(der);
+    return good;
 }
 
 /* With the passphrase asked for, if there is one and only here: of two decoders one gets so far. */

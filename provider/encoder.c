@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/keydata.h"
 #include "provider/provider.h"
+#include "provider/unlock.h"
 
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
@@ -19,7 +20,7 @@ static OSSL_FUNC_encoder_set_ctx_params_fn encoder_set_ctx_params;
 static OSSL_FUNC_encoder_does_selection_fn public_does_selection, private_does_selection,
     text_does_selection;
 static OSSL_FUNC_encoder_encode_fn spki_der_encode, spki_pem_encode, private_der_encode,
-    private_pem_encode, text_encode;
+    private_pem_encode, pkcs8_encode, text_encode;
 
 /* The private part of a key in the TPM is written as its key file; everything else libcrypto's own
  * encoders write. */
@@ -185,6 +186,8 @@ static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
     if (code == LCT_OK)
         code = write(&bytes, &bytes_len, keyfile, &err);
     int good = code == LCT_OK && write_out(encoder, cout, bytes, bytes_len);
+    if (good && strcmp(output, "DER") == 0)
+        lct_provider_remember(encoder->provider, keydata->key);
     if (code != LCT_OK)
         lct_raise(encoder->provider, &err);
     OPENSSL_free(bytes);
@@ -207,6 +210,29 @@ static int private_pem_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw
     return obj_abstract == NULL &&
            encode_private(ctx, out, obj_raw, selection, "PEM", lct_keyfile_write_pem,
                           (struct passphrase){cb, cbarg});
+}
+
+/* What PKCS #8 and PKCS #12 files are made of, which a key in the TPM cannot be. */
+static int pkcs8_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
+                        const OSSL_PARAM obj_abstract[], int selection,
+                        OSSL_PASSPHRASE_CALLBACK *cb, void *cbarg)
+{
+    const struct encoder *encoder = ctx;
+    const struct lct_keydata *keydata = obj_raw;
+    struct lct_err err;
+
+    if (obj_abstract != NULL || keydata == NULL)
+        return 0;
+    if (keydata->key == NULL)
+        return encode_private(ctx, out, obj_raw, selection, "DER", NULL,
+                              (struct passphrase){cb, cbarg});
+    (void)LCT_FAIL(
+        &err, LCT_ERR_UNSUPPORTED,
+        "%s: its key does not leave the TPM, so there is no PKCS #8 or PKCS #12 of it; a "
+        "key file for programs is made by lct pem",
+        keydata->key->label);
+    lct_raise(encoder->provider, &err);
+    return 0;
 }
 
 /* "Private-Key: ..." as libcrypto begins, with where the key is instead of what it is. */
@@ -273,6 +299,16 @@ const OSSL_DISPATCH lct_private_pem_encoder[] = {
     {OSSL_FUNC_ENCODER_SET_CTX_PARAMS, (void (*)(void))encoder_set_ctx_params},
     {OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))private_does_selection},
     {OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))private_pem_encode},
+    {0, NULL},
+};
+
+const OSSL_DISPATCH lct_pkcs8_encoder[] = {
+    {OSSL_FUNC_ENCODER_NEWCTX, (void (*)(void))encoder_newctx},
+    {OSSL_FUNC_ENCODER_FREECTX, (void (*)(void))encoder_freectx},
+    {OSSL_FUNC_ENCODER_SETTABLE_CTX_PARAMS, (void (*)(void))encoder_settable_ctx_params},
+    {OSSL_FUNC_ENCODER_SET_CTX_PARAMS, (void (*)(void))encoder_set_ctx_params},
+    {OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))private_does_selection},
+    {OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))pkcs8_encode},
     {0, NULL},
 };
 

@@ -271,9 +271,8 @@ def test_the_manual_documents_every_exit_status(build):
 
 def test_the_manual_documents_every_subcommand_and_key():
     command = (ROOT / "docs/lct.1").read_text()
-    for name in ("create", "list", "show", "delete", "check", "doctor", "csr", "sign", "cert",
-                 "config", "import",
-                 "help"):
+    for name in ("create", "list", "show", "delete", "check", "doctor", "csr", "cert", "pem",
+                 "export", "import", "sign", "config", "help"):
         assert re.search(rf"\bCm {name}\b", command), name
     provider = (ROOT / "docs/OSSL_PROVIDER-lct.7").read_text()
     table = (ROOT / "base/config.c").read_text()
