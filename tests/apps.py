@@ -249,11 +249,11 @@ class Site:
     def write(self, name: str, text: str) -> Path:
         return self.user.write(name, text)
 
-    def create(self, identity: str, kind: str = "ec"):
+    def create(self, identity: str, kind: str = "ec", subject: str = "/CN=localhost"):
         """A further identity, with a certificate."""
         self.user.lct("create", identity, "--algorithm", ALGORITHMS[kind])
         self.crts[identity] = self.path(f"{identity}.ca.crt")
-        self.machine.certify(identity, self.path("store"), self.crts[identity])
+        self.machine.certify(identity, self.path("store"), self.crts[identity], subject)
 
     def identity(self, name: str = "web", owner: str | None = None, mode: int = 0o600) -> Identity:
         """The files of an identity; they and the identity belong to `owner` (USER:GROUP)."""
