@@ -19,6 +19,7 @@ Programs are stopped at the test's end, and then the TPM must hold nothing of th
 import contextlib
 import dataclasses
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -36,6 +37,7 @@ from tpmrm import Tpmrm
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 LISTENING = "0A"  # of /proc/net/tcp
+SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"}  # of programs that know nothing of us
 LEAVE_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}  # servers have leaks of their own
 EXTENSIONS = """\
 subjectAltName = DNS:localhost, IP:127.0.0.1
@@ -70,6 +72,11 @@ def children(pid: int) -> list[int]:
     """The living children of a process."""
     return [child for child, (state, parent) in _stats(1).items()
             if parent == pid and state != "Z"]
+
+
+def as_user(name: str, *groups: str) -> dict:
+    """What starts a process as a user, of Program's and User.run's options."""
+    return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": list(groups)}
 
 
 def _stats(field: int) -> dict[int, tuple[str, int]]:
@@ -266,6 +273,17 @@ class Site:
             subprocess.run(["chown", "-R", owner, self.path(f"store/{name}"), *paths], check=True)
         return Identity(name, *paths)
 
+    def own(self, name: str, owner: str, mode: int = 0o700) -> Path:
+        """A directory that belongs to `owner` (USER:GROUP)."""
+        self.path(name).mkdir()
+        self.path(name).chmod(mode)
+        subprocess.run(["chown", owner, self.path(name)], check=True)
+        return self.path(name)
+
+    def give_device(self, group: str = "tss"):
+        """As Debian's rules of udev do: the device is open to a group."""
+        subprocess.run(["chgrp", group, self.device.path], check=True)
+
     def conf(self, name: str, changes: dict[str, object], skeleton: str = "@conf@") -> Path:
         """
         A file of conf/ as it is, but for the directory of the key files and for `changes`, each of
@@ -341,6 +359,11 @@ class Client:
                 while part := connection.recv(65536):
                     answer += part
             return answer, connection.session_reused, connection.session
+
+    def certificate(self, port: int) -> str:
+        """The certificate that a server shows, as PEM, after a handshake with it."""
+        with self.connect(port) as connection:
+            return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True))
 
     def get(self, port: int, session: ssl.SSLSession | None = None):
         """The same, by HTTP, of what must be there."""

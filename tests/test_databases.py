@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL and Redis of Debian's packages, with the files of conf/, and their own clients."""
 
+import os
 import pwd
 import re
 import signal
@@ -12,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from apps import VERSIONS, Client, at_once, children, free_port, owner_of
+from apps import SOFTWARE, VERSIONS, Client, Site, as_user, at_once, children, free_port, owner_of
 from conftest import TIMEOUT
 from tpm import wait_for
 
 KINDS = pytest.mark.parametrize("kind", ["ec", "rsa"])
-SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"}
-POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []}
 POSTGRESQL_CONF = """\
 data_directory = '{directory}/data'
 hba_file = '{directory}/hba.conf'
@@ -46,12 +45,9 @@ def postgres_program(name: str) -> Path:
     return max(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
 
 
-def owned(site, name: str, user: str) -> Path:
-    """A directory that belongs to a user."""
-    path = site.path(name)
-    path.mkdir(mode=0o700)
-    subprocess.run(["chown", f"{user}:", path], check=True)
-    return path
+def give(site: Site, name: str, owner: str):
+    """An identity has another owner from now on, its files not."""
+    subprocess.run(["chown", "-R", owner, site.path(f"store/{name}")], check=True)
 
 
 @pytest.fixture(scope="module", name="cluster")
@@ -61,18 +57,24 @@ def fixture_cluster(machine) -> Path:
     path.mkdir(mode=0o700)
     subprocess.run(["chown", "postgres:", path], check=True)
     machine.maker.run(postgres_program("initdb"), "--no-sync", "--auth=trust", "--no-locale",
-                      "--encoding=UTF8", "-D", path, env=SOFTWARE, **POSTGRES)
+                      "--encoding=UTF8", "-D", path, env=SOFTWARE, **as_user("postgres"))
     return path
 
 
-def start_postgres(site, cluster: Path, port: int, wait: bool = True):
+def start_postgres(site: Site, cluster: Path, port: int, wait: bool = True):
+    if site.device:
+        site.give_device()
     site.write("hba.conf", HBA)
     site.write("ident.conf", "")
     subprocess.run(["cp", "-a", cluster, site.path("data")], check=True)
     conf = site.conf("postgresql.conf", {},
                      POSTGRESQL_CONF.format(directory=site.directory, port=port, ca=site.ca))
-    return site.start(postgres_program("postgres"), "-D", site.path("data"), "-c",
-                      f"config_file={conf}", port=port if wait else None, **POSTGRES)
+    postgres = site.start(postgres_program("postgres"), "-D", site.path("data"), "-c",
+                          f"config_file={conf}",
+                          **as_user("postgres", *(["tss"] if site.device else [])))
+    if wait:
+        postgres.wait_for_output("ready to accept connections")
+    return postgres
 
 
 def psql(site, port: int, *, user: str = "postgres", sql: str = "select version from pg_stat_ssl "
@@ -93,18 +95,12 @@ def ask_for_tls(connection: socket.socket):
     assert connection.recv(1) == b"S"
 
 
-def certificate_of(site, port: int, hello=None) -> str:
-    """The certificate that a server has a handshake with."""
-    with Client(site.ca, hello=hello).connect(port) as connection:
-        return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True))
-
-
-@KINDS
-def test_postgresql_serves_48_parallel_logins(make_site, cluster, kind):
-    site, port = make_site(kind), free_port()
+@pytest.mark.parametrize("kind, way", [("ec", "swtpm"), ("rsa", "swtpm"), ("ec", "device")])
+def test_postgresql_serves_48_parallel_logins(make_site, cluster, kind, way):
+    site, port = make_site(kind, way), free_port()
     site.identity(owner="postgres:postgres")
     postgres = start_postgres(site, cluster, port)
-    assert owner_of(postgres.pid) == (pwd.getpwnam("postgres").pw_uid, [])
+    assert owner_of(postgres.pid)[0] == pwd.getpwnam("postgres").pw_uid
     for version in VERSIONS:
         assert psql(site, port, ssl_min_protocol_version=version,
                     ssl_max_protocol_version=version) == version
@@ -142,23 +138,23 @@ def test_libpq_has_a_client_certificate(make_site, cluster, kind):
 def test_postgresql_reloads_its_key_and_keeps_the_old_one_if_it_cannot(make_site, cluster):
     site, port = make_site("ec"), free_port()
     web = site.identity(owner="root:postgres", mode=0o640)
-    subprocess.run(["chown", "-R", "postgres:", site.path("store/web")], check=True)
-    postgres = start_postgres(site, cluster, port)
-    assert certificate_of(site, port, ask_for_tls) == web.crt.read_text()
+    give(site, "web", "postgres:postgres")
+    postgres, client = start_postgres(site, cluster, port), Client(site.ca, hello=ask_for_tls)
+    assert client.certificate(port) == web.crt.read_text()
 
     site.create("next", "rsa")
     following = site.identity("next", owner="postgres:postgres")
     following.key.replace(web.key)
     following.crt.replace(web.crt)
-    subprocess.run(["chown", "-R", "root:", site.path("store/next")], check=True)
+    give(site, "next", "root:root")
     postgres.send(signal.SIGHUP)
     postgres.wait_for_output("SSL configuration was not reloaded")
     assert f'could not load private key file "{web.key}": store not usable' in postgres.output()
-    assert certificate_of(site, port, ask_for_tls) == site.crts["web"].read_text()
+    assert client.certificate(port) == site.crts["web"].read_text()
 
-    subprocess.run(["chown", "-R", "postgres:", site.path("store/next")], check=True)
+    give(site, "next", "postgres:postgres")
     postgres.send(signal.SIGHUP)
-    wait_for(lambda: certificate_of(site, port, ask_for_tls) == site.crts["next"].read_text(),
+    wait_for(lambda: client.certificate(port) == site.crts["next"].read_text(),
              "the new certificate")
     assert at_once(lambda: psql(site, port), 12, 12) == ["TLSv1.3"] * 12
 
@@ -189,52 +185,107 @@ def test_postgresql_says_that_the_tpm_cannot_be_reached_and_goes_on_when_it_can(
     assert psql(site, port) == "TLSv1.3"
 
 
-# --- Redis
-
-
-REDIS = {"user": "redis", "group": "redis", "extra_groups": []}
 REDIS_CONF = """\
 @conf@
 bind 127.0.0.1
 dir {directory}/data
 tls-ca-cert-file {ca}
+save ""
+enable-debug-command local
 """
+PING = b"PING\r\nQUIT\r\n"
 
 
-def start_redis(site, port: int, *further: str):
-    owned(site, "data", "redis")
+def start_redis(site: Site, port: int, further: str = "", groups=("tss",)):
+    """With the device, and as its unit's drop-in has it: in the group tss."""
+    site.give_device()
+    site.own("data", "redis:redis")
     conf = site.conf("redis.conf", {"tls-port 6379": f"tls-port {port}"},
-                     REDIS_CONF.format(directory=site.directory, ca=site.ca) + "\n".join(further))
-    return site.start("/usr/bin/redis-server", conf, port=port, **REDIS)
+                     REDIS_CONF.format(directory=site.directory, ca=site.ca) + further)
+    return site.start("/usr/bin/redis-server", conf, port=port, **as_user("redis", *groups))
 
 
-def redis_cli(site, port: int, *command, status: int = 0, env=None, **options):
-    found = {"h": "localhost"}
-    arguments = [text for key, value in options.items() for text in (f"--{key}", value)]
-    return site.user.run("redis-cli", "-h", "localhost", "-p", str(port), "--tls", "--cacert",
-                         site.ca, *arguments, *command, status=status,
+def redis_cli(site: Site, port: int, *command, status: int = 0, env=None, options=()) -> str:
+    done = site.user.run("redis-cli", "-e", "-h", "localhost", "-p", port, "--tls", "--cacert",
+                         site.ca, *options, *command, status=status,
                          env=SOFTWARE if env is None else env)
+    return (done.stderr if status else done.stdout).strip()
 
 
-def test_explore(make_site):
-    site, port = make_site("ec"), free_port()
-    web=site.identity(owner="redis:redis")
-    redis = start_redis(site, port, "tls-auth-clients yes")
-    site.create("alice", "rsa", subject="/CN=alice")
-    alice = site.identity("alice")
-    print(redis_cli(site, port, "ping", status=None))
-    print(redis_cli(site, port, "ping", cert=alice.crt, key=alice.key, env={}, status=None))
-    print(redis_cli(site, port, "ping", cert=alice.crt, key=alice.key, status=None))
-    site.user.lct("delete", "alice", "--yes")
-    print(redis_cli(site, port, "ping", cert=alice.crt, key=alice.key, env={}, status=None))
-    site.machine.tpm.path.chmod(0o600)
-    print(redis_cli(site, port, "ping", cert=alice.crt, key=alice.key, env={}, status=None))
-    site.machine.tpm.path.chmod(0o666)
-    print(redis.output())
+def ping(site: Site, port: int, version: str | None = None) -> Client:
+    client = Client(site.ca, version)
+    assert client.ask(port, PING)[0] == b"+PONG\r\n+OK\r\n"
+    return client
+
+
+@KINDS
+def test_redis_serves_while_it_saves(make_site, kind):
+    site, port = make_site(kind, "device"), free_port()
+    site.identity(owner="redis:redis")
+    redis = start_redis(site, port)
+    for version in VERSIONS:
+        client = ping(site, port, version)
+        _, resumed, session = client.ask(port, PING)
+        assert (resumed, client.ask(port, PING, session)[1]) == (False, True), version
+    at_once(lambda: ping(site, port))
+
+    redis_cli(site, port, "debug", "populate", "1000")
+    redis_cli(site, port, "config", "set", "rdb-key-save-delay", "100000")  # µs
+    redis_cli(site, port, "bgsave")
+    (child,) = wait_for(lambda: children(redis.pid), "the child that saves")
+    at_once(lambda: ping(site, port), 20)
+    assert children(redis.pid) == [child]
+    os.kill(child, signal.SIGKILL)
+    redis.wait_for_output("Background saving terminated by signal 9")
+    at_once(lambda: ping(site, port), 20)
+
+    redis_cli(site, port, "config", "set", "rdb-key-save-delay", "0")
+    redis_cli(site, port, "bgsave")
+    redis.wait_for_output("Background saving terminated with success")
+    at_once(lambda: ping(site, port), 20)
     redis.stop()
-    subprocess.run(["chown", "-R", "root:root", site.path("store/web")], check=True)
-    print("UNREADABLE", site.user.run("redis-server", site.path("redis.conf"), **REDIS, status=None))
-    web.key.chmod(0o600)
-    web.key.rename(site.path("x"))
-    print("NOKEY", site.user.run("redis-server", site.path("redis.conf"), **REDIS, status=None))
-    assert 0
+    assert "Error accepting" not in redis.output()
+
+
+@KINDS
+def test_redis_cli_has_a_client_certificate(make_site, kind):
+    site, port = make_site(kind, "device"), free_port()
+    site.identity(owner="redis:redis")
+    redis = start_redis(site, port, "tls-auth-clients yes")
+    site.create("alice", kind, subject="/CN=alice")
+    alice = site.identity("alice")
+    certified = {"env": {}, "options": ("--cert", alice.crt, "--key", alice.key)}
+    assert at_once(lambda: redis_cli(site, port, "ping", **certified), 12) == ["PONG"] * 12
+    redis_cli(site, port, "ping", status=1)
+    redis.wait_for_output("peer did not return a certificate")
+    site.user.lct("delete", "alice", "--yes")
+    assert "Invalid private key" in redis_cli(site, port, "ping", status=1, **certified)
+
+
+def test_redis_takes_another_key_and_keeps_the_old_one_if_it_cannot(make_site):
+    site, port = make_site("ec", "device"), free_port()
+    site.identity(owner="redis:redis")
+    redis = start_redis(site, port)
+    site.create("next", "rsa")
+    following = site.identity("next", owner="redis:redis")
+    give(site, "next", "root:root")
+    change = ("config", "set", "tls-cert-file", following.crt, "tls-key-file", following.key)
+    assert "Unable to update TLS configuration" in redis_cli(site, port, *change, status=1)
+    redis.wait_for_output(f"Failed to load private key: {following.key}: error:.*:lct::store not "
+                          "usable")
+    assert Client(site.ca).certificate(port) == site.crts["web"].read_text()
+    give(site, "next", "redis:redis")
+    assert redis_cli(site, port, *change) == "OK"
+    assert Client(site.ca).certificate(port) == site.crts["next"].read_text()
+    at_once(lambda: ping(site, port), 20)
+
+
+def test_redis_without_its_drop_in_says_that_the_tpm_cannot_be_reached(make_site):
+    site, port = make_site("ec", "device"), free_port()
+    site.identity(owner="redis:redis")
+    redis = start_redis(site, port, groups=())
+    with pytest.raises(ssl.SSLError, match="alert internal error"):
+        ping(site, port)
+    redis.wait_for_output("Error accepting a client connection: error:.*:lct::TPM not reachable")
+    site.give_device("redis")
+    ping(site, port)
