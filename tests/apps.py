@@ -280,6 +280,10 @@ class Site:
         subprocess.run(["chown", owner, self.path(name)], check=True)
         return self.path(name)
 
+    def give(self, identity: str, owner: str):
+        """An identity has another owner from now on; its files have not."""
+        subprocess.run(["chown", "-R", owner, self.path(f"store/{identity}")], check=True)
+
     def give_device(self, group: str = "tss"):
         """As Debian's rules of udev do: the device is open to a group."""
         subprocess.run(["chgrp", group, self.device.path], check=True)

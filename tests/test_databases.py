@@ -45,11 +45,6 @@ def postgres_program(name: str) -> Path:
     return max(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
 
 
-def give(site: Site, name: str, owner: str):
-    """An identity has another owner from now on, its files not."""
-    subprocess.run(["chown", "-R", owner, site.path(f"store/{name}")], check=True)
-
-
 @pytest.fixture(scope="module", name="cluster")
 def fixture_cluster(machine) -> Path:
     """What initdb makes, for copies."""
@@ -138,7 +133,7 @@ def test_libpq_has_a_client_certificate(make_site, cluster, kind):
 def test_postgresql_reloads_its_key_and_keeps_the_old_one_if_it_cannot(make_site, cluster):
     site, port = make_site("ec"), free_port()
     web = site.identity(owner="root:postgres", mode=0o640)
-    give(site, "web", "postgres:postgres")
+    site.give("web", "postgres:postgres")
     postgres, client = start_postgres(site, cluster, port), Client(site.ca, hello=ask_for_tls)
     assert client.certificate(port) == web.crt.read_text()
 
@@ -146,13 +141,13 @@ def test_postgresql_reloads_its_key_and_keeps_the_old_one_if_it_cannot(make_site
     following = site.identity("next", owner="postgres:postgres")
     following.key.replace(web.key)
     following.crt.replace(web.crt)
-    give(site, "next", "root:root")
+    site.give("next", "root:root")
     postgres.send(signal.SIGHUP)
     postgres.wait_for_output("SSL configuration was not reloaded")
     assert f'could not load private key file "{web.key}": store not usable' in postgres.output()
     assert client.certificate(port) == site.crts["web"].read_text()
 
-    give(site, "next", "postgres:postgres")
+    site.give("next", "postgres:postgres")
     postgres.send(signal.SIGHUP)
     wait_for(lambda: client.certificate(port) == site.crts["next"].read_text(),
              "the new certificate")
@@ -268,13 +263,13 @@ def test_redis_takes_another_key_and_keeps_the_old_one_if_it_cannot(make_site):
     redis = start_redis(site, port)
     site.create("next", "rsa")
     following = site.identity("next", owner="redis:redis")
-    give(site, "next", "root:root")
+    site.give("next", "root:root")
     change = ("config", "set", "tls-cert-file", following.crt, "tls-key-file", following.key)
     assert "Unable to update TLS configuration" in redis_cli(site, port, *change, status=1)
     redis.wait_for_output(f"Failed to load private key: {following.key}: error:.*:lct::store not "
                           "usable")
     assert Client(site.ca).certificate(port) == site.crts["web"].read_text()
-    give(site, "next", "redis:redis")
+    site.give("next", "redis:redis")
     assert redis_cli(site, port, *change) == "OK"
     assert Client(site.ca).certificate(port) == site.crts["next"].read_text()
     at_once(lambda: ping(site, port), 20)
