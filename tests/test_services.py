@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import re
 import signal
 import socket
 import ssl
@@ -70,6 +71,7 @@ MAIN_CF = """\
 compatibility_level = 3.6
 myhostname = localhost
 mydestination =
+alias_maps =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 queue_directory = {directory}/queue
@@ -110,11 +112,15 @@ def root_of(pid: int) -> Path:
 # --- mosquitto
 
 
+def mosquitto_conf(site: Site, port: int, further: str = "") -> Path:
+    site.own("log", "mosquitto:mosquitto")
+    return site.conf("mosquitto.conf", {"listener 8883": f"listener {port} 127.0.0.1"},
+                     MOSQUITTO.format(directory=site.directory) + further)
+
+
 def start_mosquitto(site: Site, port: int, further: str = ""):
     """A daemon, which becomes mosquitto before it opens its files."""
-    site.own("log", "mosquitto:mosquitto")
-    conf = site.conf("mosquitto.conf", {"listener 8883": f"listener {port} 127.0.0.1"},
-                     MOSQUITTO.format(directory=site.directory) + further)
+    conf = mosquitto_conf(site, port, further)
     return site.start("/usr/sbin/mosquitto", "-d", "-c", conf, port=port,
                       pidfile=site.path("log/mosquitto.pid"))
 
@@ -148,7 +154,6 @@ def test_mosquitto_serves_and_reloads(make_site, kind, way):
     mosquitto.send(signal.SIGHUP)
     wait_for_line(log, "Error when reloading certificate")
     assert "lct::store not usable" in read(log)
-    assert client.certificate(port) == site.crts["web"].read_text()
 
     site.give("next", "root:mosquitto")
     mosquitto.send(signal.SIGHUP)
@@ -158,11 +163,10 @@ def test_mosquitto_serves_and_reloads(make_site, kind, way):
 
 
 def test_mosquitto_does_not_start_with_an_identity_that_it_cannot_read(make_site):
-    site, port = make_site("ec"), free_port()
+    site = make_site("ec")
     site.identity(owner="root:mosquitto", mode=0o640)
     site.give("web", "root:root")
-    mosquitto = start_mosquitto(site, None)
-    wait_for(lambda: not mosquitto.living(), "mosquitto to end")
+    site.user.run("/usr/sbin/mosquitto", "-c", mosquitto_conf(site, free_port()), status=1)
     assert f'Unable to load server key file "{site.path("web.pem")}"' in read(
         site.path("log/mosquitto.log"))
     assert "lct::store not usable" in read(site.path("log/mosquitto.log"))
@@ -191,18 +195,16 @@ def test_mosquitto_clients_have_certificates(make_site, kind):
     client("pub", "-m", "hello", certified=False, status=None)
     wait_for_line(site.path("log/mosquitto.log"), "peer did not return a certificate")
     site.user.lct("delete", "alice", "--yes")
-    assert "no such identity" in client("pub", "-d", "-m", "hello", status=None).stderr
+    assert "lct::no such identity" in client("pub", "-d", "-m", "hello", status=None).stdout
 
 
 # --- unbound
 
 
-def start_unbound(site: Site, port: int, chroot: str = ""):
+def unbound_conf(site: Site, port: int, chroot: str = "") -> Path:
     site.own("log", "unbound:unbound")
-    conf = site.conf("unbound.conf", {"@853": f"@{port}", "tls-port: 853": f"tls-port: {port}"},
+    return site.conf("unbound.conf", {"@853": f"@{port}", "tls-port: 853": f"tls-port: {port}"},
                      UNBOUND.format(directory=site.directory, chroot=chroot))
-    return site.start("/usr/sbin/unbound", "-c", conf, port=port,
-                      pidfile=site.path("log/unbound.pid"))
 
 
 def resolve(client: Client, port: int, session: ssl.SSLSession | None = None):
@@ -219,7 +221,9 @@ def resolve(client: Client, port: int, session: ssl.SSLSession | None = None):
 def test_unbound_answers_over_tls(make_site, kind, chroot):
     site, port = make_site(kind, "device"), free_port()
     site.identity()
-    unbound = start_unbound(site, port, str(site.directory) if chroot else "")
+    conf = unbound_conf(site, port, str(site.directory) if chroot else "")
+    unbound = site.start("/usr/sbin/unbound", "-c", conf, port=port,
+                         pidfile=site.path("log/unbound.pid"))
     assert owner_of(unbound.pid)[0] == uid("unbound")
     assert root_of(unbound.pid) == (site.directory if chroot else Path("/"))
     for version in VERSIONS:
@@ -233,10 +237,9 @@ def test_unbound_does_not_start_without_its_identity(make_site):
     site = make_site("ec")
     site.identity()
     site.user.lct("delete", "web", "--yes")
-    unbound = start_unbound(site, None)
-    assert unbound.process.wait() == 1
-    assert f"error for private key file: {site.path('web.pem')}" in unbound.output()
-    assert "lct::no such identity" in unbound.output()
+    done = site.user.run("/usr/sbin/unbound", "-c", unbound_conf(site, free_port()), status=1)
+    assert f"error for private key file: {site.path('web.pem')}" in done.stderr
+    assert "lct::no such identity" in done.stderr
 
 
 # --- OpenVPN
@@ -269,11 +272,12 @@ def test_openvpn_signs_in_its_chroot(make_site, kind):
     assert owner_of(server.pid) == (uid("nobody"), [])
     assert root_of(server.pid) == site.path("jail")
     # Each renewal of the keys is a handshake.
-    wait_for(lambda: read(log).count("Control Channel: TLSv1.3") >= 3, "handshakes")
+    wait_for(lambda: read(log).count("Control Channel: TLSv1.3") >= 2, "handshakes")
     client.stop()
 
     before = len(read(log))
     server.send(signal.SIGUSR1)  # begins again, in the chroot, with the key that it has
+    wait_for(lambda: "link remote" in read(log)[before:], "the restart")
     client = start_vpn_client(site, port, alice, "1.2")
     client.wait_for_output("Initialization Sequence Completed")
     wait_for(lambda: read(log)[before:].count("Control Channel: TLSv1.2") >= 2, "handshakes")
@@ -287,9 +291,8 @@ def test_openvpn_says_that_it_cannot_reach_the_tpm_from_its_chroot(make_site):
     site.create("alice", "ec")
     start_vpn(site, port)
     start_vpn_client(site, port, site.identity("alice"), "1.3")
-    wait_for_line(site.path("server.log"), "lct::TPM not reachable")
-    print(read(site.path("server.log")))
-    assert 0
+    wait_for_line(site.path("server.log"), "lct::TPM not reachable:lct:web: no TPM at "
+                  f"{site.machine.tpm.path}: No such file or directory")
 
 
 # --- Postfix
@@ -303,7 +306,8 @@ def start_postfix(site: Site, port: int, further: str = POSTFIX_ENVIRONMENT) -> 
     text = MAIN_CF.format(directory=site.directory) + further
     site.conf("postfix.cf", {}, text).rename(site.path("etc/main.cf"))
     site.write("etc/master.cf", MASTER_CF.format(port=port))
-    return site.start("/usr/sbin/postfix", "-c", site.path("etc"), "start-fg", port=port)
+    return site.start("/usr/sbin/postfix", "-c", site.path("etc"), "start", port=port,
+                      pidfile=site.path("queue/pid/master.pid"))
 
 
 def start_tls(connection: socket.socket):
@@ -323,17 +327,18 @@ def quits(client: Client, port: int, session: ssl.SSLSession | None = None):
 
 
 @pytest.mark.parametrize("kind, further", [
-    ("ec", POSTFIX_ENVIRONMENT), ("rsa", "tls_config_file = {directory}/openssl.cnf\n")])
+    ("ec", POSTFIX_ENVIRONMENT), ("rsa", "tls_config_file = {directory}/openssl.cnf\n")],
+    ids=["ec-environment", "rsa-file"])
 def test_postfix_signs_in_its_chroot(make_site, kind, further):
     site, port = make_site(kind, "device"), free_port()
     site.identity()
-    start_postfix(site, port, further.format(directory=site.directory))
+    postfix = start_postfix(site, port, further.format(directory=site.directory))
     for version in VERSIONS:
         client = Client(site.ca, version, hello=start_tls)
         resumed, session = quits(client, port)
         assert (resumed, quits(client, port, session)[0]) == (False, True), version
     with Client(site.ca, hello=start_tls).connect(port):
-        (smtpd,) = [pid for pid in site.programs[0].living()
+        (smtpd,) = [pid for pid in postfix.living()
                     if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"smtpd")]
         assert (owner_of(smtpd)[0], root_of(smtpd)) == (uid("postfix"), site.path("queue"))
     at_once(lambda: quits(Client(site.ca, hello=start_tls), port), 40)
@@ -345,7 +350,10 @@ def test_postfix_says_why_there_is_no_tls(make_site):
     site.identity()
     site.user.lct("delete", "web", "--yes")
     start_postfix(site, port)
-    with pytest.raises(AssertionError, match="502"):
+    with pytest.raises(AssertionError, match="454 4.7.0 TLS not available due to local problem"):
         quits(Client(site.ca, hello=start_tls), port)
-    print(read(site.path("maillog")))
-    assert 0
+    assert f'cannot get RSA private key from file "{site.path("web.pem")}"' in read(
+        site.path("maillog"))
+    assert re.search("lct::no such identity:.*:lct:web: there is no such identity in "
+                     f"{site.path('store')}; lct list shows what there is",
+                     read(site.path("maillog")))
