@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A broker, a resolver, a VPN and a mail server of Debian's packages, with the files of conf/."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -8,11 +9,12 @@ import signal
 import socket
 import ssl
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
-from apps import SOFTWARE, VERSIONS, Client, Identity, Program, Site, at_once, free_port, owner_of
+from apps import SOFTWARE, VERSIONS, Client, Program, Site, at_once, free_port, owner_of
 from tpm import wait_for
 
 KINDS = pytest.mark.parametrize("kind", ["ec", "rsa"])
@@ -56,10 +58,10 @@ log-append {directory}/server.log
 chroot {directory}/jail
 """
 VPN_CLIENT = """\
+@conf@
 ca {ca}
-cert {crt}
-key {key}
 tls-client
+tls-version-max {version}
 verify-x509-name localhost name
 dev null
 proto udp4
@@ -132,6 +134,13 @@ def mqtt(site: Site, port: int, version: str | None = None):
     return client, session
 
 
+def shown_by(site: Site, port: int) -> str | None:
+    """The certificate of a server, which has none after a reload that failed."""
+    with contextlib.suppress(ssl.SSLError):
+        return Client(site.ca).certificate(port)
+    return None
+
+
 @KINDS
 @pytest.mark.parametrize("way", ["swtpm", "device"])
 def test_mosquitto_serves_and_reloads(make_site, kind, way):
@@ -157,8 +166,7 @@ def test_mosquitto_serves_and_reloads(make_site, kind, way):
 
     site.give("next", "root:mosquitto")
     mosquitto.send(signal.SIGHUP)
-    wait_for(lambda: Client(site.ca).certificate(port) == site.crts["next"].read_text(),
-             "the new certificate")
+    wait_for(lambda: shown_by(site, port) == site.crts["next"].read_text(), "the new certificate")
     at_once(lambda: mqtt(site, port), 20)
 
 
@@ -207,9 +215,15 @@ def unbound_conf(site: Site, port: int, chroot: str = "") -> Path:
                      UNBOUND.format(directory=site.directory, chroot=chroot))
 
 
-def resolve(client: Client, port: int, session: ssl.SSLSession | None = None):
+def start_unbound(site: Site, port: int, chroot: str = "") -> Program:
+    return site.start("/usr/sbin/unbound", "-c", unbound_conf(site, port, chroot), port=port,
+                      pidfile=site.path("log/unbound.pid"))
+
+
+def resolve(client: Client, port: int, session: ssl.SSLSession | None = None, pause: float = 0):
     """A query's answer, by DNS over TLS; whether the session was resumed; a session."""
     with client.connect(port, session) as connection, connection.makefile("rb") as answers:
+        time.sleep(pause)
         connection.sendall(struct.pack(">H", len(QUERY)) + QUERY)
         (size,) = struct.unpack(">H", answers.read(2))
         assert answers.read(size).endswith(socket.inet_aton("192.0.2.7"))
@@ -221,16 +235,24 @@ def resolve(client: Client, port: int, session: ssl.SSLSession | None = None):
 def test_unbound_answers_over_tls(make_site, kind, chroot):
     site, port = make_site(kind, "device"), free_port()
     site.identity()
-    conf = unbound_conf(site, port, str(site.directory) if chroot else "")
-    unbound = site.start("/usr/sbin/unbound", "-c", conf, port=port,
-                         pidfile=site.path("log/unbound.pid"))
+    unbound = start_unbound(site, port, str(site.directory) if chroot else "")
     assert owner_of(unbound.pid)[0] == uid("unbound")
     assert root_of(unbound.pid) == (site.directory if chroot else Path("/"))
     for version in VERSIONS:
         client = Client(site.ca, version)
         resumed, session = resolve(client, port)
         assert (resumed, resolve(client, port, session)[0]) == (False, True), version
-    at_once(lambda: resolve(Client(site.ca), port), 60)
+    at_once(lambda: resolve(Client(site.ca), port), 100, 48)
+
+
+def test_unbound_waits_for_a_slow_client_while_many_are_connected(make_site):
+    site, port = make_site("ec", "device"), free_port()
+    site.identity()
+    start_unbound(site, port)
+    with contextlib.ExitStack() as others:
+        for _ in range(20):
+            others.enter_context(Client(site.ca).connect(port))
+        assert not resolve(Client(site.ca), port, pause=0.5)[0]
 
 
 def test_unbound_does_not_start_without_its_identity(make_site):
@@ -251,12 +273,14 @@ def start_vpn(site: Site, port: int, changes: dict | None = None) -> Program:
     site.path("jail/tmp").mkdir()
     conf = site.conf("openvpn.conf", changes or {},
                      VPN_SERVER.format(directory=site.directory, port=port, ca=site.ca))
+    conf = conf.rename(site.path("server.conf"))
     return site.start("/usr/sbin/openvpn", conf, pidfile=site.path("server.pid"))
 
 
-def start_vpn_client(site: Site, port: int, identity: Identity, version: str) -> Program:
-    text = VPN_CLIENT.format(port=port, ca=site.ca, crt=identity.crt, key=identity.key)
-    conf = site.write("client.conf", f"{text}tls-version-max {version}\n")
+def start_vpn_client(site: Site, port: int, version: str) -> Program:
+    """With the identity alice."""
+    conf = site.conf("openvpn.conf", {"web.crt": "alice.crt", "web.pem": "alice.pem"},
+                     VPN_CLIENT.format(port=port, ca=site.ca, version=version))
     return site.start("/usr/sbin/openvpn", conf)
 
 
@@ -265,11 +289,12 @@ def test_openvpn_signs_in_its_chroot(make_site, kind):
     site, port = make_site(kind, "device"), free_port(socket.SOCK_DGRAM)
     site.identity()
     site.create("alice", kind, subject="/CN=alice")
-    alice, log = site.identity("alice"), site.path("server.log")
+    site.identity("alice")
+    log = site.path("server.log")
     server = start_vpn(site, port, {"reneg-sec 36000": "reneg-sec 1"})
-    client = start_vpn_client(site, port, alice, "1.3")
+    client = start_vpn_client(site, port, "1.3")
     client.wait_for_output("Initialization Sequence Completed")
-    assert owner_of(server.pid) == (uid("nobody"), [])
+    assert [owner_of(each.pid) for each in (server, client)] == [(uid("nobody"), [])] * 2
     assert root_of(server.pid) == site.path("jail")
     # Each renewal of the keys is a handshake.
     wait_for(lambda: read(log).count("Control Channel: TLSv1.3") >= 2, "handshakes")
@@ -278,7 +303,7 @@ def test_openvpn_signs_in_its_chroot(make_site, kind):
     before = len(read(log))
     server.send(signal.SIGUSR1)  # begins again, in the chroot, with the key that it has
     wait_for(lambda: "link remote" in read(log)[before:], "the restart")
-    client = start_vpn_client(site, port, alice, "1.2")
+    client = start_vpn_client(site, port, "1.2")
     client.wait_for_output("Initialization Sequence Completed")
     wait_for(lambda: read(log)[before:].count("Control Channel: TLSv1.2") >= 2, "handshakes")
     assert "VERIFY OK: depth=0, CN=alice" in read(log)
@@ -290,7 +315,8 @@ def test_openvpn_says_that_it_cannot_reach_the_tpm_from_its_chroot(make_site):
     site.identity()
     site.create("alice", "ec")
     start_vpn(site, port)
-    start_vpn_client(site, port, site.identity("alice"), "1.3")
+    site.identity("alice")
+    start_vpn_client(site, port, "1.3")
     wait_for_line(site.path("server.log"), "lct::TPM not reachable:lct:web: no TPM at "
                   f"{site.machine.tpm.path}: No such file or directory")
 
