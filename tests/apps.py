@@ -21,6 +21,7 @@ import dataclasses
 import functools
 import http.server
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -39,8 +40,8 @@ from tpmrm import Tpmrm
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 LISTENING = "0A"  # of /proc/net/tcp
+SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"}  # of programs that know nothing of us
 LEAVE_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}  # servers have leaks of their own
-SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"}
 EXTENSIONS = """\
 subjectAltName = DNS:localhost, IP:127.0.0.1
 extendedKeyUsage = serverAuth, clientAuth
@@ -74,6 +75,11 @@ def children(pid: int) -> list[int]:
     """The living children of a process."""
     return [child for child, (state, parent) in _stats(1).items()
             if parent == pid and state != "Z"]
+
+
+def as_user(name: str, *groups: str) -> dict:
+    """What starts a process as a user, of Program's and User.run's options."""
+    return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": list(groups)}
 
 
 def _stats(field: int) -> dict[int, tuple[str, int]]:
@@ -270,11 +276,11 @@ class Site:
     def write(self, name: str, text: str) -> Path:
         return self.user.write(name, text)
 
-    def create(self, identity: str, kind: str = "ec"):
+    def create(self, identity: str, kind: str = "ec", subject: str = "/CN=localhost"):
         """A further identity, with a certificate."""
         self.user.lct("create", identity, "--algorithm", ALGORITHMS[kind])
         self.crts[identity] = self.path(f"{identity}.ca.crt")
-        self.machine.certify(identity, self.path("store"), self.crts[identity])
+        self.machine.certify(identity, self.path("store"), self.crts[identity], subject)
 
     def identity(self, name: str = "web", owner: str | None = None, mode: int = 0o600) -> Identity:
         """The files of an identity; they and the identity belong to `owner` (USER:GROUP)."""
@@ -286,6 +292,21 @@ class Site:
         if owner:
             subprocess.run(["chown", "-R", owner, self.path(f"store/{name}"), *paths], check=True)
         return Identity(name, *paths)
+
+    def own(self, name: str, owner: str, mode: int = 0o700) -> Path:
+        """A directory that belongs to `owner` (USER:GROUP)."""
+        self.path(name).mkdir()
+        self.path(name).chmod(mode)
+        subprocess.run(["chown", owner, self.path(name)], check=True)
+        return self.path(name)
+
+    def give(self, identity: str, owner: str):
+        """An identity has another owner from now on; its files have not."""
+        subprocess.run(["chown", "-R", owner, self.path(f"store/{identity}")], check=True)
+
+    def give_device(self, group: str = "tss"):
+        """As Debian's rules of udev do: the device is open to a group."""
+        subprocess.run(["chgrp", group, self.device.path], check=True)
 
     def conf(self, name: str, changes: dict[str, object], skeleton: str = "@conf@",
              identity: str = "web") -> Path:
@@ -391,6 +412,11 @@ class Client:
                 while part := connection.recv(65536):
                     answer += part
             return answer, connection.session_reused, connection.session
+
+    def certificate(self, port: int) -> str:
+        """The certificate that a server shows, as PEM, after a handshake with it."""
+        with self.connect(port) as connection:
+            return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True))
 
     def get(self, port: int, session: ssl.SSLSession | None = None):
         """The same, by HTTP, of what must be there."""
