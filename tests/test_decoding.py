@@ -247,8 +247,7 @@ def test_a_passphrase_from_the_configuration_is_not_asked_for(locked, decode, ki
     decode(["any"], bare, "-", DER_WAYS)
 
 
-@pytest.mark.parametrize("command", ["pem", pytest.param("export", marks=pytest.mark.xfail(
-    strict=False, reason="the parent's Name is taken from records alone yet"))])
+@pytest.mark.parametrize("command", ["pem", "export"])
 def test_openssl_takes_a_passphrase_for_a_key_file(locked, command):
     for kind in ("ec", "rsa"):
         file = locked.write("key.pem", locked.lct(command, f"locked-{kind}").stdout)
