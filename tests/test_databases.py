@@ -49,6 +49,8 @@ def postgres_program(name: str) -> Path:
 @pytest.fixture(scope="module", name="cluster")
 def fixture_cluster(machine) -> Path:
     """What initdb makes, for copies."""
+    if machine.maker.preload:
+        pytest.skip("Debian's postgres with libasan preloaded hangs, even in --version")
     path = machine.directory / "cluster"
     path.mkdir(mode=0o700)
     subprocess.run(["chown", "postgres:", path], check=True)
