@@ -40,8 +40,9 @@ from tpmrm import Tpmrm
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 LISTENING = "0A"  # of /proc/net/tcp
-SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"}  # of programs that know nothing of us
 LEAVE_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}  # servers have leaks of their own
+# The environment of programs that know nothing of us.
+SOFTWARE = {"OPENSSL_CONF": "/etc/ssl/openssl.cnf"} | LEAVE_LEAKS
 EXTENSIONS = """\
 subjectAltName = DNS:localhost, IP:127.0.0.1
 extendedKeyUsage = serverAuth, clientAuth
