@@ -19,7 +19,7 @@
     X(LCT_ERR_EXISTS, 4, "identity exists already")                                                \
     X(LCT_ERR_BAD_ID, 5, "malformed id")                                                           \
     X(LCT_ERR_BAD_RECORD, 6, "damaged identity")                                                   \
-    X(LCT_ERR_STORE, 7, "store not usable")                                                        \
+    X(LCT_ERR_STORE, 7, "store cannot be read or written")                                         \
     X(LCT_ERR_CONFIG, 8, "wrong configuration")                                                    \
     X(LCT_ERR_NO_TPM, 9, "TPM not reachable")                                                      \
     X(LCT_ERR_TPM, 10, "TPM refused a command")                                                    \

@@ -151,8 +151,8 @@ static int encode(uint8_t **der, const char *uri, const uint8_t *public_key, siz
     return len;
 }
 
-enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const char *id,
-                                  const struct lct_key *key, struct lct_err *err)
+enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const struct lct_key *key,
+                                  struct lct_err *err)
 {
     char uri[MAX_URI];
     unsigned char *public_key = NULL;
@@ -161,7 +161,7 @@ enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const char *
     bool good = false;
 
     *text = NULL;
-    (void)snprintf(uri, sizeof uri, "lct://%s", id);
+    (void)snprintf(uri, sizeof uri, "lct://%s", key->id);
     if (public_len > 0)
         len = encode(&der, uri, public_key, (size_t)public_len);
     if (len > 0)

@@ -212,6 +212,12 @@ class Machine:
         self.tpm.stop()
         self.tpm.start()
         self.tpm.path.chmod(0o666)
+        self.forget_wrong_tries()
+
+    def forget_wrong_tries(self):
+        """Power that fails counts as one, too, once a key that has a passphrase was used."""
+        self.tpm.tool("tpm2_dictionarylockout", "-c")
+        self.tpm.lockout_count = 0
 
     def store(self, kind: str) -> Path:
         """A store with the identity web, of a kind."""

@@ -148,7 +148,7 @@ def test_postgresql_reloads_its_key_and_keeps_the_old_one_if_it_cannot(make_site
     site.give("next", "root:root")
     postgres.send(signal.SIGHUP)
     postgres.wait_for_output("SSL configuration was not reloaded")
-    assert f'could not load private key file "{web.key}": store not usable' in postgres.output()
+    assert f'could not load private key file "{web.key}": store cannot be read or written' in postgres.output()
     assert client.certificate(port) == site.crts["web"].read_text()
 
     site.give("next", "postgres:postgres")

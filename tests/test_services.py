@@ -167,7 +167,7 @@ def test_mosquitto_serves_and_reloads(make_site, kind, way):
     site.give("next", "root:root")
     mosquitto.send(signal.SIGHUP)
     wait_for_line(log, "Error when reloading certificate")
-    assert "lct::store not usable" in read(log)
+    assert "lct::store cannot be read or written" in read(log)
 
     site.give("next", "root:mosquitto")
     mosquitto.send(signal.SIGHUP)
@@ -183,7 +183,7 @@ def test_mosquitto_does_not_start_with_an_identity_that_it_cannot_read(make_site
                   env=LEAVE_LEAKS)
     assert f'Unable to load server key file "{site.path("web.pem")}"' in read(
         site.path("log/mosquitto.log"))
-    assert "lct::store not usable" in read(site.path("log/mosquitto.log"))
+    assert "lct::store cannot be read or written" in read(site.path("log/mosquitto.log"))
 
 
 @KINDS
