@@ -189,7 +189,8 @@ def test_an_unreadable_file_of_an_identity(owner, name):
     sentence = one_sentence(done.stderr)
     assert name in sentence and "permission denied" in sentence.lower()
     done = owner.openssl("pkey", "-in", "lct:ec", "-noout", status=1, **nobody)
-    assert "permission denied" in queue_says(done.stderr, "store cannot be read or written").lower()
+    said = queue_says(done.stderr, "store cannot be read or written")
+    assert "permission denied" in said.lower()
 
 
 def truncations(content: bytes) -> list[bytes]:

@@ -90,6 +90,7 @@ class Verifier:
                         continue
                     self.versions.append(connection.version())
                     connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+                    connection.unwrap()
             if self.port is None:
                 return
 

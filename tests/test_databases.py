@@ -148,7 +148,8 @@ def test_postgresql_reloads_its_key_and_keeps_the_old_one_if_it_cannot(make_site
     site.give("next", "root:root")
     postgres.send(signal.SIGHUP)
     postgres.wait_for_output("SSL configuration was not reloaded")
-    assert f'could not load private key file "{web.key}": store cannot be read or written' in postgres.output()
+    assert (f'could not load private key file "{web.key}": store cannot be read or written'
+            in postgres.output())
     assert client.certificate(port) == site.crts["web"].read_text()
 
     site.give("next", "postgres:postgres")
@@ -270,8 +271,8 @@ def test_redis_takes_another_key_and_keeps_the_old_one_if_it_cannot(make_site):
     site.give("next", "root:root")
     change = ("config", "set", "tls-cert-file", following.crt, "tls-key-file", following.key)
     assert "Unable to update TLS configuration" in redis_cli(site, port, *change, status=1)
-    redis.wait_for_output(f"Failed to load private key: {following.key}: error:.*:lct::store not "
-                          "usable")
+    redis.wait_for_output(f"Failed to load private key: {following.key}: error:.*:lct::store "
+                          "cannot be read or written")
     assert Client(site.ca).certificate(port) == site.crts["web"].read_text()
     site.give("next", "redis:redis")
     assert redis_cli(site, port, *change) == "OK"
