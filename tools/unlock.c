@@ -33,8 +33,8 @@ static bool ask(char *typed, char *again, int size, const char *what, bool twice
     return good;
 }
 
-enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool twice,
-                             struct lct_err *err)
+enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const char *where,
+                             bool twice, struct lct_err *err)
 {
     char typed[TYPED + 1] = "", again[TYPED + 1] = "";
     enum lct_code code;
@@ -42,8 +42,8 @@ enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool t
     if (!lct_can_ask())
         return LCT_FAIL(err, LCT_ERR_AUTH,
                         "the %s is needed, and there is no terminal to ask on; give it in a file: "
-                        "--passphrase-file, or passphrase_file and owner_auth_file in openssl.cnf",
-                        what);
+                        "%s",
+                        what, where);
     if (ask(typed, again, sizeof typed, what, twice))
         code = lct_secret_take(secret, what, (const uint8_t *)typed, strlen(typed), err);
     else
@@ -76,7 +76,8 @@ enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct
     if (code != LCT_OK || !lct_key_is_locked(key))
         return code;
     (void)snprintf(what, sizeof what, "passphrase of %s", key->label);
-    return lct_ask_secret(&key->passphrase, what, false, err);
+    return lct_ask_secret(&key->passphrase, what,
+                          "--passphrase-file, or passphrase_file in openssl.cnf", false, err);
 }
 
 static enum lct_code unlock(void *arg, struct lct_key *key, struct lct_err *err)
