@@ -864,7 +864,9 @@ def test_delete_says_nothing_wrong_of_a_key_that_stays(bench):
     bench.make()
     bench.persist()
     bench.user.lct("import", "k", hex(HANDLE))
-    bench.user.lct("delete", "k", "--yes")
+    assert "what is known of its key" in one_sentence(bench.user.lct("delete", "k", status=2).stderr)
+    done = bench.user.lct("delete", "k", "--yes")
+    assert f"stays in the TPM, until: tpm2_evictcontrol -c {HANDLE:#x}" in done.stdout
     bench.user.lct("import", "k", hex(HANDLE))
     signs(bench.user)
 
