@@ -150,6 +150,7 @@ def test_a_key_file_that_is_wrong_about_its_passphrase(bench):
     encode(bench)
     done = bench.user.lct("import", "k", "k.pem", status=12, start_new_session=True)
     assert "passphrase of lct:k" in one_sentence(done.stderr)
+    assert "--no-passphrase if the key has none" in done.stderr
     bench.user.lct("import", "k", "k.pem", "--no-passphrase")
     signs(bench.user)
     bench.user.lct("delete", "k", "--yes")

@@ -273,6 +273,17 @@ static enum lct_code run_import(struct lct_tool *tool, const struct lct_import_r
     return code;
 }
 
+/* tpm2_encodeobject says of a key without a passphrase that it has one. A parent at a handle takes
+ * no authorization, so the one that was wrong is the key's. */
+static void doubt_passphrase(const struct lct_keyfile *keyfile, const struct request *request,
+                             struct lct_err *err)
+{
+    struct lct_err first = *err;
+
+    if (!keyfile->empty_auth && !request->passphrase && keyfile->parent >> 24 == TPM2_HT_PERSISTENT)
+        (void)LCT_FAIL(err, first.code, "%s; or --no-passphrase if the key has none", first.text);
+}
+
 static enum lct_code import(struct lct_tool *tool, const struct request *request,
                             struct lct_err *err)
 {
@@ -298,6 +309,8 @@ static enum lct_code import(struct lct_tool *tool, const struct request *request
     import.keyfile = pkey == NULL && import.handle == 0 ? &keyfile : NULL;
     if (code == LCT_OK)
         code = run_import(tool, &import, request, err);
+    if (code == LCT_ERR_AUTH && import.keyfile != NULL)
+        doubt_passphrase(&keyfile, request, err);
     lct_keyfile_clear(&keyfile);
     EVP_PKEY_free(pkey);
     return code;

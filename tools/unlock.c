@@ -37,15 +37,17 @@ enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const 
                              bool twice, struct lct_err *err)
 {
     char typed[TYPED + 1] = "", again[TYPED + 1] = "";
+    char the[sizeof "the passphrase of lct:" + LCT_MAX_ID];
     enum lct_code code;
 
+    (void)snprintf(the, sizeof the, "the %s", what);
     if (!lct_can_ask())
         return LCT_FAIL(err, LCT_ERR_AUTH,
                         "the %s is needed, and there is no terminal to ask on; give it in a file: "
                         "%s",
                         what, where);
     if (ask(typed, again, sizeof typed, what, twice))
-        code = lct_secret_take(secret, what, (const uint8_t *)typed, strlen(typed), err);
+        code = lct_secret_take(secret, the, (const uint8_t *)typed, strlen(typed), err);
     else
         code = LCT_FAIL(err, LCT_ERR_AUTH, "the %s was not given%s", what,
                         twice ? ", or not the same twice" : "");
