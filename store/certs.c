@@ -360,8 +360,9 @@ enum lct_code lct_certs_remove(const struct lct_store *store, const char *id, un
     file_name(name, number);
     code = lock_dir(&dir, fd, err);
     if (code == LCT_OK && unlinkat(dir, name, 0) != 0)
-        code = errno == ENOENT ? LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no %s to remove", name)
-                               : fail_write("its directory cannot be written", err);
+        code = errno == ENOENT
+                   ? LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no certificate to remove")
+                   : fail_write("its directory cannot be written", err);
     if (code == LCT_OK)
         code = sync_dir(dir, err);
     if (dir >= 0)

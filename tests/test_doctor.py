@@ -623,6 +623,25 @@ def test_a_store_that_cannot_be_written(owner):
     the(examine(owner, status=7, **NOBODY), "store", "cannot be read")
 
 
+@NEEDS_ROOT
+def test_what_this_user_may_not_read_is_not_to_be_removed(owner):
+    owner.lct("create", "shut")
+    owner.openssl("req", "-x509", "-key", "lct:shut", "-subj", "/CN=shut", "-days", "90", "-out",
+                  "shut.crt")
+    owner.lct("cert", "shut", "--set", "shut.crt")
+    let_others_in(owner)
+    owner.store.chmod(0o755)
+    folder = owner.store / "shut"
+    findings = examine(owner, status=7, **NOBODY)
+    the(findings, "store", "permission denied")
+    assert not any("--remove" in (each["command"] or "") for each in findings)
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755)
+    (folder / "certs-1.pem").chmod(0o600)
+    told = the(examine(owner, **NOBODY), "store", "certificates that cannot be used")
+    assert told["command"] == "lct cert shut" and "permission denied" in told["text"].lower()
+
+
 def test_a_store_that_others_can_write(owner):
     owner.store.chmod(0o777)
     found = the(examine(owner), "store", "others may write")

@@ -150,6 +150,7 @@ def test_a_key_file_that_is_wrong_about_its_passphrase(bench):
     encode(bench)
     done = bench.user.lct("import", "k", "k.pem", status=12, start_new_session=True)
     assert "passphrase of lct:k" in one_sentence(done.stderr)
+    assert "--no-passphrase if the key has none" in done.stderr
     bench.user.lct("import", "k", "k.pem", "--no-passphrase")
     signs(bench.user)
     bench.user.lct("delete", "k", "--yes")
@@ -664,7 +665,7 @@ def test_the_passphrase_of_a_software_key_s_file_is_asked_for_once(bench, form):
     signs(bench.user, public_of(bench.user, pem))
     done = bench.user.lct("import", "--software", "again", "locked", status=12,
                           start_new_session=True)
-    assert "not given on a terminal" in one_sentence(done.stderr)
+    assert "there is no terminal to ask on" in one_sentence(done.stderr)
 
 
 def test_a_software_key_takes_a_new_passphrase(bench, make_proxy):
@@ -738,6 +739,38 @@ def test_what_is_no_private_key_is_refused(bench):
     done = bench.user.lct("import", "k", pem, status=6)
     assert "--software" in one_sentence(done.stderr)
     assert not bench.user.in_store()
+
+
+@pytest.mark.parametrize("what, plainly, as_software", [
+    ("reference", "only stands for an identity", "only stands for an identity"),
+    ("wrapped", None, "import it without --software"),
+    ("half", "not a whole TSS2", "import it without --software"),
+    ("request", "it is a certificate request", "it is a certificate request"),
+    ("certificate", "lct cert --set keeps", "lct cert --set keeps"),
+    ("public", "it is a public key", "it is a public key"),
+    ("blob", "tpm2_encodeobject", "holds no private key")])
+def test_a_file_of_another_kind_is_called_by_its_name(bench, what, plainly, as_software):
+    user = bench.user
+    user.lct("create", "there")
+    if what == "blob":
+        bench.make()
+        content = (bench.tpm.directory / "k.priv").read_bytes()
+    else:
+        content = {
+            "reference": lambda: user.lct("pem", "there").stdout,
+            "wrapped": lambda: user.lct("export", "there").stdout,
+            "half": lambda: user.lct("export", "there").stdout[:100],
+            "request": lambda: user.lct("csr", "there").stdout,
+            "certificate": lambda: user.openssl("req", "-x509", "-key", "lct:there", "-subj",
+                                                "/CN=x").stdout,
+            "public": lambda: user.openssl("pkey", "-in", "lct:there", "-pubout").stdout,
+        }[what]()
+    file = user.write("other", content)
+    if plainly:
+        assert plainly in one_sentence(user.lct("import", "k", file, status=6).stderr)
+    done = user.lct("import", "--software", "k", file, status=6)
+    assert as_software in one_sentence(done.stderr)
+    assert "k" not in user.in_store()
 
 
 def test_no_part_of_a_key_file_is_taken_for_the_whole(bench):
@@ -832,7 +865,9 @@ def test_delete_says_nothing_wrong_of_a_key_that_stays(bench):
     bench.make()
     bench.persist()
     bench.user.lct("import", "k", hex(HANDLE))
-    bench.user.lct("delete", "k", "--yes")
+    assert "what is known of its key" in one_sentence(bench.user.lct("delete", "k", status=2).stderr)
+    done = bench.user.lct("delete", "k", "--yes")
+    assert f"stays in the TPM, until: tpm2_evictcontrol -c {HANDLE:#x}" in done.stdout
     bench.user.lct("import", "k", hex(HANDLE))
     signs(bench.user)
 

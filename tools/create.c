@@ -72,7 +72,8 @@ static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool
     if (tool->passphrase_file != NULL)
         code = lct_secret_read(&secrets->passphrase, "the passphrase", tool->passphrase_file, err);
     else if (request->passphrase)
-        code = lct_ask_secret(&secrets->passphrase, "new passphrase", true, err);
+        code =
+            lct_ask_secret(&secrets->passphrase, "new passphrase", "--passphrase-file", true, err);
     if (code == LCT_OK && tool->config.owner_auth_file != NULL)
         code = lct_secret_read(&secrets->owner_auth, "the owner's authorization",
                                tool->config.owner_auth_file, err);
@@ -91,7 +92,8 @@ static enum lct_code make(struct lct_tool *tool, struct lct_identity_request *re
     enum lct_code code =
         lct_identity_create(&tool->store, tool->tpm, tool->crypto, request, key, &made_srk, err);
     if (code == LCT_ERR_AUTH && ask) {
-        code = lct_ask_secret(&secrets->owner_auth, "authorization of the TPM's owner", false, err);
+        code = lct_ask_secret(&secrets->owner_auth, "authorization of the TPM's owner",
+                              "owner_auth_file in openssl.cnf", false, err);
         if (code == LCT_OK)
             code = lct_identity_create(&tool->store, tool->tpm, tool->crypto, request, key,
                                        &made_srk, err);

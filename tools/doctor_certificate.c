@@ -34,20 +34,18 @@ static enum lct_code check(struct lct_certificate *certificate, size_t *num,
 {
     struct lct_certs certs;
     struct lct_key *key = NULL;
-    enum lct_code code = lct_certs_read(&tool->store, tool->crypto, id, 0, &certs, err);
 
+    *num = 0;
+    if (lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, NULL) != LCT_OK)
+        return LCT_OK; /* that is told of the identity */
+    enum lct_code code = lct_certs_read(&tool->store, tool->crypto, id, 0, &certs, err);
     *num = certs.num;
     if (code == LCT_OK && certs.num > 0) {
-        code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, NULL);
-        if (code != LCT_OK) { /* that is told elsewhere */
-            *num = 0;
-            code = LCT_OK;
-        } else if ((code = lct_certs_check_leaf(&certs, key, err)) != LCT_OK ||
-                   (code = lct_certs_check_chain(&certs, err)) != LCT_OK) {
+        if ((code = lct_certs_check_leaf(&certs, key, err)) != LCT_OK ||
+            (code = lct_certs_check_chain(&certs, err)) != LCT_OK)
             (void)lct_err_prefix(err, key->label);
-        } else {
+        else
             code = lct_certificate_describe(certificate, &certs.certs[0], tool->crypto, err);
-        }
     }
     lct_key_free(key);
     lct_certs_clear(&certs);
@@ -66,7 +64,8 @@ static void count(struct tally *tally, const struct lct_tool *tool, const char *
     if (code != LCT_OK) {
         if (tally->wrong.list.num == 0)
             tally->first = err;
-        add(&tally->wrong, id, "", "cert", " --remove");
+        /* What this user may not read may well be good: nothing to remove. */
+        add(&tally->wrong, id, "", "cert", code == LCT_ERR_STORE ? "" : " --remove");
     } else if (num > 0) {
         bool later = certificate.validity == LCT_VALIDITY_LATER;
         (void)snprintf(date, sizeof date, "%.10s",

@@ -121,8 +121,8 @@ static void find_identities(struct lct_doctor *doctor, char *const *ids, size_t 
     }
     json_t *finding =
         num_damaged == 0
-            ? lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "identities: %zu, all whole",
-                              num_ids)
+            ? lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "identities: %zu%s", num_ids,
+                              num_ids > 0 ? ", all whole" : "")
             : lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, "lct check",
                               "identities: %zu, of which %zu cannot be used, the first because: %s",
                               num_ids, num_damaged, first.text);

@@ -17,6 +17,7 @@ foreach(file ${files})
   list(APPEND rows "    {\"${name}\", text_${number}},\n")
 endforeach()
 list(LENGTH rows number)
+list(SORT rows)
 list(JOIN rows "" rows)
 set(LCT_FRAGMENTS ${CMAKE_BINARY_DIR}/fragments.c)
 file(CONFIGURE OUTPUT ${LCT_FRAGMENTS} @ONLY CONTENT

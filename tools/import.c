@@ -52,6 +52,40 @@ static enum lct_code read_content(struct content *content, const char *path, str
     return LCT_OK;
 }
 
+/* What a file holds that is not what it was taken for, and what to do then. */
+struct label {
+    const char *begin;
+    const char *to_keyfile;
+    const char *to_software;
+};
+
+static const struct label *find_label(const struct content *content)
+{
+    static const struct label labels[] = {
+        {"-----BEGIN TSS2 PRIVATE KEY-----", "",
+         "; it is a key of a TPM: import it without --software"},
+        {"-----BEGIN LCT PRIVATE KEY-----",
+         "; it only stands for an identity: what lct export prints is its key",
+         "; it only stands for an identity, whose key does not leave its TPM"},
+        {"PRIVATE KEY-----", "; an ordinary private key is imported with --software", ""},
+        {"-----BEGIN CERTIFICATE REQUEST-----", "; it is a certificate request",
+         "; it is a certificate request"},
+        {"-----BEGIN CERTIFICATE-----", "; it is a certificate, which lct cert --set keeps",
+         "; it is a certificate, which lct cert --set keeps"},
+        {"-----BEGIN PUBLIC KEY-----", "; it is a public key", "; it is a public key"},
+    };
+    static const struct label none = {
+        "",
+        "; tpm2_encodeobject makes one of what tpm2_create wrote, and an ordinary private key is "
+        "imported with --software",
+        ""};
+
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++)
+        if (memmem(content->bytes, content->len, labels[i].begin, strlen(labels[i].begin)) != NULL)
+            return &labels[i];
+    return &none;
+}
+
 /* "0x81000100", with "handle:" before it or not; else *handle is 0 and it is a file. */
 static enum lct_code find_handle(uint32_t *handle, const char *file, struct lct_err *err)
 {
@@ -116,19 +150,25 @@ static enum lct_code read_software(const struct lct_tool *tool, EVP_PKEY **pkey,
 {
     struct content content;
     struct asking asking = {file, false};
+    const char *hint = "";
     OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
     enum lct_code code = libctx != NULL ? read_content(&content, file, err) : LCT_ERR_INTERNAL;
 
     if (code == LCT_OK) {
         *pkey = decode_software(libctx, &content, &asking);
+        hint = find_label(&content)->to_software;
         explicit_bzero(&content, sizeof content);
     }
     if (code != LCT_OK || *pkey != NULL)
         return code;
-    if (asking.asked)
+    if (asking.asked && !lct_can_ask())
         return LCT_FAIL(err, LCT_ERR_AUTH,
-                        "the passphrase of %s is wrong, or was not given on a terminal", file);
-    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s holds no private key in PEM or DER", file);
+                        "the passphrase of the file %s is needed, and there is no terminal to ask "
+                        "on; --passphrase-file is only for that of the identity",
+                        file);
+    if (asking.asked)
+        return LCT_FAIL(err, LCT_ERR_AUTH, "the passphrase of %s is wrong, or was not given", file);
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s holds no private key in PEM or DER%s", file, hint);
 }
 
 static enum lct_code read_keyfile(struct lct_keyfile *keyfile, const char *file,
@@ -140,12 +180,11 @@ static enum lct_code read_keyfile(struct lct_keyfile *keyfile, const char *file,
     if (code != LCT_OK)
         return code;
     code = lct_keyfile_read(keyfile, content.bytes, content.len, err);
+    const char *hint = find_label(&content)->to_keyfile;
     explicit_bzero(&content, sizeof content);
     if (code == LCT_ERR_BAD_RECORD)
-        return LCT_FAIL(err, code,
-                        "%s is not a TSS2 PRIVATE KEY; an ordinary private key is imported with "
-                        "--software",
-                        file);
+        return LCT_FAIL(err, code, "%s is not a %sTSS2 PRIVATE KEY%s", file,
+                        *hint == '\0' ? "whole " : "", hint);
     return code;
 }
 
@@ -168,7 +207,8 @@ static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool
         return code;
     if (tool->passphrase_file != NULL)
         return lct_secret_read(&secrets->passphrase, "the passphrase", tool->passphrase_file, err);
-    return request->passphrase ? lct_ask_secret(&secrets->passphrase, "new passphrase", true, err)
+    return request->passphrase ? lct_ask_secret(&secrets->passphrase, "new passphrase",
+                                                "--passphrase-file", true, err)
                                : LCT_OK;
 }
 
@@ -233,6 +273,17 @@ static enum lct_code run_import(struct lct_tool *tool, const struct lct_import_r
     return code;
 }
 
+/* tpm2_encodeobject says of a key without a passphrase that it has one. A parent at a handle takes
+ * no authorization, so the one that was wrong is the key's. */
+static void doubt_passphrase(const struct lct_keyfile *keyfile, const struct request *request,
+                             struct lct_err *err)
+{
+    struct lct_err first = *err;
+
+    if (!keyfile->empty_auth && !request->passphrase && keyfile->parent >> 24 == TPM2_HT_PERSISTENT)
+        (void)LCT_FAIL(err, first.code, "%s; or --no-passphrase if the key has none", first.text);
+}
+
 static enum lct_code import(struct lct_tool *tool, const struct request *request,
                             struct lct_err *err)
 {
@@ -258,6 +309,8 @@ static enum lct_code import(struct lct_tool *tool, const struct request *request
     import.keyfile = pkey == NULL && import.handle == 0 ? &keyfile : NULL;
     if (code == LCT_OK)
         code = run_import(tool, &import, request, err);
+    if (code == LCT_ERR_AUTH && import.keyfile != NULL)
+        doubt_passphrase(&keyfile, request, err);
     lct_keyfile_clear(&keyfile);
     EVP_PKEY_free(pkey);
     return code;

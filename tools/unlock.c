@@ -33,19 +33,21 @@ static bool ask(char *typed, char *again, int size, const char *what, bool twice
     return good;
 }
 
-enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool twice,
-                             struct lct_err *err)
+enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const char *where,
+                             bool twice, struct lct_err *err)
 {
     char typed[TYPED + 1] = "", again[TYPED + 1] = "";
+    char the[sizeof "the passphrase of lct:" + LCT_MAX_ID];
     enum lct_code code;
 
+    (void)snprintf(the, sizeof the, "the %s", what);
     if (!lct_can_ask())
         return LCT_FAIL(err, LCT_ERR_AUTH,
                         "the %s is needed, and there is no terminal to ask on; give it in a file: "
-                        "--passphrase-file, or passphrase_file and owner_auth_file in openssl.cnf",
-                        what);
+                        "%s",
+                        what, where);
     if (ask(typed, again, sizeof typed, what, twice))
-        code = lct_secret_take(secret, what, (const uint8_t *)typed, strlen(typed), err);
+        code = lct_secret_take(secret, the, (const uint8_t *)typed, strlen(typed), err);
     else
         code = LCT_FAIL(err, LCT_ERR_AUTH, "the %s was not given%s", what,
                         twice ? ", or not the same twice" : "");
@@ -76,7 +78,8 @@ enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct
     if (code != LCT_OK || !lct_key_is_locked(key))
         return code;
     (void)snprintf(what, sizeof what, "passphrase of %s", key->label);
-    return lct_ask_secret(&key->passphrase, what, false, err);
+    return lct_ask_secret(&key->passphrase, what,
+                          "--passphrase-file, or passphrase_file in openssl.cnf", false, err);
 }
 
 static enum lct_code unlock(void *arg, struct lct_key *key, struct lct_err *err)

@@ -8,11 +8,11 @@
 
 /*
  * Asks for an authorization value on the terminal, without echo; `what` says whose: "passphrase of
- * lct:alice". With `twice`, it is typed twice. LCT_ERR_AUTH: there is no terminal, or nothing fit
- * was typed.
+ * lct:alice", and `where` which setting takes a file with it. With `twice`, it is typed twice.
+ * LCT_ERR_AUTH: there is no terminal, or nothing fit was typed.
  */
-enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, bool twice,
-                             struct lct_err *err);
+enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const char *where,
+                             bool twice, struct lct_err *err);
 
 /* Asks for the passphrase of a file, which is no authorization value: a line of less than `size`
  * bytes into `typed`. Its length; -1: there is no terminal, or nothing was typed. */
