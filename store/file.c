@@ -16,7 +16,9 @@ static enum lct_code fail_open(const char *name, int error, struct lct_err *err)
         return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no %s", name);
     if (error == EACCES)
         return LCT_FAIL(err, LCT_ERR_STORE,
-                        "%s: permission denied; run as its owner or join its group", name);
+                        "%s: permission denied: it belongs to another user; run as that one, or "
+                        "have root give the identity's directory away with chown -R",
+                        name);
     if (error == ELOOP)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s is a symbolic link", name);
     return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", name, strerror(error));

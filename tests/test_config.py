@@ -18,7 +18,7 @@ UNITS = sorted(name for name in FILES if name.endswith(".service"))
 TLS = ("apache2", "haproxy", "lighttpd", "mosquitto", "nginx", "openvpn", "postfix", "postgresql",
        "redis", "stunnel", "unbound")
 # What a file says of an identity: the word stands there for nothing else.
-PLACES = re.compile(r"/etc/lct/web\.(pem|crt|bundle\.pem)\b|\blct (create|pem|cert|check) web\b"
+PLACES = re.compile(r"/etc/lct/web\.(pem|crt|bundle\.pem)\b|\blct (create|csr|pem|cert|check) web\b"
                     r"|\blct[:.]web\b")
 
 
