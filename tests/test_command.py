@@ -484,3 +484,11 @@ def test_check_says_why_behind_each_failure(owner, make_tpm):
     owner.configure(tcti=make_tpm().tcti)
     done = owner.lct("check", "ec", status=13)
     assert "FAILED" in done.stdout and "another TPM" in done.stdout
+
+
+def test_list_notes_that_there_is_no_store(user):
+    done = user.lct("list")
+    assert done.stdout.startswith("ID") and len(done.stdout.splitlines()) == 1
+    assert f"there is no store {user.store} yet" in done.stderr
+    user.lct("create", "k")
+    assert user.lct("list").stderr == ""

@@ -3,9 +3,11 @@
 #include "tools/describe.h"
 #include "tools/tool.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum lct_code print_row(const struct lct_record *record, const char *certificate, int width,
                                struct lct_err *err)
@@ -114,6 +116,14 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
     return code == LCT_OK ? pending.code : code;
 }
 
+/* A path that was mistyped looks like a store without identities. */
+static void note_absence(const struct lct_tool *tool)
+{
+    if (tool->config.store != NULL && access(tool->config.store, F_OK) != 0 && errno == ENOENT)
+        (void)fprintf(stderr, "lct: there is no store %s yet; lct create would make it\n",
+                      tool->config.store);
+}
+
 enum lct_code lct_list_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     bool json = false;
@@ -125,5 +135,8 @@ enum lct_code lct_list_run(struct lct_tool *tool, int argc, char **argv, struct 
 
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
-    return code == LCT_OK ? list(tool, json, err) : code;
+    if (code != LCT_OK)
+        return code;
+    note_absence(tool);
+    return list(tool, json, err);
 }
