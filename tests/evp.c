@@ -755,6 +755,28 @@ static void test_attempts(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+/* refused URI: a key whose passphrase is wrong signs in none of the children, nor here. */
+static void test_refused(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    const char *why = NULL;
+    int status;
+
+    for (int i = 0; i < 3; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(attempt(pkey, public_key, &why));
+        expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "a child is told");
+    }
+    for (int i = 0; i < 3; i++)
+        expect(!attempt(pkey, public_key, &why), "the parent is told");
+    printf("%s\n", why);
+    ERR_clear_error();
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
 /* What a program gives the provider itself, where libcrypto can: OSSL_PROVIDER_load_ex(3). */
 static OSSL_PROVIDER *load_with(OSSL_LIB_CTX *libctx, const char *tcti, const char *store)
 {
@@ -828,35 +850,21 @@ static const struct {
     const char *name;
     void (*run)(char **argv);
     int min_arguments;
-} tests[] = {{"parameters", test_parameters, 5},
-             {"points", test_points, 2},
-             {"answers", test_answers, 1},
-             {"export", test_export, 1},
-             {"equal", test_equal, 2},
-             {"dup", test_dup, 1},
-             {"legacy", test_legacy, 1},
-             {"accepts", test_accepts, 2},
-             {"refuses", test_refuses, 2},
-             {"initial", test_initial, 1},
-             {"supports", test_supports, 1},
-             {"lengths", test_lengths, 1},
-             {"streams", test_streams, 1},
-             {"again", test_again, 1},
-             {"retry", test_retry, 1},
-             {"copies", test_copies, 1},
-             {"sizes", test_sizes, 1},
-             {"contexts", test_contexts, 1},
-             {"threads", test_threads, 1},
-             {"fork", test_fork, 1},
-             {"reload", test_reload, 1},
-             {"many", test_many, 1},
-             {"signs", test_signs, 2},
-             {"prompted", test_prompted, 1},
-             {"given", test_given, 5},
-             {"attempts", test_attempts, 1},
-             {"reason", test_reason, 2},
-             {"software", test_software, 0},
-             {"use", test_use, 1},
+} tests[] = {{"parameters", test_parameters, 5}, {"points", test_points, 2},
+             {"answers", test_answers, 1},       {"export", test_export, 1},
+             {"equal", test_equal, 2},           {"dup", test_dup, 1},
+             {"legacy", test_legacy, 1},         {"accepts", test_accepts, 2},
+             {"refuses", test_refuses, 2},       {"initial", test_initial, 1},
+             {"supports", test_supports, 1},     {"lengths", test_lengths, 1},
+             {"streams", test_streams, 1},       {"again", test_again, 1},
+             {"retry", test_retry, 1},           {"copies", test_copies, 1},
+             {"sizes", test_sizes, 1},           {"contexts", test_contexts, 1},
+             {"threads", test_threads, 1},       {"fork", test_fork, 1},
+             {"reload", test_reload, 1},         {"many", test_many, 1},
+             {"signs", test_signs, 2},           {"prompted", test_prompted, 1},
+             {"given", test_given, 5},           {"attempts", test_attempts, 1},
+             {"refused", test_refused, 1},       {"reason", test_reason, 2},
+             {"software", test_software, 0},     {"use", test_use, 1},
              {"allocator", test_use, 1}};
 
 int main(int argc, char **argv)
