@@ -61,8 +61,9 @@ void lct_provider_remember(struct lct_provider *provider, const struct lct_key *
     struct lct_remembered *entry = malloc(sizeof *entry);
     if (entry == NULL)
         return;
-    *entry = (struct lct_remembered){atomic_load(&provider->remembered), key->generation.name,
-                                     key->passphrase};
+    entry->next = atomic_load(&provider->remembered);
+    entry->name = key->generation.name;
+    entry->passphrase = key->passphrase; /* no copy of it on the stack */
     while (!atomic_compare_exchange_weak(&provider->remembered, &entry->next, entry))
         ; /* entry->next is now what it is to come before */
 }
