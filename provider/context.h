@@ -42,7 +42,7 @@ struct lct_provider {
     char *given[LCT_MAX_CONFIG_KEYS], *environment[LCT_MAX_CONFIG_KEYS];
     struct lct_settings *first;               /* as it was when we were loaded */
     _Atomic(struct lct_settings *) effective; /* as it was at the first use; NULL: not used yet */
-    _Atomic(struct lct_remembered *) remembered; /* passphrases, of unlock.h; only added to */
+    _Atomic(struct lct_remembered *) remembered; /* keys, of unlock.h; only added to */
 };
 
 /* NULL if out of memory: a wrong configuration does not keep the provider from loading. */

@@ -267,7 +267,7 @@ static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8
         (void)ERR_clear_last_mark();
     } else {
         (void)ERR_pop_to_mark();
-        (void)lct_provider_unlock(decoder->provider, settings, key, NULL, NULL);
+        (void)lct_provider_unlock(decoder->provider, settings, &key, NULL, NULL);
     }
     lct_key_free(key);
     return good;
@@ -305,7 +305,7 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
         lct_key_free(key);
         return 1;
     }
-    if (!lct_provider_unlock(decoder->provider, settings, key, pw_cb, pw_cbarg)) {
+    if (!lct_provider_unlock(decoder->provider, settings, &key, pw_cb, pw_cbarg)) {
         lct_key_free(key);
         return 0;
     }

@@ -7,6 +7,7 @@
 #include "keys.h"
 
 #include <dirent.h>
+#include <openssl/bio.h>
 #include <openssl/conf.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -17,6 +18,7 @@
 #include <openssl/provider.h>
 #include <openssl/rsa.h>
 #include <openssl/store.h>
+#include <openssl/ui.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -777,6 +779,55 @@ static void test_refused(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+static int give_passphrase(char *text, int size, int writing, void *arg)
+{
+    (void)writing;
+    (void)arg;
+    return snprintf(text, (size_t)size, "%s", getenv("EVP_PASSPHRASE"));
+}
+
+/* The key of a URI, or NULL, with a passphrase if there is somebody to ask. */
+static EVP_PKEY *load_asking(const char *uri, const UI_METHOD *method)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, method, NULL, NULL, NULL);
+
+    expect(store != NULL, "the store opens");
+    OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+    EVP_PKEY *pkey = info != NULL ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
+    OSSL_STORE_INFO_free(info);
+    OSSL_STORE_close(store);
+    return pkey;
+}
+
+/* kept URI: what is read again from DER that the program wrote is the identity's key, as it was;
+ * who loads the identity is asked all the same. */
+static void test_kept(char **argv)
+{
+    UI_METHOD *method = UI_UTIL_wrap_read_pem_callback(give_passphrase, 0);
+    EVP_PKEY *pkey = load_asking(argv[0], method);
+    unsigned char *der = NULL;
+    char text[1024] = "";
+
+    expect(pkey != NULL, "the key loads");
+    int len = i2d_PrivateKey(pkey, &der);
+    expect(len > 0, "it is written as DER");
+    EVP_PKEY_free(pkey);
+    const unsigned char *at = der;
+    pkey = d2i_AutoPrivateKey(NULL, &at, len);
+    expect(pkey != NULL && at == der + len, "and read again");
+    sign_and_verify(NULL, pkey);
+    BIO *bio = BIO_new(BIO_s_mem());
+    expect(EVP_PKEY_print_private(bio, pkey, 0, NULL) == 1 &&
+               BIO_read(bio, text, sizeof text - 1) > 0 && strstr(text, argv[0]) != NULL,
+           "it is the identity's");
+    expect(load_asking(argv[0], NULL) == NULL, "the identity is not loaded without a passphrase");
+    ERR_clear_error();
+    BIO_free(bio);
+    OPENSSL_free(der);
+    EVP_PKEY_free(pkey);
+    UI_destroy_method(method);
+}
+
 /* What a program gives the provider itself, where libcrypto can: OSSL_PROVIDER_load_ex(3). */
 static OSSL_PROVIDER *load_with(OSSL_LIB_CTX *libctx, const char *tcti, const char *store)
 {
@@ -850,21 +901,37 @@ static const struct {
     const char *name;
     void (*run)(char **argv);
     int min_arguments;
-} tests[] = {{"parameters", test_parameters, 5}, {"points", test_points, 2},
-             {"answers", test_answers, 1},       {"export", test_export, 1},
-             {"equal", test_equal, 2},           {"dup", test_dup, 1},
-             {"legacy", test_legacy, 1},         {"accepts", test_accepts, 2},
-             {"refuses", test_refuses, 2},       {"initial", test_initial, 1},
-             {"supports", test_supports, 1},     {"lengths", test_lengths, 1},
-             {"streams", test_streams, 1},       {"again", test_again, 1},
-             {"retry", test_retry, 1},           {"copies", test_copies, 1},
-             {"sizes", test_sizes, 1},           {"contexts", test_contexts, 1},
-             {"threads", test_threads, 1},       {"fork", test_fork, 1},
-             {"reload", test_reload, 1},         {"many", test_many, 1},
-             {"signs", test_signs, 2},           {"prompted", test_prompted, 1},
-             {"given", test_given, 5},           {"attempts", test_attempts, 1},
-             {"refused", test_refused, 1},       {"reason", test_reason, 2},
-             {"software", test_software, 0},     {"use", test_use, 1},
+} tests[] = {{"parameters", test_parameters, 5},
+             {"points", test_points, 2},
+             {"answers", test_answers, 1},
+             {"export", test_export, 1},
+             {"equal", test_equal, 2},
+             {"dup", test_dup, 1},
+             {"legacy", test_legacy, 1},
+             {"accepts", test_accepts, 2},
+             {"refuses", test_refuses, 2},
+             {"initial", test_initial, 1},
+             {"supports", test_supports, 1},
+             {"lengths", test_lengths, 1},
+             {"streams", test_streams, 1},
+             {"again", test_again, 1},
+             {"retry", test_retry, 1},
+             {"copies", test_copies, 1},
+             {"sizes", test_sizes, 1},
+             {"contexts", test_contexts, 1},
+             {"threads", test_threads, 1},
+             {"fork", test_fork, 1},
+             {"reload", test_reload, 1},
+             {"many", test_many, 1},
+             {"signs", test_signs, 2},
+             {"prompted", test_prompted, 1},
+             {"given", test_given, 5},
+             {"attempts", test_attempts, 1},
+             {"refused", test_refused, 1},
+             {"reason", test_reason, 2},
+             {"kept", test_kept, 1},
+             {"software", test_software, 0},
+             {"use", test_use, 1},
              {"allocator", test_use, 1}};
 
 int main(int argc, char **argv)

@@ -107,6 +107,13 @@ def test_a_server_does_not_lock_the_tpm_by_a_wrong_passphrase(locked):
     signs(locked)
 
 
+def test_a_key_kept_as_der_is_the_identity_s_still(locked):
+    """As mod_ssl keeps one: with what the record says of its parent and of the salts of its TPM."""
+    done = locked.run(locked.build / "tests" / "evp", "kept", "lct:k",
+                      env={"EVP_PASSPHRASE": SECRET})
+    assert done.stdout == "ok\n"
+
+
 def test_openssl_shows_a_wrong_passphrase_too(locked):
     locked.write("data")
     error = locked.openssl("dgst", "-sha256", "-sign", "lct:k", "-passin", "pass:wrong", "data",
