@@ -35,6 +35,7 @@ struct lct_provider {
     OSSL_FUNC_core_get_params_fn *get_params;
     OSSL_FUNC_BIO_read_ex_fn *bio_read_ex;
     OSSL_FUNC_BIO_gets_fn *bio_gets;
+    OSSL_FUNC_BIO_ctrl_fn *bio_ctrl;
     OSSL_FUNC_BIO_write_ex_fn *bio_write_ex;
     struct lct_crypto *crypto;
     /* As text, by the table of keys, NULL: not set. Servers clear their environment after loading
