@@ -30,6 +30,9 @@ static void take_upcalls(struct lct_provider *provider, const OSSL_DISPATCH *upc
         case OSSL_FUNC_BIO_GETS:
             provider->bio_gets = OSSL_FUNC_BIO_gets(upcalls);
             break;
+        case OSSL_FUNC_BIO_CTRL:
+            provider->bio_ctrl = OSSL_FUNC_BIO_ctrl(upcalls);
+            break;
         case OSSL_FUNC_BIO_WRITE_EX:
             provider->bio_write_ex = OSSL_FUNC_BIO_write_ex(upcalls);
             break;

@@ -35,6 +35,7 @@ struct lct_provider {
     OSSL_FUNC_core_get_params_fn *get_params;
     OSSL_FUNC_BIO_read_ex_fn *bio_read_ex;
     OSSL_FUNC_BIO_gets_fn *bio_gets;
+    OSSL_FUNC_BIO_ctrl_fn *bio_ctrl;
     OSSL_FUNC_BIO_write_ex_fn *bio_write_ex;
     struct lct_crypto *crypto;
     /* As text, by the table of keys, NULL: not set. Servers clear their environment after loading
@@ -42,7 +43,7 @@ struct lct_provider {
     char *given[LCT_MAX_CONFIG_KEYS], *environment[LCT_MAX_CONFIG_KEYS];
     struct lct_settings *first;               /* as it was when we were loaded */
     _Atomic(struct lct_settings *) effective; /* as it was at the first use; NULL: not used yet */
-    _Atomic(struct lct_remembered *) remembered; /* passphrases, of unlock.h; only added to */
+    _Atomic(struct lct_remembered *) remembered; /* keys, of unlock.h; only added to */
 };
 
 /* NULL if out of memory: a wrong configuration does not keep the provider from loading. */

@@ -7,6 +7,7 @@
 #include "store/reference.h"
 
 #include <openssl/asn1.h>
+#include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
 #include <openssl/crypto.h>
@@ -99,6 +100,14 @@ static int fail(const struct decoder *decoder, const struct lct_err *err)
 static bool read_line(const struct decoder *decoder, OSSL_CORE_BIO *in, char *line, int size)
 {
     return decoder->provider->bio_gets != NULL && decoder->provider->bio_gets(in, line, size) > 0;
+}
+
+/* -1: it cannot do that. */
+static int control(const struct decoder *decoder, OSSL_CORE_BIO *in, int command, long number)
+{
+    return decoder->provider->bio_ctrl != NULL
+               ? decoder->provider->bio_ctrl(in, command, number, NULL)
+               : -1;
 }
 
 /* The label in a line that begins a PEM block (RFC 7468, 2), cut out of it; else NULL. */
@@ -230,20 +239,29 @@ static bool is_private(const char *label)
  * The kind of the next block, whose first line is read, or NULL: it is not ours, or there is none.
  * If a private key is looked for that is the first block with one, since PEM_read_bio_PrivateKey
  * goes on past other blocks only if the oldest error in the queue, which may be of something else,
- * says so.
+ * says so. Where it does go on, it is from where the last decoder stopped: after one block, as
+ * libcrypto's own does.
  */
 static const struct kind *find_block(const struct decoder *decoder, OSSL_CORE_BIO *in,
                                      int selection)
 {
+    const bool any = (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
+    const struct kind *kind = NULL;
+    int after_first = -1;
     char line[256];
 
     for (size_t i = 0; i < MAX_LINES && read_line(decoder, in, line, sizeof line); i++) {
         const char *label = label_of(line);
-        if (label != NULL &&
-            ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 || is_private(label)))
-            return find_kind(label);
+        if (label != NULL && (any || is_private(label))) {
+            kind = find_kind(label);
+            break;
+        }
+        if (after_first < 0 && strncmp(line, "-----END ", 9) == 0)
+            after_first = control(decoder, in, BIO_C_FILE_TELL, 0);
     }
-    return NULL;
+    if (kind == NULL && after_first >= 0)
+        (void)control(decoder, in, BIO_C_FILE_SEEK, after_first);
+    return kind;
 }
 
 /*
@@ -267,7 +285,7 @@ static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8
         (void)ERR_clear_last_mark();
     } else {
         (void)ERR_pop_to_mark();
-        (void)lct_provider_unlock(decoder->provider, settings, key, NULL, NULL);
+        (void)lct_provider_unlock(decoder->provider, settings, &key, NULL, NULL);
     }
     lct_key_free(key);
     return good;
@@ -305,7 +323,7 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
         lct_key_free(key);
         return 1;
     }
-    if (!lct_provider_unlock(decoder->provider, settings, key, pw_cb, pw_cbarg)) {
+    if (!lct_provider_unlock(decoder->provider, settings, &key, pw_cb, pw_cbarg)) {
         lct_key_free(key);
         return 0;
     }

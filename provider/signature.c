@@ -161,8 +161,10 @@ static int signature_digest_sign(void *ctx, unsigned char *sig, size_t *siglen, 
     }
     if (sig == NULL)
         return lct_operation_give_size(operation, siglen);
-    return signature_digest_sign_update(ctx, tbs, tbslen) &&
-           signature_digest_sign_final(ctx, sig, siglen, sigsize);
+    /* Hashed for good only once it is signed: a caller that tries again, after the TPM could not be
+     * reached say, gets no signature of its message twice over. */
+    return lct_operation_sign_hash(operation, sig, siglen, sigsize, tbs, tbslen) &&
+           signature_digest_sign_update(ctx, tbs, tbslen);
 }
 
 static int signature_digest_verify_init(void *ctx, const char *mdname, void *provkey,

@@ -312,7 +312,7 @@ static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *objec
     loader->key_given = true;
     if (private_key) {
         lct_tpm_prepare(loader->settings->tpm);
-        if (!lct_provider_unlock(loader->provider, loader->settings, loader->key, pw_cb, pw_cbarg))
+        if (!lct_provider_unlock(loader->provider, loader->settings, &loader->key, pw_cb, pw_cbarg))
             return 0;
     }
     return give_key(loader, lct_key_up_ref(loader->key), object_cb, object_cbarg);

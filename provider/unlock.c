@@ -8,11 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one key, by its Name. Immutable: a list without a lock, which a fork could leave held. */
+/* A key with its passphrase. Immutable: a list without a lock, which a fork could leave held. */
 struct lct_remembered {
     struct lct_remembered *next;
-    struct lct_name name;
-    struct lct_secret passphrase;
+    struct lct_key *key;
 };
 
 /* Asks the application for a passphrase. No lock is held: it may take its time, fork, or sign. */
@@ -37,14 +36,24 @@ static enum lct_code ask(struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, v
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
-/* The last one that was remembered of a key; NULL: none. */
-static const struct lct_secret *recall(struct lct_provider *provider, const struct lct_key *key)
+/* One key file: the same key, wrapped the same, under the same parent. */
+static bool same_file(const struct lct_key *a, const struct lct_key *b)
+{
+    return lct_name_equal(&a->generation.name, &b->generation.name) &&
+           a->keyfile.parent == b->keyfile.parent &&
+           a->keyfile.rsa_parent == b->keyfile.rsa_parent &&
+           a->keyfile.private_len == b->keyfile.private_len &&
+           memcmp(a->keyfile.private_area, b->keyfile.private_area, a->keyfile.private_len) == 0;
+}
+
+/* The last one that was remembered of a key file; NULL: none. */
+static struct lct_key *recall(struct lct_provider *provider, const struct lct_key *key)
 {
     const struct lct_remembered *entry = atomic_load(&provider->remembered);
 
-    while (entry != NULL && !lct_name_equal(&entry->name, &key->generation.name))
+    while (entry != NULL && !same_file(entry->key, key))
         entry = entry->next;
-    return entry != NULL ? &entry->passphrase : NULL;
+    return entry != NULL ? entry->key : NULL;
 }
 
 static bool same_secret(const struct lct_secret *a, const struct lct_secret *b)
@@ -52,17 +61,17 @@ static bool same_secret(const struct lct_secret *a, const struct lct_secret *b)
     return a->len == b->len && CRYPTO_memcmp(a->data, b->data, a->len) == 0;
 }
 
-void lct_provider_remember(struct lct_provider *provider, const struct lct_key *key)
+void lct_provider_remember(struct lct_provider *provider, struct lct_key *key)
 {
-    const struct lct_secret *known = recall(provider, key);
+    const struct lct_key *known = recall(provider, key);
 
-    if (key->passphrase.len == 0 || (known != NULL && same_secret(known, &key->passphrase)))
+    if (key->passphrase.len == 0 ||
+        (known != NULL && same_secret(&known->passphrase, &key->passphrase)))
         return;
     struct lct_remembered *entry = malloc(sizeof *entry);
     if (entry == NULL)
         return;
-    *entry = (struct lct_remembered){atomic_load(&provider->remembered), key->generation.name,
-                                     key->passphrase};
+    *entry = (struct lct_remembered){atomic_load(&provider->remembered), lct_key_up_ref(key)};
     while (!atomic_compare_exchange_weak(&provider->remembered, &entry->next, entry))
         ; /* entry->next is now what it is to come before */
 }
@@ -73,35 +82,37 @@ void lct_provider_forget(struct lct_provider *provider)
 
     while (entry != NULL) {
         struct lct_remembered *next = entry->next;
-        lct_secret_wipe(&entry->passphrase);
+        lct_key_free(entry->key);
         free(entry);
         entry = next;
     }
 }
 
-/* Asks the application, and where it does not say takes what is remembered. */
-static enum lct_code find_out(struct lct_provider *provider, struct lct_key *key,
+/* Asks the application, and where it does not say takes what is remembered of a key file. */
+static enum lct_code find_out(struct lct_provider *provider, struct lct_key **key,
                               OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg, struct lct_err *err)
 {
     (void)ERR_set_mark();
-    enum lct_code code = ask(key, pw_cb, pw_cbarg, err);
-    const struct lct_secret *known = code != LCT_OK ? recall(provider, key) : NULL;
+    enum lct_code code = ask(*key, pw_cb, pw_cbarg, err);
+    bool alone = (*key)->id[0] == '\0';
+    struct lct_key *known = code != LCT_OK && alone ? recall(provider, *key) : NULL;
     if (known == NULL) {
         (void)ERR_clear_last_mark();
         return code;
     }
     (void)ERR_pop_to_mark();
-    key->passphrase = *known;
+    lct_key_free(*key);
+    *key = lct_key_up_ref(known);
     return LCT_OK;
 }
 
 bool lct_provider_unlock(struct lct_provider *provider, const struct lct_settings *settings,
-                         struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+                         struct lct_key **key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     struct lct_err err;
-    enum lct_code code = lct_key_unlock(key, &settings->config, &err);
+    enum lct_code code = lct_key_unlock(*key, &settings->config, &err);
 
-    if (code == LCT_OK && lct_key_is_locked(key))
+    if (code == LCT_OK && lct_key_is_locked(*key))
         code = find_out(provider, key, pw_cb, pw_cbarg, &err);
     if (code != LCT_OK)
         lct_raise(provider, &err);

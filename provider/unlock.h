@@ -11,16 +11,18 @@
 /*
  * Gives a key that nobody else has seen yet what it takes to sign: from the configuration, else the
  * passphrase that the application is asked for, once and with no lock held. Raises why it cannot.
+ * A key file alone that is remembered takes the place of *key if nobody says.
  */
 bool lct_provider_unlock(struct lct_provider *provider, const struct lct_settings *settings,
-                         struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg);
+                         struct lct_key **key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg);
 
 /*
- * Remembers the passphrase of a key that the program has written as DER, for when it reads that
+ * Remembers a key with its passphrase that the program has written as DER, for when it reads that
  * again and nobody can be asked: mod_ssl keeps a key so, and d2i_AutoPrivateKey has no callback.
- * Nothing if it has none.
+ * It is then the key that it was, and not what its file alone says. Nothing if it has no
+ * passphrase.
  */
-void lct_provider_remember(struct lct_provider *provider, const struct lct_key *key);
+void lct_provider_remember(struct lct_provider *provider, struct lct_key *key);
 
 /* Wipes what is remembered, when nobody else uses the provider any more. */
 void lct_provider_forget(struct lct_provider *provider);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FILE_NAME = 32 };
@@ -276,16 +277,26 @@ static enum lct_code fail_write(const char *what, struct lct_err *err)
                     errno == EACCES || errno == EPERM ? "; run as its owner" : "");
 }
 
-/* The directory, locked for whoever changes what is in it, until it is closed. */
+/* The directory, locked for whoever changes what is in it, until it is closed. Whoever may read it
+ * may lock it, too, and is not waited for longer than it takes others to write. */
 static enum lct_code lock_dir(int *dir, int fd, struct lct_err *err)
 {
+    enum { MAX_SECONDS = 10, EACH_MS = 20 };
+    static const struct timespec each = {0, EACH_MS * 1000000L};
+
     *dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*dir < 0)
         return fail_write("its directory cannot be opened", err);
-    while (flock(*dir, LOCK_EX) != 0)
-        if (errno != EINTR)
+    for (int i = 0; i < MAX_SECONDS * 1000 / EACH_MS; i++) {
+        if (flock(*dir, LOCK_EX | LOCK_NB) == 0)
+            return LCT_OK;
+        if (errno != EINTR && errno != EWOULDBLOCK)
             return fail_write("its directory cannot be locked", err);
-    return LCT_OK;
+        (void)nanosleep(&each, NULL);
+    }
+    return LCT_FAIL(err, LCT_ERR_STORE,
+                    "its directory is locked by another program for %d s; lslocks shows which",
+                    MAX_SECONDS);
 }
 
 static enum lct_code sync_dir(int dir, struct lct_err *err)

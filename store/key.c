@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,18 +91,27 @@ static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_le
     return code == LCT_OK ? check_agreement(key, err) : code;
 }
 
+/* What children of fork share, if there is a passphrase. */
+static enum lct_code share_tries(struct lct_key *key, struct lct_err *err)
+{
+    if (!key->generation.passphrase)
+        return LCT_OK;
+    void *page =
+        mmap(NULL, sizeof *key->tries, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    key->tries = page;
+    atomic_init(&key->tries->proven, false);
+    atomic_init(&key->tries->refused, false);
+    return LCT_OK;
+}
+
 static struct lct_key *new_key(struct lct_crypto *crypto, OSSL_LIB_CTX *libctx)
 {
     struct lct_key *key = calloc(1, sizeof *key);
-    atomic_bool *proven = calloc(1, sizeof *proven);
 
-    if (key == NULL || proven == NULL) {
-        free(key);
-        free(proven);
+    if (key == NULL)
         return NULL;
-    }
-    atomic_init(proven, false);
-    key->proven = proven;
     atomic_init(&key->references, 1);
     key->crypto = lct_crypto_up_ref(crypto);
     key->libctx = libctx;
@@ -128,6 +138,8 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
     made->generation = *generation;
     enum lct_code code = fill(made, pem, pem_len, err);
+    if (code == LCT_OK)
+        code = share_tries(made, err);
     if (code == LCT_OK)
         *key = made;
     else
@@ -180,6 +192,8 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
         code = decode(made, err);
     if (code == LCT_OK)
         code = describe(made, err);
+    if (code == LCT_OK)
+        code = share_tries(made, err);
     if (code == LCT_OK)
         *key = made;
     else
@@ -234,7 +248,8 @@ void lct_key_free(struct lct_key *key)
     lct_keyfile_clear(&key->keyfile);
     lct_secret_wipe(&key->passphrase);
     lct_secret_wipe(&key->owner_auth);
-    free(key->proven);
+    if (key->tries != NULL)
+        (void)munmap(key->tries, sizeof *key->tries);
     lct_crypto_free(key->crypto);
     free(key);
 }
@@ -309,7 +324,7 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
         .pkey = key->pkey,
         .needs_auth = key->generation.passphrase,
         .auth = &key->passphrase,
-        .proven = key->proven,
+        .tries = key->tries,
         .owner_auth = &key->owner_auth,
         .libctx = key->libctx,
     };

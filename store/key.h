@@ -26,7 +26,7 @@ struct lct_key {
     struct lct_public public_area;
     struct lct_keyfile keyfile;
     struct lct_secret passphrase; /* of the key; empty: it has none, or it is not known */
-    atomic_bool *proven;          /* the passphrase was right before; the one thing that changes */
+    struct lct_tries *tries;      /* of the passphrase; the one thing that changes. NULL: none */
     struct lct_secret owner_auth; /* of the hierarchy in which the parent is made anew each time */
     EVP_PKEY *pkey;               /* the public key, in the private library context */
     OSSL_LIB_CTX *libctx;

@@ -5,12 +5,12 @@
  *     decode [MODE...] FILE URI WAY...
  *
  * reads FILE in each way; each must give the key that URI names (or, with "software", a software
- * key; with "any", any key of ours), and leave the error queue as it was. MODEs, before FILE:
- * "own", a library context of its own; "stale", an old error in the queue; "threads", eight at
- * once; "allocator", with another allocator; "sign", what was read signs; "refused", no way gives a
- * key, and each prints the first sentence of ours; "mutate", each bit of FILE is flipped and each
- * byte is its end, and whatever is still taken is that key, or with "any" one of ours. It prints
- * how often a passphrase was asked for, which is $DECODE_PASSPHRASE.
+ * key, with "provided" not a legacy one; with "any", any key of ours), and leave the error queue as
+ * it was. MODEs, before FILE: "own", a library context of its own; "stale", an old error in the
+ * queue; "threads", eight at once; "allocator", with another allocator; "sign", what was read
+ * signs; "refused", no way gives a key, and each prints the first sentence of ours; "mutate", each
+ * bit of FILE is flipped and each byte is its end, and whatever is still taken is that key, or with
+ * "any" one of ours. It prints how often a passphrase was asked for, which is $DECODE_PASSPHRASE.
  */
 #include "keys.h"
 
@@ -36,7 +36,7 @@
 enum { NUM_THREADS = 8, READS_EACH = 5, MAX_FILE = 1 << 20 };
 
 struct mode {
-    bool own, stale, threads, allocator, sign, refused, software, any, mutate;
+    bool own, stale, threads, allocator, sign, refused, software, provided, any, mutate;
 };
 
 struct reading {
@@ -345,6 +345,7 @@ static void check_key(const struct mode *mode, OSSL_LIB_CTX *libctx, EVP_PKEY *p
     const OSSL_PROVIDER *provider = EVP_PKEY_get0_provider(pkey); /* NULL: a legacy key */
     const char *name = provider != NULL ? OSSL_PROVIDER_get0_name(provider) : "default";
 
+    expect(!mode->provided || provider != NULL, "the key is no legacy key");
     expect(is_text(name, mode->software ? "default" : "lct"), "the key is the right one's");
     expect(mode->software || mode->any || EVP_PKEY_eq(pkey, expected) == 1, "it is that key");
     expect(mode->software ||
@@ -478,8 +479,8 @@ static char **read_modes(struct mode *mode, char **argv)
     } modes[] = {{"own", &mode->own},           {"stale", &mode->stale},
                  {"threads", &mode->threads},   {"allocator", &mode->allocator},
                  {"sign", &mode->sign},         {"refused", &mode->refused},
-                 {"software", &mode->software}, {"any", &mode->any},
-                 {"mutate", &mode->mutate}};
+                 {"software", &mode->software}, {"provided", &mode->provided},
+                 {"any", &mode->any},           {"mutate", &mode->mutate}};
     size_t i;
 
     for (; *argv != NULL; argv++) {

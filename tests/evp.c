@@ -7,6 +7,7 @@
 #include "keys.h"
 
 #include <dirent.h>
+#include <openssl/bio.h>
 #include <openssl/conf.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -17,6 +18,7 @@
 #include <openssl/provider.h>
 #include <openssl/rsa.h>
 #include <openssl/store.h>
+#include <openssl/ui.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -397,6 +399,30 @@ static void test_again(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+/* retry URI: one that failed in one shot, for a buffer too small say, leaves nothing behind. */
+static void test_retry(char **argv)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    size_t len = 8;
+
+    expect(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL) == 1, "init");
+    expect(EVP_DigestSign(ctx, signature, &len, (const unsigned char *)message, sizeof message) !=
+               1,
+           "8 bytes are too few");
+    ERR_clear_error();
+    len = sizeof signature;
+    if (EVP_DigestSign(ctx, signature, &len, (const unsigned char *)message, sizeof message) != 1)
+        ERR_clear_error(); /* newer libcrypto refuses that by itself */
+    else
+        expect(verifies(NULL, public_key, signature, len), "over the message, once");
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
 /* copies URI: a context copied between updates goes on by itself, and both sign. */
 static void test_copies(char **argv)
 {
@@ -731,6 +757,77 @@ static void test_attempts(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+/* refused URI: a key whose passphrase is wrong signs in none of the children, nor here. */
+static void test_refused(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *public_key = software_public(NULL, pkey);
+    const char *why = NULL;
+    int status;
+
+    for (int i = 0; i < 3; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(attempt(pkey, public_key, &why));
+        expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "a child is told");
+    }
+    for (int i = 0; i < 3; i++)
+        expect(!attempt(pkey, public_key, &why), "the parent is told");
+    printf("%s\n", why);
+    ERR_clear_error();
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(pkey);
+}
+
+static int give_passphrase(char *text, int size, int writing, void *arg)
+{
+    (void)writing;
+    (void)arg;
+    return snprintf(text, (size_t)size, "%s", getenv("EVP_PASSPHRASE"));
+}
+
+/* The key of a URI, or NULL, with a passphrase if there is somebody to ask. */
+static EVP_PKEY *load_asking(const char *uri, const UI_METHOD *method)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, method, NULL, NULL, NULL);
+
+    expect(store != NULL, "the store opens");
+    OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+    EVP_PKEY *pkey = info != NULL ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
+    OSSL_STORE_INFO_free(info);
+    OSSL_STORE_close(store);
+    return pkey;
+}
+
+/* kept URI: what is read again from DER that the program wrote is the identity's key, as it was;
+ * who loads the identity is asked all the same. */
+static void test_kept(char **argv)
+{
+    UI_METHOD *method = UI_UTIL_wrap_read_pem_callback(give_passphrase, 0);
+    EVP_PKEY *pkey = load_asking(argv[0], method);
+    unsigned char *der = NULL;
+    char text[1024] = "";
+
+    expect(pkey != NULL, "the key loads");
+    int len = i2d_PrivateKey(pkey, &der);
+    expect(len > 0, "it is written as DER");
+    EVP_PKEY_free(pkey);
+    const unsigned char *at = der;
+    pkey = d2i_AutoPrivateKey(NULL, &at, len);
+    expect(pkey != NULL && at == der + len, "and read again");
+    sign_and_verify(NULL, pkey);
+    BIO *bio = BIO_new(BIO_s_mem());
+    expect(EVP_PKEY_print_private(bio, pkey, 0, NULL) == 1 &&
+               BIO_read(bio, text, sizeof text - 1) > 0 && strstr(text, argv[0]) != NULL,
+           "it is the identity's");
+    expect(load_asking(argv[0], NULL) == NULL, "the identity is not loaded without a passphrase");
+    ERR_clear_error();
+    BIO_free(bio);
+    OPENSSL_free(der);
+    EVP_PKEY_free(pkey);
+    UI_destroy_method(method);
+}
+
 /* What a program gives the provider itself, where libcrypto can: OSSL_PROVIDER_load_ex(3). */
 static OSSL_PROVIDER *load_with(OSSL_LIB_CTX *libctx, const char *tcti, const char *store)
 {
@@ -818,6 +915,7 @@ static const struct {
              {"lengths", test_lengths, 1},
              {"streams", test_streams, 1},
              {"again", test_again, 1},
+             {"retry", test_retry, 1},
              {"copies", test_copies, 1},
              {"sizes", test_sizes, 1},
              {"contexts", test_contexts, 1},
@@ -829,7 +927,9 @@ static const struct {
              {"prompted", test_prompted, 1},
              {"given", test_given, 5},
              {"attempts", test_attempts, 1},
+             {"refused", test_refused, 1},
              {"reason", test_reason, 2},
+             {"kept", test_kept, 1},
              {"software", test_software, 0},
              {"use", test_use, 1},
              {"allocator", test_use, 1}};

@@ -2,6 +2,7 @@
 """Certificates live with the identity: kept, shown, watched, and found through the store."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -797,3 +798,16 @@ def test_setters_at_the_same_time_take_turns(holder):
         assert user.lct("cert", "ec").stdout in chains
         assert seen <= {*chains, ""}
         assert left_in(user, "ec") == {"certs-1.pem"}
+
+
+def test_a_reader_who_locks_the_directory_is_not_waited_for_for_ever(holder):
+    chain = holder.give("ec")
+    directory = os.open(holder.user.store / "ec", os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH)
+        error = holder.user.lct("cert", "ec", "--remove", status=7).stderr
+        assert "its directory is locked by another program" in error
+    finally:
+        os.close(directory)
+    assert holder.user.lct("cert", "ec").stdout == chain
+    holder.user.lct("cert", "ec", "--remove")

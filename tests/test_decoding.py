@@ -166,6 +166,17 @@ def test_a_software_key_that_comes_first_is_taken(watched, decode, parts, comman
     decode(["software", "stale"], watched.write("key.pem", parts[software]), "-", ["pem", "ssl"])
 
 
+@pytest.mark.parametrize("order", [("default", "lct"), ("lct", "default")])
+def test_a_software_key_after_other_blocks_is_read_as_without_us(watched, decode, order):
+    """libcrypto goes on where the last of its decoders has stopped: that may be ours."""
+    watched.configure(order=order)
+    other = wrap("SOMETHING ELSE", b"something else")
+    key = watched.openssl("genpkey", "-algorithm", "ED25519").stdout
+    for before in (other, other + "text\n" + other):
+        file = watched.write("key.pem", before + key)
+        decode(["software", "provided"], file, "-", ["pem", "pipe", "memory", "ssl"])
+
+
 @KINDS
 @FILES
 def test_lines_may_be_of_any_length_that_libcrypto_takes(watched, decode, kind, command):

@@ -215,6 +215,11 @@ def test_a_second_signature_of_one_context_is_over_all_it_was_given(evp, key):
     evp("again", f"lct:{key}")
 
 
+@KINDS
+def test_a_signature_that_failed_leaves_nothing_in_the_next(evp, key):
+    evp("retry", f"lct:{key}")
+
+
 @pytest.mark.parametrize("how", ["load_ex", "add_conf_parameter"])
 def test_a_program_gives_the_configuration_itself(owner, how):
     """Without any openssl.cnf of ours; not every libcrypto lets it."""

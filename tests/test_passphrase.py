@@ -95,6 +95,25 @@ def test_a_wrong_passphrase_is_tried_once_and_says_what_is_left(locked):
     locked.tpm.lockout_count = 3
 
 
+def test_a_server_does_not_lock_the_tpm_by_a_wrong_passphrase(locked):
+    """Whoever connects to it makes it sign, and may connect often; each child may be a new one."""
+    locked.configure(passphrase_file=locked.write("wrong", "wrong"))
+    done = locked.run(locked.build / "tests" / "evp", "refused", "lct:k")
+    assert "lct:k: its passphrase was wrong, and is not tried again" in done.stdout
+    assert done.stdout.endswith("ok\n")
+    assert count(locked) == 1
+    locked.tpm.lockout_count = 1
+    locked.configure(passphrase_file=locked.secret)
+    signs(locked)
+
+
+def test_a_key_kept_as_der_is_the_identity_s_still(locked):
+    """As mod_ssl keeps one: with what the record says of its parent and of the salts of its TPM."""
+    done = locked.run(locked.build / "tests" / "evp", "kept", "lct:k",
+                      env={"EVP_PASSPHRASE": SECRET})
+    assert done.stdout == "ok\n"
+
+
 def test_openssl_shows_a_wrong_passphrase_too(locked):
     locked.write("data")
     error = locked.openssl("dgst", "-sha256", "-sign", "lct:k", "-passin", "pass:wrong", "data",

@@ -309,18 +309,21 @@ static enum lct_code take_signature(struct lct_signature *signature, const TPMT_
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
-/* Says what the TPM's protection against guessing makes of a wrong authorization. */
+/* Says what the TPM's protection against guessing makes of a wrong authorization, and keeps in mind
+ * that it was counted. */
 static enum lct_code explain(struct lct_tpm *tpm, const struct lct_tpm_key *key, TSS2_RC rc,
                              enum lct_code code, struct lct_err *err)
 {
     uint32_t tries = 0, most = 0, seconds = 0;
 
-    if (key->auth == NULL || key->auth->len == 0 ||
+    if (!key->needs_auth || key->auth == NULL || key->auth->len == 0 ||
         lct_capability_property(tpm, key->label, TPM2_PT_LOCKOUT_COUNTER, &tries, NULL) != LCT_OK ||
         lct_capability_property(tpm, key->label, TPM2_PT_MAX_AUTH_FAIL, &most, NULL) != LCT_OK ||
         lct_capability_property(tpm, key->label, TPM2_PT_LOCKOUT_INTERVAL, &seconds, NULL) !=
             LCT_OK)
         return code;
+    if (lct_result_base(rc) == TPM2_RC_AUTH_FAIL && tries > 0 && !atomic_load(&key->tries->proven))
+        atomic_store(&key->tries->refused, true);
     if (code == LCT_ERR_LOCKOUT || tries >= most)
         code =
             LCT_FAIL(err, code,
@@ -371,14 +374,14 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
         *rc = Tss2_Sys_Sign_Complete(tpm->sys, &tpm_signature);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, *rc, err);
     }
-    if (*rc != TSS2_RC_SUCCESS && key->needs_auth && !atomic_load(key->proven))
+    if (*rc != TSS2_RC_SUCCESS && key->needs_auth && !atomic_load(&key->tries->proven))
         tpm->once = true; /* it may be wrong, and counted already */
     if (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT)
         return explain(tpm, key, *rc, code, err);
     if (code != LCT_OK)
         return code;
     if (key->needs_auth)
-        atomic_store(key->proven, true);
+        atomic_store(&key->tries->proven, true);
     if (key->handle == 0)
         tpm->used_at = lct_now_ms();
     return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
@@ -482,6 +485,11 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                         key->label, scheme->hash->name, scheme->hash->size, digest_len);
     if (key->needs_auth && (key->auth == NULL || key->auth->len == 0))
         return LCT_FAIL(err, LCT_ERR_AUTH, "%s: signing with it takes its passphrase", key->label);
+    if (key->needs_auth && atomic_load(&key->tries->refused))
+        return LCT_FAIL(err, LCT_ERR_AUTH,
+                        "%s: its passphrase was wrong, and is not tried again, because the TPM "
+                        "counts; load the key anew with the right one",
+                        key->label);
     return lct_tpm_run(tpm, key->label, sign, &signing, err);
 }
 

@@ -53,6 +53,13 @@ static const uint32_t lct_srk_handle = 0x81000001;
 /* Whether a storage key can be there: a persistent handle, or one of the four hierarchies. */
 bool lct_tpm_is_parent(uint32_t where);
 
+/* What became of a key's authorization value so far. Processes that share the key share this: a
+ * wrong one is tried once, and not by every child of a server, as often as somebody connects. */
+struct lct_tries {
+    atomic_bool proven;  /* it was right */
+    atomic_bool refused; /* it was wrong, never right, and the TPM counts */
+};
+
 /* What the TPM has to be told of a key: values, borrowed from their owner for the length of a call.
  */
 struct lct_tpm_key {
@@ -73,7 +80,7 @@ struct lct_tpm_key {
     EVP_PKEY *pkey;                      /* the public key */
     bool needs_auth;                     /* it has an authorization value */
     const struct lct_secret *auth;       /* that value; NULL or empty: not known */
-    atomic_bool *proven;                 /* of the key's owner: it was right before */
+    struct lct_tries *tries;             /* of it, the key's owner's; NULL: it has none */
     const struct lct_secret *owner_auth; /* the hierarchy's, for a parent made anew; or NULL */
     OSSL_LIB_CTX *libctx;                /* the private library context */
 };
