@@ -145,6 +145,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     tpm->space->resident = *key->name;
     tpm->space->resident_handle = handle;
     tpm->used_at = lct_now_ms();
+    tpm->used = true;
     return LCT_OK;
 }
 
@@ -156,18 +157,10 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
 static bool is_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
     enum { A_WHILE = 50 }; /* ms */
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME tpm_name = {0}, qualified = {0};
 
     if (!lct_name_equal(&tpm->space->resident, key->name))
         return false;
-    if (tpm->channel->wire->private_handles || lct_now_ms() - tpm->used_at < A_WHILE)
-        return true;
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
-                                     &tpm_name, &qualified, NULL);
-    const struct lct_name name = lct_tpm_name(&tpm_name);
-    if (lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-        lct_name_equal(&name, key->name))
+    if (lct_now_ms() - tpm->used_at < A_WHILE || lct_tpm_holds_resident(tpm))
         return true;
     tpm->space->resident.len = 0;
     return false;
@@ -379,10 +372,13 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
         return code;
     if (key->needs_auth)
         atomic_store(key->proven, true);
-    if (key->handle == 0)
-        tpm->used_at = lct_now_ms();
-    return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
+    code = take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
                           signing->digest_len, err);
+    if (key->handle == 0) {
+        tpm->used_at = lct_now_ms();
+        tpm->used = code == LCT_OK;
+    }
+    return code;
 }
 
 /* TPM2_Load takes a slot for the key and one for a parent that is persistent. */
@@ -438,17 +434,20 @@ static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
  * Without a resource manager anyone can flush our key, or put another behind its handle. So what
  * was loaded in an earlier turn and refuses is loaded once more, and what is behind the handle is
  * left alone unless it has our key's Name. A session that is gone is opened once more, too. Not so
- * after a wrong authorization: that is tried once.
+ * after a wrong authorization: that is tried once. After the TPM was restarted each process of a
+ * program flushes what it takes for its own and is another's of the same Name: so a key that is
+ * gone, and has no authorization, is loaded some more times.
  */
 static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
+    enum { MOST = 2, MOST_IF_LOST = 6 }; /* attempts */
     struct signing *signing = arg;
     const struct lct_tpm_key *key = signing->key;
     enum lct_code code = LCT_ERR_INTERNAL;
     bool broke = signing->again, again = true, loaded = false, ever_loaded = false;
 
     signing->again = true;
-    for (int attempt = 0; attempt < 2 && again; attempt++) {
+    for (int attempt = 1; again; attempt++) {
         TSS2_RC rc = TSS2_RC_SUCCESS;
         bool had_session = tpm->session != 0;
         code = make_ready(tpm, key, broke, &loaded, err);
@@ -460,8 +459,10 @@ static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         bool lost_session = ended || lct_result_is_lost_session(rc);
         bool doubtful = ready && !loaded && !tpm->channel->wire->private_handles &&
                         rc != TSS2_RC_SUCCESS && !key->needs_auth;
-        bool gone = ready && (code == LCT_ERR_WRONG_KEY || lct_result_is_lost_handle(rc));
-        again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session);
+        bool lost = ready && lct_result_is_lost_handle(rc);
+        bool gone = lost || (ready && code == LCT_ERR_WRONG_KEY);
+        again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session) &&
+                attempt < (lost && !key->needs_auth ? MOST_IF_LOST : MOST);
         if (code != LCT_OK) /* it may be out of step: a signature each would be a wrong try */
             lct_tpm_session_close(tpm);
         if (gone || doubtful)
