@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import struct
 import subprocess
 
 import pytest
@@ -468,6 +469,21 @@ def test_a_passphrase_that_nothing_told_of_is_asked_for_by_a_sentence(bench):
     assert "import it with --passphrase" in one_sentence(done.stderr)
 
 
+@pytest.mark.parametrize("kind", ["ecc256", "rsa2048"])
+@pytest.mark.parametrize("at_handle", [False, True], ids=["file", "handle"])
+def test_a_passphrase_that_nothing_told_of_costs_one_try(bench, kind, at_handle):
+    key = bench.make("-p", SECRET, kind=kind, attributes=SIGNING.replace("|noda", ""))
+    bench.persist()
+    words = hex(HANDLE) if at_handle else bench.write(key)
+    done = bench.user.lct("import", "k", words, status=12)
+    assert "import it with --passphrase" in one_sentence(done.stderr)
+    assert bench.tpm.property(0x20E) == 1
+    key.write(bench.user.path("k.pem"))
+    bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", "data", status=1)
+    assert bench.tpm.property(0x20E) == 2
+    bench.tpm.tool("tpm2_dictionarylockout", "-c")
+
+
 def test_what_is_put_behind_the_handle_later_gives_no_signature(bench):
     bench.make()
     bench.persist()
@@ -665,6 +681,38 @@ def test_the_passphrase_of_a_software_key_s_file_is_asked_for_once(bench, form):
     done = bench.user.lct("import", "--software", "again", "locked", status=12,
                           start_new_session=True)
     assert "not given on a terminal" in one_sentence(done.stderr)
+
+
+@pytest.mark.parametrize("salt, status", [("max", 1), ("digest", 0)])
+def test_a_key_file_s_tpm_that_salts_otherwise_is_told_of(bench, make_proxy, salt, status):
+    """Nothing records how the TPM of a key file alone makes RSA-PSS signatures."""
+    pem = software(bench.user, "rsa-2048")
+    proxy = make_proxy(bench.tpm)
+    bench.user.configure(tcti=proxy.tcti)
+
+    def sign(command, _ask):
+        """As a TPM that uses the longest salt there is, or not."""
+        size = struct.unpack_from(">H", command, 27)[0]
+        bench.user.write("digest", command[29:29 + size])
+        bench.user.openssl("pkeyutl", "-sign", "-inkey", pem, "-in", "digest", "-out", "by-hand",
+                           "-pkeyopt", "digest:sha256", "-pkeyopt", "rsa_padding_mode:pss",
+                           "-pkeyopt", f"rsa_pss_saltlen:{salt}", env=NO_CONFIGURATION)
+        signature = bench.user.path("by-hand").read_bytes()
+        body = struct.pack(">HHH", 0x16, 0x0B, len(signature)) + signature
+        body = struct.pack(">I", len(body)) + body + bytes(2) + b"\1" + bytes(2)
+        return struct.pack(">HII", 0x8002, 10 + len(body), 0) + body
+
+    bench.user.lct("import", "--software", "k", pem)
+    bench.user.write("k.pem", bench.user.lct("export", "k").stdout)
+    proxy.hook(Command.Sign, sign)
+    done = bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", "-sigopt",
+                              "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest", "-out",
+                              "sig", "data", status=status)
+    if status == 0:
+        return
+    assert "another salt" in queue_says(done.stderr, "not supported")
+    assert "lct import" in done.stderr and not bench.user.path("sig").read_bytes()
+    bench.user.lct("delete", "k", "--yes")
 
 
 def test_a_software_key_takes_a_new_passphrase(bench, make_proxy):

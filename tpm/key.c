@@ -7,6 +7,7 @@
 #include "tpm/stream.h"
 #include "tpm/tpm.h"
 
+#include <openssl/rsa.h>
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
@@ -280,6 +281,26 @@ static void take_rsa(struct lct_signature *signature, const TPM2B_PUBLIC_KEY_RSA
     memcpy(signature->data, block->buffer, signature->len);
 }
 
+/*
+ * A TPM salts RSA-PSS as it likes: as long as the digest, or as long as it gets. What a key file
+ * alone says of its TPM is nothing, so the former is assumed; a record says which.
+ */
+static enum lct_code explain_salt(const struct lct_signature *signature,
+                                  const struct lct_tpm_key *key, const struct lct_scheme *scheme,
+                                  const uint8_t *digest, size_t digest_len, struct lct_err *err)
+{
+    const struct lct_scheme any = {scheme->id, scheme->hash, RSA_PSS_SALTLEN_AUTO};
+
+    if (scheme->id != TPM2_ALG_RSAPSS ||
+        lct_signature_verify(signature, key->pkey, key->libctx, &any, digest, digest_len, NULL) !=
+            LCT_OK)
+        return LCT_ERR_WRONG_KEY;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "its TPM makes RSA-PSS signatures with another salt than %s; lct import finds "
+                    "out which: make an identity of the key, and use that",
+                    is_pinned(key) ? "its record says" : "as long as the digest");
+}
+
 /* What the TPM returned in OpenSSL's encoding, and verified. */
 static enum lct_code take_signature(struct lct_signature *signature, const TPMT_SIGNATURE *from,
                                     const struct lct_tpm_key *key, const struct lct_scheme *scheme,
@@ -299,6 +320,8 @@ static enum lct_code take_signature(struct lct_signature *signature, const TPMT_
     if (code == LCT_OK)
         code = lct_signature_verify(signature, key->pkey, key->libctx, scheme, digest, digest_len,
                                     err);
+    if (code == LCT_ERR_WRONG_KEY)
+        code = explain_salt(signature, key, scheme, digest, digest_len, err);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
@@ -430,6 +453,14 @@ static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
     lct_tpm_sweep(tpm);
 }
 
+/* Whether it was the key itself that wants an authorization, though it is said to have none: then
+ * the TPM counts each try. */
+static bool has_refused(struct lct_tpm *tpm, const struct lct_tpm_key *key, enum lct_code code)
+{
+    return (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT) &&
+           (key->handle != 0 || lct_tpm_holds_resident(tpm));
+}
+
 /*
  * Without a resource manager anyone can flush our key, or put another behind its handle. So what
  * was loaded in an earlier turn and refuses is loaded once more, and what is behind the handle is
@@ -458,7 +489,7 @@ static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         bool ended = code == LCT_ERR_TPM && had_session && tpm->session == 0;
         bool lost_session = ended || lct_result_is_lost_session(rc);
         bool doubtful = ready && !loaded && !tpm->channel->wire->private_handles &&
-                        rc != TSS2_RC_SUCCESS && !key->needs_auth;
+                        rc != TSS2_RC_SUCCESS && !key->needs_auth && !has_refused(tpm, key, code);
         bool lost = ready && lct_result_is_lost_handle(rc);
         bool gone = lost || (ready && code == LCT_ERR_WRONG_KEY);
         again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session) &&
