@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that were made elsewhere: by other tools in the TPM, by others for it, in software."""
 
+import base64
 import dataclasses
 import json
 import os
@@ -624,7 +625,12 @@ def test_a_software_key_goes_into_the_tpm(bench, algorithm, rsa_parent):
     assert f"copy of {pem}" in done.stdout and "destroy the file" in done.stdout
     digest = "sha384" if algorithm == "ec-p384" else "sha256"
     signs(bench.user, public_of(bench.user, pem), digest=digest)
-    assert "can exist elsewhere" in bench.user.lct("check", "k").stdout
+    assert "note    was imported and can exist else" in bench.user.lct("check", "k").stdout
+    done = bench.user.lct("check", "--hardware-bound", "k", status=16)
+    assert "cannot leave this TPM" in one_sentence(done.stderr)
+    assert "imported" in bench.user.lct("list").stdout.splitlines()[1]
+    told = json.loads(bench.user.lct("doctor", "k", "--json").stdout)
+    assert [each["severity"] for each in told if "can exist else" in each["text"]] == ["note"]
     assert shown(bench.user)["hardware_bound"] is False
     listed = json.loads(bench.user.lct("list", "--json").stdout)
     assert [each["hardware_bound"] for each in listed] == [False]
@@ -767,6 +773,33 @@ def test_a_software_key_that_we_have_no_row_for_is_refused(bench, words):
     bench.user.openssl("genpkey", "-algorithm", *words, "-out", "odd.pem", env=NO_CONFIGURATION)
     done = bench.user.lct("import", "--software", "k", "odd.pem", status=15)
     assert "not supported" in one_sentence(done.stderr) and not bench.user.in_store()
+
+
+def ec_key(scalar: bytes, public: bytes = b"") -> bytes:
+    """An ECPrivateKey of P-256, RFC 5915."""
+    key = der(2, b"\1") + der(4, scalar) + der(0xa0, bytes.fromhex("06082a8648ce3d030107"))
+    return der(0x30, key + (der(0xa1, der(3, b"\0" + public)) if public else b""))
+
+
+@pytest.mark.parametrize("scalar", [bytes(31) + b"\5", b"\5"], ids=["zeros", "short"])
+def test_a_short_number_is_a_number(bench, scalar):
+    pem = bench.user.write("soft.der", ec_key(scalar))
+    bench.user.lct("import", "--software", "k", pem)
+    signs(bench.user, public_of(bench.user, pem))
+
+
+def test_numbers_that_do_not_belong_together_are_refused(bench):
+    other = public_of(bench.user, software(bench.user, "ec-p256")).read_text().split("\n")
+    point = base64.b64decode("".join(other[1:-2]))[-65:]
+    software(bench.user, "rsa-2048")
+    bench.user.openssl("rsa", "-in", "soft.pem", "-traditional", "-outform", "DER", "-out", "r",
+                       env=NO_CONFIGURATION)
+    rsa = bytearray(bench.user.path("r").read_bytes())
+    rsa[4 + 3 + 4 + 1 + 255] ^= 2  # the modulus's last byte
+    for key in (ec_key(bytes(31) + b"\5", point), ec_key(bytes(32), point), bytes(rsa)):
+        bench.user.write("soft.der", key)
+        done = bench.user.lct("import", "--software", "k", "soft.der", status=6)
+        assert "does not belong" in one_sentence(done.stderr) and not bench.user.in_store()
 
 
 def test_what_is_no_private_key_is_refused(bench):

@@ -119,10 +119,9 @@ static enum lct_code read_software(const struct lct_tool *tool, EVP_PKEY **pkey,
     OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
     enum lct_code code = libctx != NULL ? read_content(&content, file, err) : LCT_ERR_INTERNAL;
 
-    if (code == LCT_OK) {
+    if (code == LCT_OK)
         *pkey = decode_software(libctx, &content, &asking);
-        explicit_bzero(&content, sizeof content);
-    }
+    explicit_bzero(&content, sizeof content);
     if (code != LCT_OK || *pkey != NULL)
         return code;
     if (asking.asked)
