@@ -119,6 +119,7 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
 }
 
 struct check {
+    const struct lct_check_request *request;
     struct lct_finding *findings;
     size_t *num;
 };
@@ -129,7 +130,15 @@ static void found(const struct check *check, const char *what, bool good, const 
 
     finding->what = what;
     finding->good = good;
+    finding->note = false;
     (void)snprintf(finding->why, sizeof finding->why, "%s", good ? "" : why);
+}
+
+/* What a key of ours is not, though others are. */
+static void noted(const struct check *check, const char *what)
+{
+    found(check, what, true, "");
+    check->findings[*check->num - 1].note = true;
 }
 
 /*
@@ -145,14 +154,14 @@ static void check_attributes(const struct check *check, const struct lct_public 
 
     lct_public_attributes(text, reported->attributes);
     (void)snprintf(why, sizeof why, "the TPM reports: %s", text);
-    found(check,
-          bound ? "cannot leave this TPM (fixedTPM, fixedParent, sensitiveDataOrigin)"
-                : "was imported and can exist elsewhere (hardware_bound is false)",
-          true, why);
-    found(check,
-          (reported->attributes & TPMA_OBJECT_DECRYPT) != 0
-              ? "is an unrestricted signing key, which decrypts as well (decrypt is set)"
-              : "is an unrestricted signing key",
+    if (bound || check->request->bound)
+        found(check, "cannot leave this TPM (fixedTPM, fixedParent, sensitiveDataOrigin)", bound,
+              why);
+    else
+        noted(check, "was imported and can exist elsewhere (hardware_bound is false)");
+    if ((reported->attributes & TPMA_OBJECT_DECRYPT) != 0)
+        noted(check, "decrypts as well (decrypt is set)");
+    found(check, "is an unrestricted signing key",
           (reported->attributes & TPMA_OBJECT_SIGN_ENCRYPT) != 0 &&
               (reported->attributes & TPMA_OBJECT_RESTRICTED) == 0,
           why);
@@ -209,16 +218,16 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
 }
 
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
-                                 struct lct_crypto *crypto, const char *id,
-                                 const struct lct_unlocker *unlocker,
+                                 struct lct_crypto *crypto, const struct lct_check_request *request,
                                  struct lct_finding findings[LCT_MAX_FINDINGS],
                                  size_t *num_findings, struct lct_err *err)
 {
-    const struct check check = {findings, num_findings};
+    const struct check check = {request, findings, num_findings};
+    const struct lct_unlocker *unlocker = request->unlocker;
     struct lct_key *key = NULL;
 
     *num_findings = 0;
-    enum lct_code code = lct_store_get_key(store, crypto, id, 0, &key, err);
+    enum lct_code code = lct_store_get_key(store, crypto, request->id, 0, &key, err);
     if (code == LCT_ERR_NOT_FOUND || code == LCT_ERR_BAD_ID)
         return code;
     found(&check, "has a whole record and key file", code == LCT_OK, err->text);

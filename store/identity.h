@@ -33,6 +33,7 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
 struct lct_finding {
     const char *what;
     bool good;
+    bool note; /* good, and not what a key of lct_identity_create is */
     char why[sizeof((struct lct_err *)0)->text];
 };
 
@@ -44,17 +45,24 @@ struct lct_unlocker {
     void *arg;
 };
 
+/* What a check is to find, and how. */
+struct lct_check_request {
+    const char *id;
+    bool bound; /* a key that can leave the TPM, or was outside of it, is a finding that is not good
+                 */
+    const struct lct_unlocker *unlocker;
+};
+
 /*
  * Checks an identity against the TPM: it loads there under the pinned parent, or is there at its
  * persistent handle, has the recorded Name and the attributes of a signing key, as the TPM reports
- * them, and makes a signature that verifies. Whether it can leave the TPM is a finding that is
- * good either way: an imported key may. Stops at the first thing that fails to be asked, which is
+ * them, and makes a signature that verifies. That it can leave the TPM is a note: an imported key
+ * may. Stops at the first thing that fails to be asked, which is
  * the error, and a finding as well unless there is no such identity or no TPM to ask. LCT_ERR_CHECK
  * if all could be asked and a finding is not good.
  */
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
-                                 struct lct_crypto *crypto, const char *id,
-                                 const struct lct_unlocker *unlocker,
+                                 struct lct_crypto *crypto, const struct lct_check_request *request,
                                  struct lct_finding findings[LCT_MAX_FINDINGS],
                                  size_t *num_findings, struct lct_err *err);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tcg/duplicate.h"
 
+#include "base/unconst.h"
 #include "tcg/kdf.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <string.h>
@@ -272,6 +274,18 @@ static enum lct_code wrap(struct lct_duplicate *duplicate, const EVP_PKEY *pkey,
     return code;
 }
 
+/* Whether the private key is that of the public one: a TPM says so, if at all, by a number. */
+static bool belongs_together(const EVP_PKEY *pkey, OSSL_LIB_CTX *libctx)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, lct_unconst(pkey), NULL);
+
+    (void)ERR_set_mark();
+    bool good = ctx != NULL && EVP_PKEY_pairwise_check(ctx) == 1;
+    (void)ERR_pop_to_mark();
+    EVP_PKEY_CTX_free(ctx);
+    return good;
+}
+
 enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *libctx,
                                  const EVP_PKEY *pkey, const struct lct_secret *auth,
                                  const struct lct_public *parent, struct lct_err *err)
@@ -291,6 +305,9 @@ enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *
     if (wrapper.hash == NULL || wrapper.cipher == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "the storage key has a hash or cipher that we do not know");
+    if (!belongs_together(pkey, libctx))
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "its private key does not belong to its public one");
     write_u16(&writer, 0);
     write_public(&writer, pkey, algorithm, auth != NULL && auth->len > 0);
     if (writer.failed)

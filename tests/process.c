@@ -347,15 +347,65 @@ static void test_inherits(char **argv)
     end_task(&task);
 }
 
+/* Says so, and waits until it is told to go on. */
+static void say(const char *what)
+{
+    char line[8];
+
+    puts(what);
+    expect(fflush(stdout) == 0 && fgets(line, sizeof line, stdin) != NULL, "a line");
+}
+
+/*
+ * leaves URI: ends without freeing its key, as programs do; before that one child ends so that has
+ * not signed, and one that has.
+ */
+static void test_leaves(char **argv)
+{
+    struct task task = make_task(load(NULL, argv[0]));
+
+    for (int i = 0; i < 2; i++)
+        sign_once(&task);
+    say("signed");
+    for (int child = 0; child < 2; child++) {
+        pid_t pid = fork();
+        for (int i = 0; pid == 0 && i < 2 * child; i++)
+            sign_once(&task);
+        if (pid == 0)
+            exit(0);
+        reap(pid, "a child ends");
+        say("forked");
+    }
+    puts("ok");
+    exit(0);
+}
+
+/* ends URI: ends, when a line comes, though a thread is in the middle of a signature. */
+static void test_ends(char **argv)
+{
+    pthread_t thread;
+    struct task task = make_task(load(NULL, argv[0]));
+
+    for (int i = 0; i < 2; i++)
+        sign_once(&task);
+    say("signed");
+    work.count = 1;
+    expect(pthread_create(&thread, NULL, sign_count, &task) == 0, "a thread");
+    say("signing");
+    puts("ok");
+    exit(0);
+}
+
 static const struct {
     const char *name;
     void (*run)(char **argv);
     int num_arguments;
-} tests[] = {{"threads", test_threads, 2},  {"turns", test_turns, 1},
-             {"storm", test_storm, 3},      {"crowd", test_crowd, 2},
-             {"midway", test_midway, 1},    {"callback", test_callback, 3},
-             {"jail", test_jail, 4},        {"descriptors", test_descriptors, 2},
-             {"inherits", test_inherits, 1}};
+} tests[] = {{"threads", test_threads, 2},   {"turns", test_turns, 1},
+             {"storm", test_storm, 3},       {"crowd", test_crowd, 2},
+             {"midway", test_midway, 1},     {"callback", test_callback, 3},
+             {"jail", test_jail, 4},         {"descriptors", test_descriptors, 2},
+             {"inherits", test_inherits, 1}, {"leaves", test_leaves, 1},
+             {"ends", test_ends, 1}};
 
 int main(int argc, char **argv)
 {

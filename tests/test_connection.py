@@ -48,6 +48,33 @@ def test_an_object_in_the_place_of_a_lost_key_is_left_alone(owner, tpm, prompted
     tpm.flush()
 
 
+@pytest.mark.parametrize("times, status", [(5, 0), (6, 1)])
+def test_a_key_that_others_flush_again_and_again_is_loaded_again(watched, proxy, times, status):
+    left = [times]
+
+    def flush(_command, ask):
+        if left[0] > 0:
+            left[0] -= 1
+            proxy.tpm.flush()
+        return ask()
+
+    proxy.hook(Command.Sign, flush)
+    watched.openssl("dgst", "-sha256", "-sign", "lct:ec", "-out", "sig", "data", status=status)
+    assert (proxy.count(Command.Load), proxy.count(Command.Sign)) == (6, 6)
+
+
+def test_one_with_a_passphrase_is_not_tried_so_often(make_user, make_tpm, make_proxy):
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    secret = user.write("secret", "geheim")
+    user.lct("create", "k", "--passphrase-file", secret)
+    proxy.refuse(Command.Sign, 0x910)
+    proxy.codes.clear()
+    user.lct("sign", "k", "--passphrase-file", secret, stdin="x", status=10)
+    assert proxy.count(Command.Sign) == 2
+
+
 def test_more_programs_than_slots_take_turns(owner):
     """Each holds its key until it ends, which is soon: the others wait for a slot."""
     words = ["openssl", "dgst", "-sha256", "-sign", "lct:ec", "-out"]

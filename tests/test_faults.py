@@ -125,7 +125,8 @@ OPERATIONS = {
                                    settings=(NO_PROVISION,)),
 }
 MANAGED = ("create-under", "create-passphrase", "sign", "sign-passphrase", "sign-always", "check",
-           "openssl", "program", "program-passphrase")
+           "sign-handle-passphrase", "import", "import-handle", "import-software", "openssl",
+           "program", "program-passphrase")
 
 
 @dataclasses.dataclass(frozen=True)

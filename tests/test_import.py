@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that were made elsewhere: by other tools in the TPM, by others for it, in software."""
 
+import base64
 import dataclasses
 import json
 import os
 import re
+import struct
 import subprocess
 
 import pytest
@@ -469,6 +471,21 @@ def test_a_passphrase_that_nothing_told_of_is_asked_for_by_a_sentence(bench):
     assert "import it with --passphrase" in one_sentence(done.stderr)
 
 
+@pytest.mark.parametrize("kind", ["ecc256", "rsa2048"])
+@pytest.mark.parametrize("at_handle", [False, True], ids=["file", "handle"])
+def test_a_passphrase_that_nothing_told_of_costs_one_try(bench, kind, at_handle):
+    key = bench.make("-p", SECRET, kind=kind, attributes=SIGNING.replace("|noda", ""))
+    bench.persist()
+    words = hex(HANDLE) if at_handle else bench.write(key)
+    done = bench.user.lct("import", "k", words, status=12)
+    assert "import it with --passphrase" in one_sentence(done.stderr)
+    assert bench.tpm.property(0x20E) == 1
+    key.write(bench.user.path("k.pem"))
+    bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", "data", status=1)
+    assert bench.tpm.property(0x20E) == 2
+    bench.tpm.tool("tpm2_dictionarylockout", "-c")
+
+
 def test_what_is_put_behind_the_handle_later_gives_no_signature(bench):
     bench.make()
     bench.persist()
@@ -609,7 +626,12 @@ def test_a_software_key_goes_into_the_tpm(bench, algorithm, rsa_parent):
     assert f"copy of {pem}" in done.stdout and "destroy the file" in done.stdout
     digest = "sha384" if algorithm == "ec-p384" else "sha256"
     signs(bench.user, public_of(bench.user, pem), digest=digest)
-    assert "can exist elsewhere" in bench.user.lct("check", "k").stdout
+    assert "note    was imported and can exist else" in bench.user.lct("check", "k").stdout
+    done = bench.user.lct("check", "--hardware-bound", "k", status=16)
+    assert "cannot leave this TPM" in one_sentence(done.stderr)
+    assert "imported" in bench.user.lct("list").stdout.splitlines()[1]
+    told = json.loads(bench.user.lct("doctor", "k", "--json").stdout)
+    assert [each["severity"] for each in told if "can exist else" in each["text"]] == ["note"]
     assert shown(bench.user)["hardware_bound"] is False
     listed = json.loads(bench.user.lct("list", "--json").stdout)
     assert [each["hardware_bound"] for each in listed] == [False]
@@ -668,6 +690,38 @@ def test_the_passphrase_of_a_software_key_s_file_is_asked_for_once(bench, form):
     assert "there is no terminal to ask on" in one_sentence(done.stderr)
 
 
+@pytest.mark.parametrize("salt, status", [("max", 1), ("digest", 0)])
+def test_a_key_file_s_tpm_that_salts_otherwise_is_told_of(bench, make_proxy, salt, status):
+    """Nothing records how the TPM of a key file alone makes RSA-PSS signatures."""
+    pem = software(bench.user, "rsa-2048")
+    proxy = make_proxy(bench.tpm)
+    bench.user.configure(tcti=proxy.tcti)
+
+    def sign(command, _ask):
+        """As a TPM that uses the longest salt there is, or not."""
+        size = struct.unpack_from(">H", command, 27)[0]
+        bench.user.write("digest", command[29:29 + size])
+        bench.user.openssl("pkeyutl", "-sign", "-inkey", pem, "-in", "digest", "-out", "by-hand",
+                           "-pkeyopt", "digest:sha256", "-pkeyopt", "rsa_padding_mode:pss",
+                           "-pkeyopt", f"rsa_pss_saltlen:{salt}", env=NO_CONFIGURATION)
+        signature = bench.user.path("by-hand").read_bytes()
+        body = struct.pack(">HHH", 0x16, 0x0B, len(signature)) + signature
+        body = struct.pack(">I", len(body)) + body + bytes(2) + b"\1" + bytes(2)
+        return struct.pack(">HII", 0x8002, 10 + len(body), 0) + body
+
+    bench.user.lct("import", "--software", "k", pem)
+    bench.user.write("k.pem", bench.user.lct("export", "k").stdout)
+    proxy.hook(Command.Sign, sign)
+    done = bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", "-sigopt",
+                              "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest", "-out",
+                              "sig", "data", status=status)
+    if status == 0:
+        return
+    assert "another salt" in queue_says(done.stderr, "not supported")
+    assert "lct import" in done.stderr and not bench.user.path("sig").read_bytes()
+    bench.user.lct("delete", "k", "--yes")
+
+
 def test_a_software_key_takes_a_new_passphrase(bench, make_proxy):
     pem = software(bench.user, "ec-p256")
     proxy = make_proxy(bench.tpm)
@@ -720,6 +774,33 @@ def test_a_software_key_that_we_have_no_row_for_is_refused(bench, words):
     bench.user.openssl("genpkey", "-algorithm", *words, "-out", "odd.pem", env=NO_CONFIGURATION)
     done = bench.user.lct("import", "--software", "k", "odd.pem", status=15)
     assert "not supported" in one_sentence(done.stderr) and not bench.user.in_store()
+
+
+def ec_key(scalar: bytes, public: bytes = b"") -> bytes:
+    """An ECPrivateKey of P-256, RFC 5915."""
+    key = der(2, b"\1") + der(4, scalar) + der(0xa0, bytes.fromhex("06082a8648ce3d030107"))
+    return der(0x30, key + (der(0xa1, der(3, b"\0" + public)) if public else b""))
+
+
+@pytest.mark.parametrize("scalar", [bytes(31) + b"\5", b"\5"], ids=["zeros", "short"])
+def test_a_short_number_is_a_number(bench, scalar):
+    pem = bench.user.write("soft.der", ec_key(scalar))
+    bench.user.lct("import", "--software", "k", pem)
+    signs(bench.user, public_of(bench.user, pem))
+
+
+def test_numbers_that_do_not_belong_together_are_refused(bench):
+    other = public_of(bench.user, software(bench.user, "ec-p256")).read_text().split("\n")
+    point = base64.b64decode("".join(other[1:-2]))[-65:]
+    software(bench.user, "rsa-2048")
+    bench.user.openssl("rsa", "-in", "soft.pem", "-traditional", "-outform", "DER", "-out", "r",
+                       env=NO_CONFIGURATION)
+    rsa = bytearray(bench.user.path("r").read_bytes())
+    rsa[4 + 3 + 4 + 1 + 255] ^= 2  # the modulus's last byte
+    for key in (ec_key(bytes(31) + b"\5", point), ec_key(bytes(32), point), bytes(rsa)):
+        bench.user.write("soft.der", key)
+        done = bench.user.lct("import", "--software", "k", "soft.der", status=6)
+        assert "does not belong" in one_sentence(done.stderr) and not bench.user.in_store()
 
 
 def test_what_is_no_private_key_is_refused(bench):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads, children, chroots, other users: what hosts do around a key (tests/process.c)."""
 
+import contextlib
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -59,6 +61,100 @@ def test_children_forked_at_any_moment_sign(owner, process, tpm):
     tpm.flush()
 
 
+@contextlib.contextmanager
+def conversation(user, *arguments):
+    """A test of tests/process.c that says how far it is, and goes on when it is told."""
+    program = subprocess.Popen([user.build / "tests" / "process", *arguments], text=True,
+                               cwd=user.directory, env=user.environment(NO_LEAK_CHECK),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+
+    def hear(what: str):
+        assert program.stdout.readline() == f"{what}\n"
+
+    def go_on():
+        program.stdin.write("\n")
+        program.stdin.flush()
+
+    program.hear, program.go_on = hear, go_on
+    try:
+        yield program
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def test_a_program_that_ends_without_freeing_its_key_takes_it_along(make_user, make_tpm):
+    """And no child of its does so before."""
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.lct("create", "k")
+    with conversation(user, "leaves", "lct:k") as program:
+        program.hear("signed")
+        (kept,) = tpm.handles(0x80000000)
+        for _ in range(2):
+            program.go_on()
+            program.hear("forked")
+            assert tpm.handles(0x80000000) == [kept]
+        program.go_on()
+        assert program.communicate(timeout=LIMIT) == ("ok\n", "")
+    assert tpm.left_behind() == []
+
+
+def test_what_another_program_has_put_in_the_key_s_place_is_left_alone(make_user, make_tpm):
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.lct("create", "k")
+    with conversation(user, "leaves", "lct:k") as program:
+        program.hear("signed")
+        (kept,) = tpm.handles(0x80000000)
+        tpm.flush()
+        while kept not in tpm.handles(0x80000000):
+            tpm.tool("tpm2_createprimary", "-C", "o", "-c", "other.ctx")
+        for handle in set(tpm.handles(0x80000000)) - {kept}:
+            tpm.tool("tpm2_flushcontext", hex(handle))
+        for _ in range(2):
+            program.go_on()
+            program.hear("forked")
+        program.go_on()
+        assert program.communicate(timeout=LIMIT) == ("ok\n", "")
+    assert tpm.handles(0x80000000) == [kept]
+    tpm.flush()
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "silent"])
+def test_a_program_ends_whatever_the_tpm_does(make_user, make_tpm, make_proxy, busy):
+    """Another thread is in the middle of a command; or nothing answers any more."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.lct("create", "k")
+    held, released = threading.Event(), threading.Event()
+
+    def hold(_command, ask):
+        held.set()
+        assert released.wait(LIMIT)
+        return ask()
+
+    with conversation(user, "ends" if busy else "leaves", "lct:k") as program:
+        program.hear("signed")
+        if busy:
+            proxy.hook(Command.Sign, hold)
+        for _ in range(1 if busy else 2):
+            program.go_on()
+            program.hear("signing" if busy else "forked")
+        proxy.hook(Command.FlushContext, hold)
+        try:
+            assert not busy or held.wait(LIMIT)
+            start = time.monotonic()
+            program.go_on()
+            assert program.communicate(timeout=LIMIT) == ("ok\n", "")
+            assert time.monotonic() - start < 5
+        finally:
+            released.set()
+    tpm.flush()
+
+
 @pytest.mark.parametrize("way", ["swtpm", "device"])
 def test_a_child_signs_while_its_parent_waits_for_the_tpm(request, make_user, make_tpm, way):
     """Another thread is in the middle of a command, and holds the parent's lock."""
@@ -92,7 +188,7 @@ def test_a_child_signs_while_its_parent_waits_for_the_tpm(request, make_user, ma
     assert program.communicate(timeout=LIMIT) == ("ok\n", "")
 
 
-def test_a_crowd_of_children_signs_at_once(owner, process):
+def test_a_crowd_of_children_signs_busy(owner, process):
     process(owner, "crowd", 12, "lct:ec")
 
 

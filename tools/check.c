@@ -6,23 +6,27 @@
 
 #include <stdio.h>
 
-static enum lct_code check(struct lct_tool *tool, const char *id, struct lct_err *err)
+static enum lct_code check(struct lct_tool *tool, const char *id, bool bound, struct lct_err *err)
 {
     struct lct_finding findings[LCT_MAX_FINDINGS];
     size_t num_findings = 0;
     const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
-    enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, id, &unlocker,
+    const struct lct_check_request request = {id, bound, &unlocker};
+    enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, &request,
                                             findings, &num_findings, err);
     enum lct_code printed = num_findings > 0 ? lct_tool_print(err, "lct:%s\n", id) : LCT_OK;
 
     for (size_t i = 0; i < num_findings && printed == LCT_OK; i++)
-        printed = lct_tool_print(err, "  %-6s  %s%s%s\n", findings[i].good ? "ok" : "FAILED",
+        printed = lct_tool_print(err, "  %-6s  %s%s%s\n",
+                                 !findings[i].good  ? "FAILED"
+                                 : findings[i].note ? "note"
+                                                    : "ok",
                                  findings[i].what, findings[i].good ? "" : ": ", findings[i].why);
     return printed == LCT_OK ? code : printed;
 }
 
 /* All of them; what fails is told as it comes, and the last failure is the result. */
-static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t num_ids,
+static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t num_ids, bool bound,
                                 struct lct_err *err)
 {
     enum lct_code worst = LCT_OK;
@@ -32,7 +36,7 @@ static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t 
         const char *id = NULL;
         enum lct_code code = lct_tool_id(tool, &id, ids[i], &one);
         if (code == LCT_OK)
-            code = check(tool, id, &one);
+            code = check(tool, id, bound, &one);
         if (code == LCT_OK)
             continue;
         if (worst != LCT_OK)
@@ -45,21 +49,23 @@ static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t 
 
 enum lct_code lct_check_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
+    bool bound = false;
+    const struct lct_option options[] = {{"hardware-bound", NULL, &bound}};
     char **operands, **ids = NULL;
     size_t num_ids = 0;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, NULL, 0, 0, -1, &operands, &num_operands, err);
+        lct_options_parse(tool, argc, argv, options, 1, 0, -1, &operands, &num_operands, err);
 
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     if (code != LCT_OK)
         return code;
     if (num_operands > 0)
-        return check_each(tool, operands, (size_t)num_operands, err);
+        return check_each(tool, operands, (size_t)num_operands, bound, err);
     code = lct_store_list(&tool->store, &ids, &num_ids, err);
     if (code == LCT_OK)
-        code = check_each(tool, ids, num_ids, err);
+        code = check_each(tool, ids, num_ids, bound, err);
     lct_store_free_ids(ids, num_ids);
     return code;
 }

@@ -5,9 +5,13 @@
 
 #include <stdlib.h>
 
-const char *lct_describe_custody(const struct lct_generation *generation)
+const char *lct_describe_custody(const struct lct_generation *generation, const struct lct_key *key)
 {
-    return generation->software_tpm ? "tpm (software)" : "tpm";
+    bool software = generation->software_tpm;
+
+    if (key != NULL && !lct_public_is_bound(&key->public_area))
+        return software ? "tpm (software), imported" : "tpm, imported";
+    return software ? "tpm (software)" : "tpm";
 }
 
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,

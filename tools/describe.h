@@ -12,8 +12,10 @@
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
                           const char *dir);
 
-/* "tpm", or "tpm (software)" where the TPM said that it is a simulator or emulator. */
-const char *lct_describe_custody(const struct lct_generation *generation);
+/* "tpm", or "tpm (software)" where the TPM said that it is a simulator or emulator; of a key that
+ * is not bound to it, imported. `key`: NULL if it cannot be read. */
+const char *lct_describe_custody(const struct lct_generation *generation,
+                                 const struct lct_key *key);
 
 /* Prints a JSON value and a newline to stdout; takes it over. LCT_ERR_IO, LCT_ERR_INTERNAL for
  * NULL. */

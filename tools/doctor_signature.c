@@ -169,14 +169,16 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
     struct lct_err err = {.code = LCT_OK};
     size_t num = 0, bad = 0;
     const struct lct_unlocker unlocker = {unlock, remembering};
-    enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, doctor->id,
-                                            &unlocker, findings, &num, &err);
+    const struct lct_check_request request = {doctor->id, false, &unlocker};
+    enum lct_code code =
+        lct_identity_check(&tool->store, tool->tpm, tool->crypto, &request, findings, &num, &err);
 
     for (size_t i = 0; i < num; i++) {
         bad += !findings[i].good;
         if (findings[i].good)
-            (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL, "lct:%s %s",
-                                  doctor->id, findings[i].what);
+            (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY,
+                                  findings[i].note ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, NULL,
+                                  "lct:%s %s", doctor->id, findings[i].what);
         else
             (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", findings[i].why);
     }

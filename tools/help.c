@@ -24,7 +24,9 @@ static const struct lct_subcommand subcommands[] = {
      lct_import_run},
     {"list", "[--json]", "list the identities", NULL, lct_list_run},
     {"show", "ID [--json]", "show what is known of an identity", NULL, lct_show_run},
-    {"check", "[ID...]", "check with the TPM that identities are whole and can sign",
+    {"check", "[--hardware-bound] [ID...]",
+     "check with the TPM that identities are whole and can sign",
+     "  --hardware-bound   and that the key was made in the TPM and cannot leave it\n"
      "Without an ID, all. For ExecStartPre= of a service, so that a key that cannot sign stops it\n"
      "at start and not at its first handshake.\n",
      lct_check_run},

@@ -157,8 +157,8 @@ static enum lct_code read_software(const struct lct_tool *tool, EVP_PKEY **pkey,
     if (code == LCT_OK) {
         *pkey = decode_software(libctx, &content, &asking);
         hint = find_label(&content)->to_software;
-        explicit_bzero(&content, sizeof content);
     }
+    explicit_bzero(&content, sizeof content);
     if (code != LCT_OK || *pkey != NULL)
         return code;
     if (asking.asked && !lct_can_ask())

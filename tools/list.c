@@ -9,14 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum lct_code print_row(const struct lct_record *record, const char *certificate, int width,
-                               struct lct_err *err)
+/* Of a key that cannot be read nothing more is said than its record has. */
+static enum lct_code print_row(const struct lct_tool *tool, const struct lct_record *record,
+                               const char *certificate, int width, struct lct_err *err)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
+    struct lct_key *key = NULL;
 
-    return lct_tool_print(err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, record->id,
-                          generation->algorithm->name, lct_describe_custody(generation), "none",
-                          "active", certificate);
+    (void)lct_store_get_key(&tool->store, tool->crypto, record->id, 0, &key, NULL);
+    enum lct_code code = lct_tool_print(
+        err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, record->id, generation->algorithm->name,
+        lct_describe_custody(generation, key), "none", "active", certificate);
+    lct_key_free(key);
+    return code;
 }
 
 /* An entry of `array`, which takes over `certificate`: what the key's attributes say takes the key.
@@ -56,7 +61,7 @@ static enum lct_code list_record(const struct lct_tool *tool, const struct lct_r
     if (code == LCT_OK && num > 0)
         (void)lct_certificate_expiry(expiry, &certificate);
     if (array == NULL)
-        return print_row(record, code == LCT_OK ? expiry : "damaged", width, err);
+        return print_row(tool, record, code == LCT_OK ? expiry : "damaged", width, err);
     return add_json(array, tool, record, dir,
                     lct_certificate_json(&certificate, num, code == LCT_OK ? NULL : wrong.text),
                     err);

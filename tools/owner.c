@@ -18,7 +18,7 @@ enum lct_code lct_tool_owner(struct lct_owner *owner, const char *text, struct l
     size_t user_len = strcspn(text, ":");
     const char *group = text[user_len] == ':' ? text + user_len + 1 : "";
     (void)snprintf(user, sizeof user, "%.*s", (int)user_len, text);
-    const struct passwd *passwd = *user != '\0' ? getpwnam(user) : NULL;
+    const struct passwd *passwd = *user != '\0' && user_len < sizeof user ? getpwnam(user) : NULL;
     if (*user != '\0' && passwd == NULL)
         return LCT_FAIL(err, LCT_ERR_USAGE, "there is no user \"%s\"", user);
     if (passwd != NULL)

@@ -121,11 +121,12 @@ static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
         "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         none\n"
         "passphrase   %s\nstate        active, generation %u\ncreated      %s\nname         %s\n"
         "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       %s\n%s%s%s",
-        key->label, generation->algorithm->name, lct_describe_custody(generation), generation->tpm,
-        generation->passphrase ? "yes" : "none", generation->number, shown->record->created, name,
-        handle, generation->handle != 0 ? "salted" : "parent", generation->parent, parent,
-        lct_public_is_bound(&key->public_area) ? "true" : "false", attributes, hashes,
-        salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "", salt != NULL ? "\n" : "");
+        key->label, generation->algorithm->name, lct_describe_custody(generation, key),
+        generation->tpm, generation->passphrase ? "yes" : "none", generation->number,
+        shown->record->created, name, handle, generation->handle != 0 ? "salted" : "parent",
+        generation->parent, parent, lct_public_is_bound(&key->public_area) ? "true" : "false",
+        attributes, hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",
+        salt != NULL ? "\n" : "");
     if (code == LCT_OK)
         code = show_certificate(shown, err);
     return code == LCT_OK ? lct_tool_print(err, "store        %s/%s\n%s", shown->dir,

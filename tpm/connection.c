@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/connection.h"
 
+#include "base/attribute.h"
 #include "tpm/capability.h"
 #include "tpm/result.h"
 #include "tpm/session.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     DEFAULT_TIMEOUT = 30000, /* ms */
@@ -20,6 +22,7 @@ static struct {
     pthread_mutex_t lock;
     struct lct_tpm *first;
     unsigned long forks;        /* counted in children */
+    pid_t pid;                  /* whose they are: of who was not forked by fork(2), not */
     struct lct_wire *abandoned; /* of parents: not ours to end, kept so that they are not lost */
     bool watches_forks;
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -37,6 +40,7 @@ const TSS2L_SYS_AUTH_COMMAND lct_tpm_no_auth = {
 static void after_fork(void)
 {
     process.forks++;
+    process.pid = getpid();
     (void)pthread_mutex_init(&process.lock, NULL);
     for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
         (void)pthread_mutex_init(&tpm->lock, NULL);
@@ -91,8 +95,10 @@ enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config
 {
     *tpm = NULL;
     pthread_mutex_lock(&process.lock);
-    if (!process.watches_forks)
+    if (!process.watches_forks) {
         process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
+        process.pid = getpid();
+    }
     if (process.watches_forks)
         *tpm = find(config);
     if (*tpm == NULL && process.watches_forks)
@@ -343,6 +349,7 @@ static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
     if (code != LCT_OK)
         return code;
     tpm->broken = false;
+    tpm->used = false;
     tpm->once = false;
     code = dirty ? recover(tpm, err) : LCT_OK;
     if (code == LCT_OK)
@@ -511,6 +518,42 @@ void lct_tpm_close(struct lct_tpm *tpm)
     if (last)
         end(tpm);
     (void)pthread_setcancelstate(state, &state);
+}
+
+/* Whether it is this process's, connected by a transport of ours, has ended its last turn well, and
+ * leaves something in a TPM that does not forget it. */
+static bool leaves_something(const struct lct_tpm *tpm)
+{
+    const struct lct_wire *wire = tpm->channel != NULL ? tpm->channel->wire : NULL;
+
+    return wire != NULL && tpm->forks == process.forks && !wire->private_handles &&
+           wire->settle != NULL && !tpm->space->dirty &&
+           (tpm->space->resident.len != 0 || has_debris(tpm));
+}
+
+/*
+ * Programs end without freeing their keys, and then nobody closes what they have opened. libcrypto
+ * has gone already, and so may have what TCTI modules are made of; another thread may be in a turn,
+ * or this one, if it ends in a signal handler: nothing is called of the former, and nothing is
+ * waited for but the TPM, and that not for long. Memory is left to who ends.
+ */
+LCT_AT_EXIT static void leave_nothing(void)
+{
+    if (process.pid != getpid() || pthread_mutex_trylock(&process.lock) != 0)
+        return;
+    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
+        if (pthread_mutex_trylock(&tpm->lock) != 0)
+            continue;
+        if (leaves_something(tpm)) {
+            tpm->broken = tpm->used = false;
+            tpm->channel->timeout = tpm->timeout < GOODBYE_TIMEOUT ? tpm->timeout : GOODBYE_TIMEOUT;
+            lct_tpm_flush_resident(tpm);
+            lct_tpm_sweep(tpm);
+            lct_space_leave(tpm->space, !tpm->broken);
+        }
+        pthread_mutex_unlock(&tpm->lock);
+    }
+    pthread_mutex_unlock(&process.lock);
 }
 
 enum lct_code lct_tpm_result(struct lct_tpm *tpm, const char *label, TPM2_CC command, TSS2_RC rc,

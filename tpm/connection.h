@@ -39,6 +39,7 @@ struct lct_tpm {
     bool inherited;      /* it is a parent's: to be used only if none of our own can be opened */
     bool adopted;        /* none could: it is our parent's and we use it in turns */
     bool broken;         /* the transport failed in this turn */
+    bool used;           /* the resident key was loaded or has signed in this turn */
     bool once;           /* this piece of work is not to be done again */
     TPM2_HANDLE session; /* 0: none is open */
     struct lct_session_keys session_keys;
@@ -84,7 +85,15 @@ struct lct_name lct_tpm_name(const TPM2B_NAME *from);
 void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name);
 void lct_tpm_flush_session(struct lct_tpm *tpm, TPM2_HANDLE session);
 
-/* Flushes the resident key, if there is one. */
+/*
+ * Whether the resident key is still behind its handle. Without a resource manager another program
+ * may have flushed it and loaded its own: so unless this turn has used it its Name is read; if it
+ * is not to be learned, the key is debris.
+ */
+bool lct_tpm_holds_resident(struct lct_tpm *tpm);
+
+/* Flushes the resident key, if there is one; what another program has put in its place is left
+ * alone. */
 void lct_tpm_flush_resident(struct lct_tpm *tpm);
 
 /*

@@ -181,11 +181,29 @@ void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_nam
         lct_tpm_note_debris(tpm, name);
 }
 
+bool lct_tpm_holds_resident(struct lct_tpm *tpm)
+{
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0}, qualified = {0};
+
+    if (tpm->channel->wire->private_handles || tpm->used)
+        return true;
+    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
+                                     &tpm_name, &qualified, NULL);
+    const struct lct_name name = lct_tpm_name(&tpm_name);
+    if (lct_tpm_result(tpm, "the loaded key", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK)
+        return lct_name_equal(&name, &tpm->space->resident);
+    if (!lct_result_is_lost_handle(rc)) /* that was not to be learned */
+        lct_tpm_note_debris(tpm, &tpm->space->resident);
+    return false;
+}
+
 void lct_tpm_flush_resident(struct lct_tpm *tpm)
 {
     const struct lct_name name = tpm->space->resident;
+    bool ours = name.len != 0 && lct_tpm_holds_resident(tpm);
 
     tpm->space->resident.len = 0;
-    if (name.len != 0)
+    if (ours)
         lct_tpm_flush(tpm, tpm->space->resident_handle, &name);
 }

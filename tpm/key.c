@@ -7,6 +7,7 @@
 #include "tpm/stream.h"
 #include "tpm/tpm.h"
 
+#include <openssl/rsa.h>
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
@@ -145,6 +146,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
     tpm->space->resident = *key->name;
     tpm->space->resident_handle = handle;
     tpm->used_at = lct_now_ms();
+    tpm->used = true;
     return LCT_OK;
 }
 
@@ -156,18 +158,10 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_tpm_key *k
 static bool is_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
     enum { A_WHILE = 50 }; /* ms */
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME tpm_name = {0}, qualified = {0};
 
     if (!lct_name_equal(&tpm->space->resident, key->name))
         return false;
-    if (tpm->channel->wire->private_handles || lct_now_ms() - tpm->used_at < A_WHILE)
-        return true;
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
-                                     &tpm_name, &qualified, NULL);
-    const struct lct_name name = lct_tpm_name(&tpm_name);
-    if (lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-        lct_name_equal(&name, key->name))
+    if (lct_now_ms() - tpm->used_at < A_WHILE || lct_tpm_holds_resident(tpm))
         return true;
     tpm->space->resident.len = 0;
     return false;
@@ -287,6 +281,26 @@ static void take_rsa(struct lct_signature *signature, const TPM2B_PUBLIC_KEY_RSA
     memcpy(signature->data, block->buffer, signature->len);
 }
 
+/*
+ * A TPM salts RSA-PSS as it likes: as long as the digest, or as long as it gets. What a key file
+ * alone says of its TPM is nothing, so the former is assumed; a record says which.
+ */
+static enum lct_code explain_salt(const struct lct_signature *signature,
+                                  const struct lct_tpm_key *key, const struct lct_scheme *scheme,
+                                  const uint8_t *digest, size_t digest_len, struct lct_err *err)
+{
+    const struct lct_scheme any = {scheme->id, scheme->hash, RSA_PSS_SALTLEN_AUTO};
+
+    if (scheme->id != TPM2_ALG_RSAPSS ||
+        lct_signature_verify(signature, key->pkey, key->libctx, &any, digest, digest_len, NULL) !=
+            LCT_OK)
+        return LCT_ERR_WRONG_KEY;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "its TPM makes RSA-PSS signatures with another salt than %s; lct import finds "
+                    "out which: make an identity of the key, and use that",
+                    is_pinned(key) ? "its record says" : "as long as the digest");
+}
+
 /* What the TPM returned in OpenSSL's encoding, and verified. */
 static enum lct_code take_signature(struct lct_signature *signature, const TPMT_SIGNATURE *from,
                                     const struct lct_tpm_key *key, const struct lct_scheme *scheme,
@@ -306,6 +320,8 @@ static enum lct_code take_signature(struct lct_signature *signature, const TPMT_
     if (code == LCT_OK)
         code = lct_signature_verify(signature, key->pkey, key->libctx, scheme, digest, digest_len,
                                     err);
+    if (code == LCT_ERR_WRONG_KEY)
+        code = explain_salt(signature, key, scheme, digest, digest_len, err);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
@@ -382,10 +398,13 @@ static enum lct_code sign_once(struct lct_tpm *tpm, const struct signing *signin
         return code;
     if (key->needs_auth)
         atomic_store(&key->tries->proven, true);
-    if (key->handle == 0)
-        tpm->used_at = lct_now_ms();
-    return take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
+    code = take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
                           signing->digest_len, err);
+    if (key->handle == 0) {
+        tpm->used_at = lct_now_ms();
+        tpm->used = code == LCT_OK;
+    }
+    return code;
 }
 
 /* TPM2_Load takes a slot for the key and one for a parent that is persistent. */
@@ -437,21 +456,32 @@ static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
     lct_tpm_sweep(tpm);
 }
 
+/* Whether it was the key itself that wants an authorization, though it is said to have none: then
+ * the TPM counts each try. */
+static bool has_refused(struct lct_tpm *tpm, const struct lct_tpm_key *key, enum lct_code code)
+{
+    return (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT) &&
+           (key->handle != 0 || lct_tpm_holds_resident(tpm));
+}
+
 /*
  * Without a resource manager anyone can flush our key, or put another behind its handle. So what
  * was loaded in an earlier turn and refuses is loaded once more, and what is behind the handle is
  * left alone unless it has our key's Name. A session that is gone is opened once more, too. Not so
- * after a wrong authorization: that is tried once.
+ * after a wrong authorization: that is tried once. After the TPM was restarted each process of a
+ * program flushes what it takes for its own and is another's of the same Name: so a key that is
+ * gone, and has no authorization, is loaded some more times.
  */
 static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
+    enum { MOST = 2, MOST_IF_LOST = 6 }; /* attempts */
     struct signing *signing = arg;
     const struct lct_tpm_key *key = signing->key;
     enum lct_code code = LCT_ERR_INTERNAL;
     bool broke = signing->again, again = true, loaded = false, ever_loaded = false;
 
     signing->again = true;
-    for (int attempt = 0; attempt < 2 && again; attempt++) {
+    for (int attempt = 1; again; attempt++) {
         TSS2_RC rc = TSS2_RC_SUCCESS;
         bool had_session = tpm->session != 0;
         code = make_ready(tpm, key, broke, &loaded, err);
@@ -462,9 +492,11 @@ static enum lct_code sign(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         bool ended = code == LCT_ERR_TPM && had_session && tpm->session == 0;
         bool lost_session = ended || lct_result_is_lost_session(rc);
         bool doubtful = ready && !loaded && !tpm->channel->wire->private_handles &&
-                        rc != TSS2_RC_SUCCESS && !key->needs_auth;
-        bool gone = ready && (code == LCT_ERR_WRONG_KEY || lct_result_is_lost_handle(rc));
-        again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session);
+                        rc != TSS2_RC_SUCCESS && !key->needs_auth && !has_refused(tpm, key, code);
+        bool lost = ready && lct_result_is_lost_handle(rc);
+        bool gone = lost || (ready && code == LCT_ERR_WRONG_KEY);
+        again = code != LCT_OK && !tpm->broken && (gone || doubtful || lost_session) &&
+                attempt < (lost && !key->needs_auth ? MOST_IF_LOST : MOST);
         if (code != LCT_OK) /* it may be out of step: a signature each would be a wrong try */
             lct_tpm_session_close(tpm);
         if (gone || doubtful)

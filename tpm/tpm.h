@@ -20,8 +20,9 @@
  * sends nothing and connects to nothing; the first command does. One command at a time: calls from
  * several threads wait for each other. Every call takes values and returns values and leaves
  * nothing in the TPM but, where a resource manager forgets it with the connection or there is room
- * for more, the one key it signed with last, which goes when another takes its place or the last
- * user closes. A process that is killed leaves that one behind in a TPM without a resource manager.
+ * for more, the one key it signed with last, which goes when another takes its place, the last user
+ * closes or the process exits. A process that is killed leaves that one behind in a TPM without a
+ * resource manager.
  *
  * A connection that breaks, since the TPM or its resource manager was restarted, is opened anew. A
  * child of fork opens a connection of its own; where it cannot, in a chroot or with other
