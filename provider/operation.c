@@ -189,3 +189,18 @@ bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned cha
     EVP_MD_CTX_free(copy);
     return good && lct_operation_sign(operation, sig, siglen, sigsize, digest, digest_len);
 }
+
+bool lct_operation_get_params(const struct lct_operation *operation, OSSL_PARAM params[])
+{
+    return operation->parameters != NULL &&
+           EVP_PKEY_CTX_get_params(operation->parameters, params) == 1;
+}
+
+const OSSL_PARAM *lct_operation_gettable_params(const struct lct_operation *operation)
+{
+    static const OSSL_PARAM none[] = {OSSL_PARAM_END};
+
+    return operation != NULL && operation->parameters != NULL
+               ? EVP_PKEY_CTX_gettable_params(operation->parameters)
+               : none;
+}

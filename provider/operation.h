@@ -59,6 +59,10 @@ bool lct_operation_set_digest(const struct lct_operation *operation, const char 
 /* Its hash: in software, whatever the size of the message. */
 bool lct_operation_begin_hash(struct lct_operation *operation, const char *name);
 
+/* The parameters, for GET_CTX_PARAMS, and which there are, for GETTABLE_CTX_PARAMS. */
+bool lct_operation_get_params(const struct lct_operation *operation, OSSL_PARAM params[]);
+const OSSL_PARAM *lct_operation_gettable_params(const struct lct_operation *operation);
+
 /* Whether what the parameters ask can be signed, as far as they say: called by init, so that TLS
  * picks what can be. */
 bool lct_operation_check(const struct lct_operation *operation);

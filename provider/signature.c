@@ -205,21 +205,13 @@ static int signature_digest_verify(void *ctx, const unsigned char *sig, size_t s
 
 static int signature_get_ctx_params(void *ctx, OSSL_PARAM *params)
 {
-    const struct lct_operation *operation = ctx;
-
-    return operation->parameters != NULL &&
-           EVP_PKEY_CTX_get_params(operation->parameters, params) == 1;
+    return lct_operation_get_params(ctx, params);
 }
 
 static const OSSL_PARAM *signature_gettable_ctx_params(void *ctx, void *provctx)
 {
-    static const OSSL_PARAM none[] = {OSSL_PARAM_END};
-    const struct lct_operation *operation = ctx;
-
     (void)provctx;
-    return operation != NULL && operation->parameters != NULL
-               ? EVP_PKEY_CTX_gettable_params(operation->parameters)
-               : none;
+    return lct_operation_gettable_params(ctx);
 }
 
 /* The digest of a digest operation was fixed when it began. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/armour.h"
 
+#include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -77,4 +78,19 @@ bool lct_armour_write(uint8_t **text, size_t *text_len, const char *label, const
     }
     BIO_free(bio);
     return *text != NULL;
+}
+
+bool lct_armour_holds_first(const uint8_t *der, size_t der_len, const uint8_t *first,
+                            size_t first_len)
+{
+    const unsigned char *at = der;
+    long len = 0;
+    int tag = 0, class = 0;
+
+    (void)ERR_set_mark();
+    /* 0x80: an error, one of which is that not all of it is here */
+    (void)ASN1_get_object(&at, &len, &tag, &class, (long)der_len);
+    (void)ERR_pop_to_mark();
+    return tag == V_ASN1_SEQUENCE && class == V_ASN1_UNIVERSAL &&
+           der_len - (size_t)(at - der) >= first_len && memcmp(at, first, first_len) == 0;
 }

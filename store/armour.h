@@ -22,4 +22,8 @@ bool lct_armour_read(uint8_t **der, size_t *der_len, const char *label, const ui
 bool lct_armour_write(uint8_t **text, size_t *text_len, const char *label, const uint8_t *der,
                       size_t der_len);
 
+/* Whether a DER SEQUENCE, of which only the beginning need be here, begins with those bytes. */
+bool lct_armour_holds_first(const uint8_t *der, size_t der_len, const uint8_t *first,
+                            size_t first_len);
+
 #endif

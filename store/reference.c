@@ -42,18 +42,10 @@ ASN1_SEQUENCE(KEY_REFERENCE) = {
 
 bool lct_reference_begins(const uint8_t *der, size_t der_len)
 {
-    const unsigned char *at = der;
-    long len = 0;
-    int tag = 0, class = 0;
+    uint8_t first[2 + sizeof type_text - 1] = {V_ASN1_VISIBLESTRING, sizeof type_text - 1};
 
-    (void)ERR_set_mark();
-    /* 0x80: an error, one of which is that not all of it is here */
-    (void)ASN1_get_object(&at, &len, &tag, &class, (long)der_len);
-    (void)ERR_pop_to_mark();
-    size_t left = der_len - (size_t)(at - der), text_len = sizeof type_text - 1;
-    return tag == V_ASN1_SEQUENCE && class == V_ASN1_UNIVERSAL && left >= 2 + text_len &&
-           at[0] == V_ASN1_VISIBLESTRING && at[1] == text_len &&
-           memcmp(at + 2, type_text, text_len) == 0;
+    memcpy(first + 2, type_text, sizeof type_text - 1);
+    return lct_armour_holds_first(der, der_len, first, sizeof first);
 }
 
 /* It is DER, not some other BER: encoded again it is the same. */
