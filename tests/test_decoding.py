@@ -473,5 +473,8 @@ def test_a_key_is_written_as_its_key_file_in_pem_and_in_der(owner, kind):
     text = owner.lct("export", kind).stdout
     file = owner.write("key.pem", owner.lct("pem", kind).stdout)
     assert owner.openssl("pkey", "-in", file).stdout == text
-    bare = owner.openssl("pkey", "-in", file, "-outform", "DER", text=False).stdout
-    assert bare == unwrap(text)
+    done = owner.openssl("pkey", "-in", file, "-outform", "DER", status=None, text=False)
+    if done.returncode:  # openssl 3.6 means PKCS #8 by DER
+        assert "there is no PKCS #8" in done.stderr and done.stdout == b""
+    else:
+        assert done.stdout == unwrap(text)

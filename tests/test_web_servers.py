@@ -373,10 +373,14 @@ def test_stunnel_serves_with_its_own_allocator(make_site, backend, kind, way):
     """It aborts where memory of OpenSSL's is freed by another's function."""
     site, port = make_site(kind, way), free_port()
     site.identity()
+    user = next(entry.pw_name for entry in pwd.getpwall()
+                if entry.pw_name in ("stunnel4", "stunnel"))
     conf = site.conf("stunnel.conf", {"accept = 443": f"accept = 127.0.0.1:{port}",
-                                      "127.0.0.1:8080": f"127.0.0.1:{backend.port}"}, STUNNEL)
+                                      "127.0.0.1:8080": f"127.0.0.1:{backend.port}",
+                                      "uid = stunnel4": f"uid = {user}",
+                                      "gid = stunnel4": f"gid = {user}"}, STUNNEL)
     stunnel = site.start("/usr/bin/stunnel4", conf, port=port)
-    wait_for(lambda: owner_of(stunnel.pid)[0] == uid("stunnel4"), "stunnel to be stunnel4")
+    wait_for(lambda: owner_of(stunnel.pid)[0] == uid(user), "stunnel to be its user")
     serves(site, port)
     stunnel.stop()
     assert "Connection closed" in stunnel.output() and "error" not in stunnel.output().lower()
