@@ -227,14 +227,6 @@ static int give_der(const struct kind *kind, uint8_t *der, size_t der_len, OSSL_
     return object_cb(object, object_cbarg);
 }
 
-static bool is_private(const char *label)
-{
-    static const char suffix[] = "PRIVATE KEY";
-    size_t len = strlen(label);
-
-    return len >= sizeof suffix - 1 && strcmp(label + len - (sizeof suffix - 1), suffix) == 0;
-}
-
 /*
  * The kind of the next block, whose first line is read, or NULL: it is not ours, or there is none.
  * If a private key is looked for that is the first block with one, since PEM_read_bio_PrivateKey
@@ -252,7 +244,7 @@ static const struct kind *find_block(const struct decoder *decoder, OSSL_CORE_BI
 
     for (size_t i = 0; i < MAX_LINES && read_line(decoder, in, line, sizeof line); i++) {
         const char *label = label_of(line);
-        if (label != NULL && (any || is_private(label))) {
+        if (label != NULL && (any || lct_armour_is_private(label))) {
             kind = find_kind(label);
             break;
         }

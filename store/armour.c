@@ -29,6 +29,14 @@ bool lct_armour_is_pem(const uint8_t *bytes, size_t bytes_len)
     return bytes_len >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
 }
 
+bool lct_armour_is_private(const char *label)
+{
+    static const char suffix[] = "PRIVATE KEY";
+    size_t len = strlen(label);
+
+    return len >= sizeof suffix - 1 && strcmp(label + len - (sizeof suffix - 1), suffix) == 0;
+}
+
 static bool only_space(BIO *bio)
 {
     char c;
@@ -93,4 +101,15 @@ bool lct_armour_holds_first(const uint8_t *der, size_t der_len, const uint8_t *f
     (void)ERR_pop_to_mark();
     return tag == V_ASN1_SEQUENCE && class == V_ASN1_UNIVERSAL &&
            der_len - (size_t)(at - der) >= first_len && memcmp(at, first, first_len) == 0;
+}
+
+bool lct_armour_is_canonical(const ASN1_VALUE *value, const ASN1_ITEM *item, const uint8_t *der,
+                             size_t der_len)
+{
+    unsigned char *again = NULL;
+    int len = ASN1_item_i2d(value, &again, item);
+    bool same = len >= 0 && (size_t)len == der_len && memcmp(again, der, der_len) == 0;
+
+    OPENSSL_free(again);
+    return same;
 }

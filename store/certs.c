@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/certs.h"
 
+#include "store/armour.h"
 #include "store/file.h"
 
 #include <errno.h>
@@ -49,13 +50,6 @@ static bool take_apart(struct lct_cert *cert, OSSL_LIB_CTX *libctx)
            ASN1_TIME_check(X509_get0_notAfter(cert->x509)) == 1;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t len = strlen(text), end_len = strlen(end);
-
-    return len >= end_len && strcmp(text + len - end_len, end) == 0;
-}
-
 /* One block whose bytes are taken over. */
 static enum lct_code take_block(struct lct_certs *certs, OSSL_LIB_CTX *libctx, const char *label,
                                 const char *header, uint8_t *der, size_t der_len,
@@ -64,7 +58,7 @@ static enum lct_code take_block(struct lct_certs *certs, OSSL_LIB_CTX *libctx, c
     struct lct_cert cert = {.der = der, .der_len = der_len};
     enum lct_code code = LCT_OK;
 
-    if (ends_with(label, "PRIVATE KEY")) {
+    if (lct_armour_is_private(label)) {
         OPENSSL_cleanse(der, der_len);
         code = LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "it holds a private key, which does not belong here: only certificates do, "
@@ -213,19 +207,6 @@ static void file_name(char name[FILE_NAME], unsigned number)
     (void)snprintf(name, FILE_NAME, "certs-%u.pem", number);
 }
 
-/* "lct:ID: DIR: " before the sentence of a failure. */
-static enum lct_code about(const char *id, const char *dir, enum lct_code code, struct lct_err *err)
-{
-    char label[4 + LCT_MAX_ID + 1];
-
-    if (code == LCT_OK)
-        return LCT_OK;
-    (void)snprintf(label, sizeof label, "lct:%s", id);
-    (void)lct_err_prefix(err, dir);
-    (void)lct_err_prefix(err, label);
-    return code;
-}
-
 static enum lct_code read_file(int fd, struct lct_crypto *crypto, unsigned number,
                                struct lct_certs *certs, struct lct_err *err)
 {
@@ -266,7 +247,7 @@ enum lct_code lct_certs_read(const struct lct_store *store, struct lct_crypto *c
         code = lct_store_open_identity(store, id, &fd, &dir, err);
     if (code != LCT_OK)
         return code;
-    code = about(id, dir, read_file(fd, crypto, number, certs, err), err);
+    code = lct_store_about(id, dir, read_file(fd, crypto, number, certs, err), err);
     close(fd);
     return code;
 }
@@ -348,7 +329,7 @@ enum lct_code lct_certs_set(const struct lct_store *store, const char *id,
         code = lock_dir(&dir, fd, err);
         if (code == LCT_OK)
             code = replace(dir, name, pem, pem_len, err);
-        code = about(id, where, code, err);
+        code = lct_store_about(id, where, code, err);
     }
     if (dir >= 0)
         close(dir);
@@ -379,5 +360,5 @@ enum lct_code lct_certs_remove(const struct lct_store *store, const char *id, un
     if (dir >= 0)
         close(dir);
     close(fd);
-    return about(id, where, code, err);
+    return lct_store_about(id, where, code, err);
 }

@@ -106,6 +106,19 @@ static enum lct_code share_tries(struct lct_key *key, struct lct_err *err)
     return LCT_OK;
 }
 
+/* The last step of making a key, whatever came of those before. */
+static enum lct_code hand_out(struct lct_key **key, struct lct_key *made, enum lct_code code,
+                              struct lct_err *err)
+{
+    if (code == LCT_OK)
+        code = share_tries(made, err);
+    if (code == LCT_OK)
+        *key = made;
+    else
+        lct_key_free(made);
+    return code;
+}
+
 static struct lct_key *new_key(struct lct_crypto *crypto, OSSL_LIB_CTX *libctx)
 {
     struct lct_key *key = calloc(1, sizeof *key);
@@ -138,13 +151,7 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
     made->generation = *generation;
     enum lct_code code = fill(made, pem, pem_len, err);
-    if (code == LCT_OK)
-        code = share_tries(made, err);
-    if (code == LCT_OK)
-        *key = made;
-    else
-        lct_key_free(made);
-    return code;
+    return hand_out(key, made, code, err);
 }
 
 /* All that its public area and its file say of it; what its TPM can do is not known and assumed. */
@@ -192,13 +199,7 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
         code = decode(made, err);
     if (code == LCT_OK)
         code = describe(made, err);
-    if (code == LCT_OK)
-        code = share_tries(made, err);
-    if (code == LCT_OK)
-        *key = made;
-    else
-        lct_key_free(made);
-    return code;
+    return hand_out(key, made, code, err);
 }
 
 enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)

@@ -149,17 +149,6 @@ static bool take_description(char **text, const ASN1_UTF8STRING *string)
     return *text != NULL;
 }
 
-/* It is DER, not some other BER: encoded again it is the same. */
-static bool is_canonical(const TPM_KEY *key, const uint8_t *der, size_t der_len)
-{
-    unsigned char *again = NULL;
-    int len = ASN1_item_i2d((const ASN1_VALUE *)key, &again, ASN1_ITEM_rptr(TPM_KEY));
-    bool same = len >= 0 && (size_t)len == der_len && memcmp(again, der, der_len) == 0;
-
-    OPENSSL_free(again);
-    return same;
-}
-
 static bool keep_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len)
 {
     keyfile->der = malloc(der_len);
@@ -174,12 +163,14 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
 {
     const unsigned char *at = der;
     TPM_KEY *key = (TPM_KEY *)ASN1_item_d2i(NULL, &at, (long)der_len, ASN1_ITEM_rptr(TPM_KEY));
-    bool good = key != NULL && is_canonical(key, der, der_len) && take_type(keyfile, key->type) &&
-                take_parent(&keyfile->parent, key->parent) &&
-                take_sized(&keyfile->public_area, &keyfile->public_len, key->public_area) &&
-                take_sized(&keyfile->private_area, &keyfile->private_len, key->private_area) &&
-                take_description(&keyfile->description, key->description) &&
-                keep_der(keyfile, der, der_len);
+    bool good =
+        key != NULL &&
+        lct_armour_is_canonical((const ASN1_VALUE *)key, ASN1_ITEM_rptr(TPM_KEY), der, der_len) &&
+        take_type(keyfile, key->type) && take_parent(&keyfile->parent, key->parent) &&
+        take_sized(&keyfile->public_area, &keyfile->public_len, key->public_area) &&
+        take_sized(&keyfile->private_area, &keyfile->private_len, key->private_area) &&
+        take_description(&keyfile->description, key->description) &&
+        keep_der(keyfile, der, der_len);
 
     if (good) {
         keyfile->empty_auth = key->empty_auth > 0;

@@ -48,17 +48,6 @@ bool lct_reference_begins(const uint8_t *der, size_t der_len)
     return lct_armour_holds_first(der, der_len, first, sizeof first);
 }
 
-/* It is DER, not some other BER: encoded again it is the same. */
-static bool is_canonical(const KEY_REFERENCE *from, const uint8_t *der, size_t der_len)
-{
-    unsigned char *again = NULL;
-    int len = ASN1_item_i2d((const ASN1_VALUE *)from, &again, ASN1_ITEM_rptr(KEY_REFERENCE));
-    bool same = len >= 0 && (size_t)len == der_len && memcmp(again, der, der_len) == 0;
-
-    OPENSSL_free(again);
-    return same;
-}
-
 static bool take_uri(struct lct_uri *uri, const ASN1_UTF8STRING *string)
 {
     char text[MAX_URI + 1];
@@ -86,8 +75,11 @@ static bool from_der(struct lct_reference *reference, const uint8_t *der, size_t
     const unsigned char *at = der;
     KEY_REFERENCE *from =
         (KEY_REFERENCE *)ASN1_item_d2i(NULL, &at, (long)der_len, ASN1_ITEM_rptr(KEY_REFERENCE));
-    bool good = from != NULL && is_canonical(from, der, der_len) && holds(from->type, type_text) &&
-                take_uri(&reference->uri, from->uri) && take_public(reference, from->public_key);
+    bool good = from != NULL &&
+                lct_armour_is_canonical((const ASN1_VALUE *)from, ASN1_ITEM_rptr(KEY_REFERENCE),
+                                        der, der_len) &&
+                holds(from->type, type_text) && take_uri(&reference->uri, from->uri) &&
+                take_public(reference, from->public_key);
 
     ASN1_item_free((ASN1_VALUE *)from, ASN1_ITEM_rptr(KEY_REFERENCE));
     return good;

@@ -131,10 +131,8 @@ static enum lct_code read_record(int fd, const char *id, struct lct_record **rec
     return code;
 }
 
-/* "lct:ID: WHERE: " before the sentence of a failure; WHERE, perhaps NULL, is the directory to look
- * in. */
-static enum lct_code about(const char *id, const char *where, enum lct_code code,
-                           struct lct_err *err)
+enum lct_code lct_store_about(const char *id, const char *where, enum lct_code code,
+                              struct lct_err *err)
 {
     char label[4 + LCT_MAX_ID + 1];
 
@@ -158,7 +156,7 @@ enum lct_code lct_store_get_record(const struct lct_store *store, const char *id
     enum lct_code code = find(store, id, &fd, &where, err);
     if (code != LCT_OK)
         return code;
-    code = about(id, store->dirs[where], read_record(fd, id, record, err), err);
+    code = lct_store_about(id, store->dirs[where], read_record(fd, id, record, err), err);
     close(fd);
     if (code == LCT_OK && dir != NULL)
         *dir = store->dirs[where];
@@ -210,7 +208,8 @@ enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto
     enum lct_code code = find(store, id, &fd, &where, err);
     if (code != LCT_OK)
         return code;
-    code = about(id, store->dirs[where], read_key(fd, crypto, id, generation, key, err), err);
+    code = lct_store_about(id, store->dirs[where], read_key(fd, crypto, id, generation, key, err),
+                           err);
     close(fd);
     return code;
 }
@@ -489,7 +488,7 @@ enum lct_code lct_store_create(const struct lct_store *store, const struct lct_r
     if (code == LCT_OK)
         code = nursery_open(&nursery, dir, err);
     if (code != LCT_OK)
-        return about(record->id, NULL, code, err);
+        return lct_store_about(record->id, NULL, code, err);
     int fd = nursery_make_dir(&nursery);
     code =
         fd >= 0 ? fill_identity(fd, dir, record, pem, pem_len, owner, err) : fail_store(dir, err);
@@ -500,7 +499,7 @@ enum lct_code lct_store_create(const struct lct_store *store, const struct lct_r
     if (code != LCT_OK)
         lct_file_remove_dir(nursery.fd, nursery.name);
     nursery_close(&nursery);
-    return about(record->id, NULL, code, err);
+    return lct_store_about(record->id, NULL, code, err);
 }
 
 /* Out of the store in one step, under the name of a directory made for it, which it replaces; then
@@ -548,5 +547,5 @@ enum lct_code lct_store_delete(const struct lct_store *store, const char *id, st
     if (code == LCT_OK)
         code = take_out(&nursery, store->dirs[where], id, err);
     nursery_close(&nursery);
-    return about(id, NULL, code, err);
+    return lct_store_about(id, NULL, code, err);
 }

@@ -83,4 +83,9 @@ enum lct_code lct_store_exists(const struct lct_store *store, const char *id, st
 /* Removes an identity, all of it or nothing. LCT_ERR_NOT_FOUND; LCT_ERR_STORE. */
 enum lct_code lct_store_delete(const struct lct_store *store, const char *id, struct lct_err *err);
 
+/* Puts "lct:ID: WHERE: " before the sentence of a failure; WHERE, perhaps NULL, is the store to
+ * look in. Returns `code`; after LCT_OK *err is left alone. */
+enum lct_code lct_store_about(const char *id, const char *where, enum lct_code code,
+                              struct lct_err *err);
+
 #endif

@@ -407,35 +407,6 @@ static void run_threads(const struct task *task)
         expect(pthread_join(threads[i], NULL) == 0, "its end");
 }
 
-/* Memory that libc's free would not take. */
-static void *offset_malloc(size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    char *block = malloc(size + 64);
-    return block != NULL ? block + 64 : NULL;
-}
-
-static void offset_free(void *bytes, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    if (bytes != NULL)
-        free((char *)bytes - 64);
-}
-
-static void *offset_realloc(void *bytes, size_t size, const char *file, int line)
-{
-    if (bytes == NULL)
-        return offset_malloc(size, file, line);
-    if (size == 0) {
-        offset_free(bytes, file, line);
-        return NULL;
-    }
-    char *block = realloc((char *)bytes - 64, size + 64);
-    return block != NULL ? block + 64 : NULL;
-}
-
 /* The key in some bytes that may be PEM or DER, if there is one, is no other than the expected. */
 static bool taken(const struct task *task, const unsigned char *bytes, size_t len)
 {
@@ -511,8 +482,7 @@ int main(int argc, char **argv)
     if (argv[0] == NULL || argv[1] == NULL)
         return 2;
     if (mode.allocator)
-        expect(CRYPTO_set_mem_functions(offset_malloc, offset_realloc, offset_free) == 1,
-               "the allocator is ours");
+        replace_allocator();
     struct task task = {.mode = &mode, .reading = {.file = argv[0]}, .names = argv + 2};
     if (mode.own)
         task.reading.libctx = new_context();

@@ -635,35 +635,6 @@ static void test_reason(char **argv)
     OSSL_STORE_close(store);
 }
 
-/* An allocator whose blocks free() would abort on: who mixes allocators is found out. */
-static void *offset_malloc(size_t size, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    char *block = malloc(size + 64);
-    return block != NULL ? block + 64 : NULL;
-}
-
-static void offset_free(void *bytes, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    if (bytes != NULL)
-        free((char *)bytes - 64);
-}
-
-static void *offset_realloc(void *bytes, size_t size, const char *file, int line)
-{
-    if (bytes == NULL)
-        return offset_malloc(size, file, line);
-    if (size == 0) {
-        offset_free(bytes, file, line);
-        return NULL;
-    }
-    char *block = realloc((char *)bytes - 64, size + 64);
-    return block != NULL ? block + 64 : NULL;
-}
-
 /* software: with lct's keymgmt asked for by name, other people's keys are whole and ordinary. */
 static void test_software(char **argv)
 {
@@ -940,8 +911,7 @@ int main(int argc, char **argv)
         if (strcmp(tests[i].name, argv[1]) != 0 || argc - 2 < tests[i].min_arguments)
             continue;
         if (strcmp(argv[1], "allocator") == 0)
-            expect(CRYPTO_set_mem_functions(offset_malloc, offset_realloc, offset_free) == 1,
-                   "the allocator is ours");
+            replace_allocator();
         tests[i].run(argv + 2);
         expect(ERR_peek_error() == 0, "the queue is empty");
         puts("ok");

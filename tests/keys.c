@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keys.h"
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,4 +105,39 @@ void reap(pid_t pid, const char *what)
     int status = -1;
 
     expect(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, what);
+}
+
+/* An allocator whose blocks free() would abort on: who mixes allocators is found out. */
+static void *offset_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    char *block = malloc(size + 64);
+    return block != NULL ? block + 64 : NULL;
+}
+
+static void offset_free(void *bytes, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (bytes != NULL)
+        free((char *)bytes - 64);
+}
+
+static void *offset_realloc(void *bytes, size_t size, const char *file, int line)
+{
+    if (bytes == NULL)
+        return offset_malloc(size, file, line);
+    if (size == 0) {
+        offset_free(bytes, file, line);
+        return NULL;
+    }
+    char *block = realloc((char *)bytes - 64, size + 64);
+    return block != NULL ? block + 64 : NULL;
+}
+
+void replace_allocator(void)
+{
+    expect(CRYPTO_set_mem_functions(offset_malloc, offset_realloc, offset_free) == 1,
+           "the allocator is ours");
 }

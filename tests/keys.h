@@ -35,6 +35,10 @@ bool verifies(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const unsigned char *s
 
 void sign_and_verify(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey);
 
+/* Before anything of libcrypto is used: gives it an allocator whose blocks free() would abort on,
+ * so that who mixes allocators is found out. */
+void replace_allocator(void);
+
 /* Waits for a child, which must end with status 0. */
 void reap(pid_t pid, const char *what);
 

@@ -197,14 +197,19 @@ def test_a_key_of_ours_is_imported_from_its_own_key_file(bench):
     bench.user.lct("check")
 
 
+def make_under(bench, hierarchy: str, rsa: bool, secret: str | None) -> KeyFile:
+    """A key whose parent is made anew in a hierarchy each time."""
+    bench.primary(hierarchy, rsa=rsa)
+    words = ("-p", secret) if secret else ()
+    return bench.make(*words, context="p.ctx", parent=HIERARCHIES[hierarchy], rsa_parent=rsa,
+                      empty_auth=not secret, attributes=SIGNING.replace("|noda", ""))
+
+
 @pytest.mark.parametrize("rsa", [False, True], ids=["ecc", "rsa"])
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["free", "passphrase"])
 def test_a_parent_is_made_anew_in_each_hierarchy(bench, hierarchy, rsa, secret):
-    bench.primary(hierarchy, rsa=rsa)
-    words = ("-p", secret) if secret else ()
-    key = bench.make(*words, context="p.ctx", parent=HIERARCHIES[hierarchy], rsa_parent=rsa,
-                     empty_auth=not secret, attributes=SIGNING.replace("|noda", ""))
+    key = make_under(bench, hierarchy, rsa, secret)
     options = ("--passphrase-file", bench.user.write("secret", SECRET)) if secret else ()
     bench.adopt(key, *options)
     signs(bench.user, None, *(("-passin", f"pass:{SECRET}") if secret else ()))
@@ -217,10 +222,7 @@ def test_a_parent_is_made_anew_in_each_hierarchy(bench, hierarchy, rsa, secret):
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["free", "passphrase"])
 def test_a_key_file_alone_signs_under_a_parent_that_nobody_has_pinned(bench, hierarchy, rsa, secret):
-    bench.primary(hierarchy, rsa=rsa)
-    words = ("-p", secret) if secret else ()
-    key = bench.make(*words, context="p.ctx", parent=HIERARCHIES[hierarchy], rsa_parent=rsa,
-                     empty_auth=not secret, attributes=SIGNING.replace("|noda", ""))
+    key = make_under(bench, hierarchy, rsa, secret)
     key.write(bench.user.path("k.pem"))
     options = ("-passin", f"pass:{SECRET}") if secret else ()
     bench.user.openssl("dgst", "-sha256", "-sign", "k.pem", *options, "-out", "sig", "data")
