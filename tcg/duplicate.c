@@ -3,6 +3,7 @@
 
 #include "base/unconst.h"
 #include "tcg/kdf.h"
+#include "tcg/marshal.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -10,70 +11,6 @@
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <string.h>
-
-/* Bytes in the TPM's canonical encoding, written front to back. What does not fit leaves `failed`
- * set. */
-struct writer {
-    uint8_t *bytes;
-    size_t len, capacity;
-    bool failed;
-};
-
-static uint8_t *grow(struct writer *writer, size_t len)
-{
-    uint8_t *start = writer->bytes + writer->len;
-
-    if (writer->failed || len > writer->capacity - writer->len) {
-        writer->failed = true;
-        return NULL;
-    }
-    writer->len += len;
-    return start;
-}
-
-static void write_u16(struct writer *writer, size_t value)
-{
-    uint8_t *start = grow(writer, 2);
-
-    if (start == NULL)
-        return;
-    start[0] = (uint8_t)(value >> 8);
-    start[1] = (uint8_t)value;
-}
-
-static void write_u32(struct writer *writer, uint32_t value)
-{
-    write_u16(writer, value >> 16);
-    write_u16(writer, value & 0xffff);
-}
-
-static void write_bytes(struct writer *writer, const uint8_t *bytes, size_t len)
-{
-    uint8_t *start = grow(writer, len);
-
-    if (start != NULL && len > 0)
-        memcpy(start, bytes, len);
-}
-
-static void write_sized(struct writer *writer, const uint8_t *bytes, size_t len)
-{
-    write_u16(writer, len);
-    write_bytes(writer, bytes, len);
-}
-
-/* A number of a key as a TPM2B of `size` bytes. The caller's key has to be whole. */
-static void write_number(struct writer *writer, const EVP_PKEY *pkey, const char *param,
-                         size_t size)
-{
-    BIGNUM *number = NULL;
-
-    write_u16(writer, size);
-    uint8_t *start = grow(writer, size);
-    if (start == NULL || EVP_PKEY_get_bn_param(pkey, param, &number) != 1 ||
-        BN_bn2binpad(number, start, (int)size) < 0)
-        writer->failed = true;
-    BN_clear_free(number);
-}
 
 const struct lct_algorithm *lct_duplicate_algorithm(const EVP_PKEY *pkey)
 {
@@ -87,7 +24,7 @@ const struct lct_algorithm *lct_duplicate_algorithm(const EVP_PKEY *pkey)
 }
 
 /* TPM 2.0 Part 2, 12.2.3.5: 0 stands for 65537. */
-static void write_exponent(struct writer *writer, const EVP_PKEY *pkey)
+static void write_exponent(struct lct_writer *writer, const EVP_PKEY *pkey)
 {
     BIGNUM *exponent = NULL;
     BN_ULONG value = 0;
@@ -96,53 +33,44 @@ static void write_exponent(struct writer *writer, const EVP_PKEY *pkey)
         value = BN_get_word(exponent);
     if (value == 0 || value > UINT32_MAX)
         writer->failed = true;
-    write_u32(writer, value == 65537 ? 0 : (uint32_t)value);
+    lct_write_u32(writer, value == 65537 ? 0 : (uint32_t)value);
     BN_free(exponent);
 }
 
 /* TPMT_PUBLIC, TPM 2.0 Part 2, 12.2.4: a signing key whose scheme is chosen at each signature. */
-static void write_public(struct writer *writer, const EVP_PKEY *pkey,
+static void write_public(struct lct_writer *writer, const EVP_PKEY *pkey,
                          const struct lct_algorithm *algorithm, bool has_auth)
 {
-    write_u16(writer, algorithm->type);
-    write_u16(writer, TPM2_ALG_SHA256);
-    write_u32(writer, TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT |
-                          (has_auth ? 0 : TPMA_OBJECT_NODA));
-    write_sized(writer, NULL, 0);     /* policy */
-    write_u16(writer, TPM2_ALG_NULL); /* symmetric */
-    write_u16(writer, TPM2_ALG_NULL); /* scheme */
+    lct_write_u16(writer, algorithm->type);
+    lct_write_u16(writer, TPM2_ALG_SHA256);
+    lct_write_u32(writer, TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT |
+                              (has_auth ? 0 : TPMA_OBJECT_NODA));
+    lct_write_sized(writer, NULL, 0);     /* policy */
+    lct_write_u16(writer, TPM2_ALG_NULL); /* symmetric */
+    lct_write_u16(writer, TPM2_ALG_NULL); /* scheme */
     if (algorithm->type == TPM2_ALG_RSA) {
-        write_u16(writer, algorithm->bits);
+        lct_write_u16(writer, algorithm->bits);
         write_exponent(writer, pkey);
-        write_number(writer, pkey, OSSL_PKEY_PARAM_RSA_N, algorithm->size);
+        lct_write_number(writer, pkey, OSSL_PKEY_PARAM_RSA_N, algorithm->size);
         return;
     }
-    write_u16(writer, algorithm->curve);
-    write_u16(writer, TPM2_ALG_NULL); /* kdf */
-    write_number(writer, pkey, OSSL_PKEY_PARAM_EC_PUB_X, algorithm->size);
-    write_number(writer, pkey, OSSL_PKEY_PARAM_EC_PUB_Y, algorithm->size);
+    lct_write_u16(writer, algorithm->curve);
+    lct_write_u16(writer, TPM2_ALG_NULL); /* kdf */
+    lct_write_number(writer, pkey, OSSL_PKEY_PARAM_EC_PUB_X, algorithm->size);
+    lct_write_number(writer, pkey, OSSL_PKEY_PARAM_EC_PUB_Y, algorithm->size);
 }
 
 /* TPMT_SENSITIVE, Part 2, 12.3.2.4: of RSA one prime of two, of ECC the private scalar. */
-static void write_sensitive(struct writer *writer, const EVP_PKEY *pkey,
+static void write_sensitive(struct lct_writer *writer, const EVP_PKEY *pkey,
                             const struct lct_algorithm *algorithm, const struct lct_secret *auth)
 {
-    write_u16(writer, algorithm->type);
-    write_sized(writer, auth != NULL ? auth->data : NULL, auth != NULL ? auth->len : 0);
-    write_sized(writer, NULL, 0); /* seed: only of storage keys */
+    lct_write_u16(writer, algorithm->type);
+    lct_write_sized(writer, auth != NULL ? auth->data : NULL, auth != NULL ? auth->len : 0);
+    lct_write_sized(writer, NULL, 0); /* seed: only of storage keys */
     if (algorithm->type == TPM2_ALG_RSA)
-        write_number(writer, pkey, OSSL_PKEY_PARAM_RSA_FACTOR1, algorithm->size / 2u);
+        lct_write_number(writer, pkey, OSSL_PKEY_PARAM_RSA_FACTOR1, algorithm->size / 2u);
     else
-        write_number(writer, pkey, OSSL_PKEY_PARAM_PRIV_KEY, algorithm->size);
-}
-
-/* Puts a size before what `writer` holds from `start` on, where two bytes were left for it. */
-static void close_sized(struct writer *writer, size_t start)
-{
-    size_t len = writer->len - start - 2;
-
-    writer->bytes[start] = (uint8_t)(len >> 8);
-    writer->bytes[start + 1] = (uint8_t)len;
+        lct_write_number(writer, pkey, OSSL_PKEY_PARAM_PRIV_KEY, algorithm->size);
 }
 
 static bool has_more_primes(const EVP_PKEY *pkey)
@@ -249,21 +177,21 @@ static enum lct_code wrap(struct lct_duplicate *duplicate, const EVP_PKEY *pkey,
                           const struct lct_algorithm *algorithm, const struct lct_secret *auth,
                           const struct wrapper *wrapper, struct lct_err *err)
 {
-    struct writer writer = {duplicate->private_area, 0, sizeof duplicate->private_area, false};
+    struct lct_writer writer = {duplicate->private_area, 0, sizeof duplicate->private_area, false};
     size_t size = wrapper->hash->size, hidden = 2 + 2 + size;
     uint8_t *hmac = duplicate->private_area + 4;
 
-    write_u16(&writer, 0);
-    write_u16(&writer, size);
-    (void)grow(&writer, size);
-    write_u16(&writer, 0);
+    lct_write_u16(&writer, 0);
+    lct_write_u16(&writer, size);
+    (void)lct_writer_grow(&writer, size);
+    lct_write_u16(&writer, 0);
     write_sensitive(&writer, pkey, algorithm, auth);
     enum lct_code code = writer.failed ? LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                                                   "it is not a whole private key of two primes")
                                        : LCT_OK;
     if (code == LCT_OK) {
-        close_sized(&writer, hidden);
-        close_sized(&writer, 0);
+        lct_writer_close_sized(&writer, hidden);
+        lct_writer_close_sized(&writer, 0);
         code = hide(duplicate->private_area + hidden, writer.len - hidden, wrapper, err);
     }
     if (code == LCT_OK)
@@ -291,7 +219,7 @@ enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *
                                  const struct lct_public *parent, struct lct_err *err)
 {
     const struct lct_algorithm *algorithm = lct_duplicate_algorithm(pkey);
-    struct writer writer = {duplicate->public_area, 0, sizeof duplicate->public_area, false};
+    struct lct_writer writer = {duplicate->public_area, 0, sizeof duplicate->public_area, false};
     struct lct_secret seed = {0};
     struct lct_name name;
     const struct wrapper wrapper = {
@@ -308,11 +236,11 @@ enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *
     if (!belongs_together(pkey, libctx))
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "its private key does not belong to its public one");
-    write_u16(&writer, 0);
+    lct_write_u16(&writer, 0);
     write_public(&writer, pkey, algorithm, auth != NULL && auth->len > 0);
     if (writer.failed)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it is not a whole key");
-    close_sized(&writer, 0);
+    lct_writer_close_sized(&writer, 0);
     duplicate->public_len = writer.len;
     enum lct_code code =
         lct_public_name(&name, libctx, duplicate->public_area, duplicate->public_len, err);

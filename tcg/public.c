@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tcg/public.h"
 
+#include "tcg/marshal.h"
+
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -8,67 +10,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The TPM's canonical encoding, read front to back. The first thing that does not fit leaves
- * `failed` set. */
-struct reader {
-    const uint8_t *bytes;
-    size_t left;
-    bool failed;
-};
-
-static const uint8_t *take(struct reader *reader, size_t len)
-{
-    const uint8_t *start = reader->bytes;
-
-    if (reader->failed || len > reader->left) {
-        reader->failed = true;
-        return NULL;
-    }
-    reader->bytes += len;
-    reader->left -= len;
-    return start;
-}
-
-static uint16_t read_u16(struct reader *reader)
-{
-    const uint8_t *b = take(reader, 2);
-
-    return b != NULL ? (uint16_t)((unsigned)b[0] << 8 | b[1]) : 0;
-}
-
-static uint32_t read_u32(struct reader *reader)
-{
-    uint32_t high = read_u16(reader);
-
-    return high << 16 | read_u16(reader);
-}
-
-/* A TPM2B: at most `capacity` bytes. */
-static size_t read_sized(struct reader *reader, uint8_t *bytes, size_t capacity)
-{
-    size_t len = read_u16(reader);
-
-    if (len > capacity)
-        reader->failed = true;
-    const uint8_t *start = take(reader, len);
-    if (start == NULL)
-        return 0;
-    memcpy(bytes, start, len);
-    return len;
-}
-
 /* TPMT_SYM_DEF_OBJECT, TPM 2.0 Part 2, 11.1.7: only the block ciphers have parameters. */
-static void read_symmetric(struct reader *reader, struct lct_public *public_area)
+static void read_symmetric(struct lct_reader *reader, struct lct_public *public_area)
 {
-    public_area->symmetric = read_u16(reader);
+    public_area->symmetric = lct_read_u16(reader);
     switch (public_area->symmetric) {
     case TPM2_ALG_NULL:
         return;
     case TPM2_ALG_AES:
     case TPM2_ALG_SM4:
     case TPM2_ALG_CAMELLIA:
-        public_area->symmetric_bits = read_u16(reader);
-        public_area->symmetric_mode = read_u16(reader);
+        public_area->symmetric_bits = lct_read_u16(reader);
+        public_area->symmetric_mode = lct_read_u16(reader);
         return;
     default:
         reader->failed = true;
@@ -77,9 +30,9 @@ static void read_symmetric(struct reader *reader, struct lct_public *public_area
 
 /* TPMT_RSA_SCHEME and TPMT_ECC_SCHEME, Part 2, 11.2.4.2 and 11.2.5.6: a selector, and for most a
  * hash. */
-static void read_scheme(struct reader *reader, struct lct_public *public_area)
+static void read_scheme(struct lct_reader *reader, struct lct_public *public_area)
 {
-    public_area->scheme = read_u16(reader);
+    public_area->scheme = lct_read_u16(reader);
     switch (public_area->scheme) {
     case TPM2_ALG_NULL:
     case TPM2_ALG_RSAES:
@@ -92,73 +45,89 @@ static void read_scheme(struct reader *reader, struct lct_public *public_area)
     case TPM2_ALG_SM2:
     case TPM2_ALG_ECSCHNORR:
     case TPM2_ALG_ECMQV:
-        public_area->scheme_hash = read_u16(reader);
+        public_area->scheme_hash = lct_read_u16(reader);
         return;
     case TPM2_ALG_ECDAA:
-        public_area->scheme_hash = read_u16(reader);
-        (void)read_u16(reader); /* count */
+        public_area->scheme_hash = lct_read_u16(reader);
+        (void)lct_read_u16(reader); /* count */
         return;
     default:
         reader->failed = true;
     }
 }
 
-static void read_rsa(struct reader *reader, struct lct_public *public_area)
+static void read_rsa(struct lct_reader *reader, struct lct_public *public_area)
 {
     read_symmetric(reader, public_area);
     read_scheme(reader, public_area);
-    public_area->bits = read_u16(reader);
-    public_area->exponent = read_u32(reader);
+    public_area->bits = lct_read_u16(reader);
+    public_area->exponent = lct_read_u32(reader);
     public_area->modulus_len =
-        read_sized(reader, public_area->modulus, sizeof public_area->modulus);
+        lct_read_sized(reader, public_area->modulus, sizeof public_area->modulus);
+}
+
+/* A sealed data object (Part 2, 12.2.3.3 and 12.3.2.3): no scheme, and a digest of what is sealed.
+ */
+static void read_keyed_hash(struct lct_reader *reader, struct lct_public *public_area)
+{
+    uint8_t unique[LCT_MAX_HASH];
+
+    public_area->symmetric = TPM2_ALG_NULL;
+    public_area->scheme = lct_read_u16(reader);
+    if (public_area->scheme != TPM2_ALG_NULL)
+        reader->failed = true;
+    (void)lct_read_sized(reader, unique, sizeof unique);
 }
 
 /* TPMT_KDF_SCHEME, Part 2, 11.2.3.3. No command uses it. */
-static void read_kdf(struct reader *reader)
+static void read_kdf(struct lct_reader *reader)
 {
-    switch (read_u16(reader)) {
+    switch (lct_read_u16(reader)) {
     case TPM2_ALG_NULL:
         return;
     case TPM2_ALG_MGF1:
     case TPM2_ALG_KDF1_SP800_56A:
     case TPM2_ALG_KDF2:
     case TPM2_ALG_KDF1_SP800_108:
-        (void)read_u16(reader); /* hash */
+        (void)lct_read_u16(reader); /* hash */
         return;
     default:
         reader->failed = true;
     }
 }
 
-static void read_ecc(struct reader *reader, struct lct_public *public_area)
+static void read_ecc(struct lct_reader *reader, struct lct_public *public_area)
 {
     read_symmetric(reader, public_area);
     read_scheme(reader, public_area);
-    public_area->curve = read_u16(reader);
+    public_area->curve = lct_read_u16(reader);
     read_kdf(reader);
-    public_area->x_len = read_sized(reader, public_area->x, sizeof public_area->x);
-    public_area->y_len = read_sized(reader, public_area->y, sizeof public_area->y);
+    public_area->x_len = lct_read_sized(reader, public_area->x, sizeof public_area->x);
+    public_area->y_len = lct_read_sized(reader, public_area->y, sizeof public_area->y);
 }
 
 enum lct_code lct_public_decode(struct lct_public *public_area, const uint8_t *tpm2b,
                                 size_t tpm2b_len, struct lct_err *err)
 {
-    struct reader reader = {tpm2b, tpm2b_len, false};
+    struct lct_reader reader = {tpm2b, tpm2b_len, false};
     static const uint32_t reserved = TPMA_OBJECT_RESERVED1_MASK | TPMA_OBJECT_RESERVED2_MASK |
                                      TPMA_OBJECT_RESERVED3_MASK | TPMA_OBJECT_RESERVED4_MASK |
                                      (TPMA_OBJECT_RESERVED5_MASK & ~TPMA_OBJECT_X509SIGN);
 
     memset(public_area, 0, sizeof *public_area);
-    if (read_u16(&reader) != reader.left)
+    if (lct_read_u16(&reader) != reader.left)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not as long as it says");
-    public_area->type = read_u16(&reader);
-    public_area->name_alg = read_u16(&reader);
-    public_area->attributes = read_u32(&reader);
-    public_area->policy_len = read_sized(&reader, public_area->policy, sizeof public_area->policy);
+    public_area->type = lct_read_u16(&reader);
+    public_area->name_alg = lct_read_u16(&reader);
+    public_area->attributes = lct_read_u32(&reader);
+    public_area->policy_len =
+        lct_read_sized(&reader, public_area->policy, sizeof public_area->policy);
     if (public_area->type == TPM2_ALG_RSA)
         read_rsa(&reader, public_area);
     else if (public_area->type == TPM2_ALG_ECC)
         read_ecc(&reader, public_area);
+    else if (public_area->type == TPM2_ALG_KEYEDHASH)
+        read_keyed_hash(&reader, public_area);
     else
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the public area is not of an RSA or ECC key");
     if (reader.failed || reader.left != 0 || (public_area->attributes & reserved) != 0)
@@ -169,11 +138,11 @@ enum lct_code lct_public_decode(struct lct_public *public_area, const uint8_t *t
 enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const uint8_t *tpm2b,
                               size_t tpm2b_len, struct lct_err *err)
 {
-    struct reader reader = {tpm2b, tpm2b_len, false};
+    struct lct_reader reader = {tpm2b, tpm2b_len, false};
 
     *name = (struct lct_name){0};
-    (void)take(&reader, 4); /* size, type */
-    const uint8_t *name_alg = take(&reader, 2);
+    (void)lct_reader_take(&reader, 4); /* size, type */
+    const uint8_t *name_alg = lct_reader_take(&reader, 2);
     const struct lct_hash *hash =
         name_alg != NULL ? lct_hash_by_id((uint16_t)((unsigned)name_alg[0] << 8 | name_alg[1]))
                          : NULL;

@@ -17,10 +17,10 @@ struct lct_name {
     uint8_t data[2 + LCT_MAX_HASH];
 };
 
-/* A decoded TPMT_PUBLIC of an RSA or ECC key (TPM 2.0 Part 2, 12.2.4). Numbers are big-endian, as
- * the TPM sent them. */
+/* A decoded TPMT_PUBLIC of an RSA or ECC key, or of sealed data (TPM 2.0 Part 2, 12.2.4). Numbers
+ * are big-endian, as the TPM sent them. */
 struct lct_public {
-    uint16_t type;       /* TPM2_ALG_RSA, TPM2_ALG_ECC */
+    uint16_t type;       /* TPM2_ALG_RSA, TPM2_ALG_ECC; TPM2_ALG_KEYEDHASH: sealed data, no key */
     uint16_t name_alg;   /* TPM2_ALG_* */
     uint32_t attributes; /* TPMA_OBJECT_* */
     size_t policy_len;   /* authPolicy; 0: none */
@@ -38,7 +38,7 @@ struct lct_public {
 
 /*
  * Decodes a TPM2B_PUBLIC, all of it: a byte too few or too many, a reserved attribute, an unknown
- * selector and a key that is neither RSA nor ECC are LCT_ERR_BAD_RECORD.
+ * selector and what is neither an RSA or ECC key nor sealed data are LCT_ERR_BAD_RECORD.
  */
 enum lct_code lct_public_decode(struct lct_public *public_area, const uint8_t *tpm2b,
                                 size_t tpm2b_len, struct lct_err *err);

@@ -44,7 +44,8 @@ enum lct_code lct_signature_to_p1363(uint8_t *raw, size_t size,
     ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &start, (long)signature->len);
     enum lct_code code = LCT_OK;
 
-    if (sig == NULL || BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, (int)size) < 0 ||
+    if (sig == NULL || start != signature->data + signature->len ||
+        BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, (int)size) < 0 ||
         BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + size, (int)size) < 0)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the signature is not one of this key's size");
     ECDSA_SIG_free(sig);

@@ -181,7 +181,7 @@ static enum lct_code read_banks(struct lct_tpm *tpm, struct lct_probe *probe, st
     for (uint32_t i = 0; code == LCT_OK && i < list->count && i < TPM2_NUM_PCR_BANKS; i++) {
         const struct lct_hash *hash = lct_hash_by_id(list->pcrSelections[i].hash);
         if (hash != NULL && is_allocated(&list->pcrSelections[i]) &&
-            probe->num_banks < LCT_MAX_BANKS)
+            probe->num_banks < LCT_MAX_PROBE_BANKS)
             code = read_bank(tpm, probe, hash, err);
     }
     return code;

@@ -4,7 +4,7 @@
 
 #include "tpm/tpm.h"
 
-enum { LCT_MAX_BANKS = 8, LCT_MAX_HANDLES = 64 };
+enum { LCT_MAX_PROBE_BANKS = 8, LCT_MAX_HANDLES = 64 };
 
 /* A bank of PCRs that the firmware has allocated. */
 struct lct_bank {
@@ -45,7 +45,7 @@ struct lct_probe {
     struct lct_handles loaded, saved; /* sessions in the TPM, and those kept outside of it */
     struct lct_handles certificates;  /* NV indices of EK certificates */
     size_t num_banks;
-    struct lct_bank banks[LCT_MAX_BANKS];
+    struct lct_bank banks[LCT_MAX_PROBE_BANKS];
     bool srk_usable; /* what is at lct_srk_handle is a storage key fixed to this TPM */
 };
 
