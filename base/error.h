@@ -31,7 +31,9 @@
     X(LCT_ERR_CHECK, 16, "identity fails its check")                                               \
     X(LCT_ERR_TPM_FULL, 17, "TPM out of memory")                                                   \
     X(LCT_ERR_IO, 18, "input or output failed")                                                    \
-    X(LCT_ERR_TIMEOUT, 19, "TPM does not answer in time")
+    X(LCT_ERR_TIMEOUT, 19, "TPM does not answer in time")                                          \
+    X(LCT_ERR_SEALED, 20, "sealed to another boot state")                                          \
+    X(LCT_ERR_NO_AUTHORITY, 21, "no recovery authority")
 
 enum lct_code {
 #define LCT_CODE_ENUM(name, status, text) name = (status),

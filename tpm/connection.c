@@ -124,12 +124,14 @@ static enum lct_code start_sys(struct lct_tpm *tpm, struct lct_err *err)
     return LCT_ERR_INTERNAL;
 }
 
-/* A session is of one connection and of one process; so is what was seen in the TPM. */
-static void forget_session(struct lct_tpm *tpm)
+/* Sessions are of one connection and of one process; so is what was seen in the TPM. */
+static void forget_sessions(struct lct_tpm *tpm)
 {
-    tpm->session = 0;
+    tpm->session.handle = tpm->policy.handle = 0;
     tpm->checked.len = 0;
-    lct_session_keys_wipe(&tpm->session_keys);
+    tpm->ticket.known = false;
+    lct_session_keys_wipe(&tpm->session.keys);
+    lct_session_keys_wipe(&tpm->policy.keys);
 }
 
 /*
@@ -144,9 +146,9 @@ static void disconnect(struct lct_tpm *tpm)
 
     tpm->channel = NULL;
     tpm->space = NULL;
-    forget_session(tpm);
+    forget_sessions(tpm);
     if (channel != NULL && channel->wire->private_handles)
-        tpm->stale_session = 0;
+        lct_tpm_forget_stale(tpm);
     else if (channel != NULL)
         lct_tpm_note_debris(tpm, &space->resident);
     lct_channel_free(channel);
@@ -183,10 +185,9 @@ static void look_for_fork(struct lct_tpm *tpm)
     tpm->has_signed = false;
     tpm->crowded = 0;
     tpm->num_debris = 0;
-    tpm->stale_session = 0;
-    tpm->lost_session = false;
+    lct_tpm_forget_stale(tpm);
     tpm->lost_primary = (struct lct_lost_primary){0};
-    forget_session(tpm);
+    forget_sessions(tpm);
     tpm->inherited = channel != NULL && space != NULL && channel->wire->inheritable;
     if (tpm->inherited)
         return;
@@ -214,7 +215,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
             wire->close(wire);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
-    forget_session(tpm);
+    forget_sessions(tpm);
     tpm->adopted = false;
     tpm->channel = channel;
     tpm->space = space;
@@ -290,7 +291,7 @@ static enum lct_code clear(struct lct_tpm *tpm, struct lct_err *err)
     bool ours_alone = tpm->channel->wire->private_handles;
     enum lct_code code = start_sys(tpm, err);
 
-    forget_session(tpm);
+    forget_sessions(tpm);
     if (!ours_alone)
         lct_tpm_note_debris(tpm, &tpm->space->resident);
     tpm->space->resident.len = 0;
@@ -394,7 +395,7 @@ static enum lct_code take(struct lct_tpm *tpm, struct lct_err *err)
 
 static bool has_debris(const struct lct_tpm *tpm)
 {
-    return tpm->num_debris > 0 || tpm->stale_session != 0 || tpm->lost_session;
+    return tpm->num_debris > 0 || lct_tpm_has_stale(tpm);
 }
 
 /* What a broken turn left is looked for at once: later, others may have the like of it. */
@@ -497,7 +498,8 @@ static void end(struct lct_tpm *tpm)
     else
         disconnect(tpm);
     free(tpm->sys);
-    lct_session_keys_wipe(&tpm->session_keys);
+    lct_session_keys_wipe(&tpm->session.keys);
+    lct_session_keys_wipe(&tpm->policy.keys);
     pthread_mutex_destroy(&tpm->lock);
     free(tpm->tcti);
     free(tpm);

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <tss2/tss2_sys.h>
 
-enum { LCT_MAX_DEBRIS = 4 };
+enum { LCT_MAX_DEBRIS = 4, LCT_MAX_STALE = 3 };
 
 /* A primary key that TPM2_CreatePrimary may have made whose response was lost, and whose Name
  * nobody knows until it is made again: in one hierarchy and of one template it is the same. */
@@ -18,6 +18,22 @@ struct lct_lost_primary {
     TPM2_HANDLE hierarchy; /* 0: none */
     bool rsa;
     int64_t since; /* ms of CLOCK_MONOTONIC */
+};
+
+/* A session of ours: tpm/session.h. */
+struct lct_tpm_session {
+    TPM2_HANDLE handle; /* 0: none is open */
+    struct lct_session_keys keys;
+    struct lct_name salted_to; /* Name of what it is salted to */
+};
+
+/* What an authority's signature was worth when the TPM last looked at it: its ticket, good until
+ * the TPM is reset (TPM 2.0 Part 2, 10.7.4). */
+struct lct_tpm_ticket {
+    bool known;
+    uint8_t to_sign[LCT_POLICY_DIGEST]; /* of lct_policy_to_sign */
+    struct lct_name authority;
+    TPMT_TK_VERIFIED ticket;
 };
 
 /*
@@ -36,26 +52,30 @@ struct lct_tpm {
     struct lct_channel *channel; /* NULL: not connected */
     struct lct_space *space;     /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
-    bool inherited;      /* it is a parent's: to be used only if none of our own can be opened */
-    bool adopted;        /* none could: it is our parent's and we use it in turns */
-    bool broken;         /* the transport failed in this turn */
-    bool used;           /* the resident key was loaded or has signed in this turn */
-    bool once;           /* this piece of work is not to be done again */
-    TPM2_HANDLE session; /* 0: none is open */
-    struct lct_session_keys session_keys;
-    /* What we may have left in the TPM: objects, by their Names; a session, or one that we do not
+    bool inherited; /* it is a parent's: to be used only if none of our own can be opened */
+    bool adopted;   /* none could: it is our parent's and we use it in turns */
+    bool broken;    /* the transport failed in this turn */
+    bool used;      /* the resident key was loaded or has signed in this turn */
+    bool once;      /* this piece of work is not to be done again */
+    struct lct_tpm_session session; /* HMAC: what is secret travels by it */
+    struct lct_tpm_session policy;  /* of sealed keys */
+    bool policy_begun;              /* something was said in it since it was opened or restarted */
+    /* By which state the sealed key of that Name was last used: all zeros, that of its sealing. */
+    struct lct_name satisfied;
+    uint8_t satisfied_by[LCT_POLICY_DIGEST];
+    struct lct_tpm_ticket ticket;
+    /* What we may have left in the TPM: objects, by their Names; sessions, and one that we do not
      * know, which was not among those before. */
     int64_t debris_since; /* ms of CLOCK_MONOTONIC */
     size_t num_debris;
     struct lct_name debris[LCT_MAX_DEBRIS];
-    TPM2_HANDLE stale_session;
+    TPM2_HANDLE stale_sessions[LCT_MAX_STALE]; /* 0: free */
     bool lost_session;
     struct lct_lost_primary lost_primary;
     TPML_HANDLE sessions_before;
     bool has_signed; /* in this process: one that signs once holds no slot */
     int64_t used_at; /* ms of CLOCK_MONOTONIC: when the resident key was last seen to be there */
-    struct lct_name salted_to; /* Name of what the session is salted to */
-    struct lct_name checked;   /* Name of what was last seen behind a persistent handle */
+    struct lct_name checked; /* Name of what was last seen behind a persistent handle */
     TPM2_HANDLE checked_handle;
     int64_t checked_at; /* ms of CLOCK_MONOTONIC */
     unsigned crowded;   /* signatures to go before we ask again for a slot to keep */
@@ -115,6 +135,8 @@ bool lct_tpm_had_lost_primary(struct lct_tpm *tpm, TPM2_HANDLE hierarchy, bool r
  * those that were there before: lct_tpm_list_sessions. */
 void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session);
 enum lct_code lct_tpm_list_sessions(struct lct_tpm *tpm, const char *label, struct lct_err *err);
+void lct_tpm_forget_stale(struct lct_tpm *tpm);
+bool lct_tpm_has_stale(const struct lct_tpm *tpm);
 
 /* The password session of an object or hierarchy without an authorization value (TPM 2.0 Part
  * 1, 19.4). */

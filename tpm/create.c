@@ -13,39 +13,60 @@ static bool has_auth(const struct lct_tpm_template *from)
     return from->auth != NULL && from->auth->len > 0;
 }
 
-/*
- * An unrestricted signing key, born in the TPM and fixed to it; its scheme is chosen at each
- * signature. A key that nobody has to guess at must not lock others out: noDA, so that power losses
- * do not count as tries either.
- */
-static TPM2B_PUBLIC template_of(const struct lct_tpm_template *from)
+static uint32_t attributes_of(const struct lct_tpm_template *from)
 {
-    const struct lct_algorithm *algorithm = from->algorithm;
-    TPM2B_PUBLIC public_area = {
-        .publicArea =
-            {
-                .type = algorithm->type,
-                .nameAlg = TPM2_ALG_SHA256,
-                .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-                                    TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
-                                    TPMA_OBJECT_SIGN_ENCRYPT |
-                                    (has_auth(from) ? 0 : TPMA_OBJECT_NODA),
-            },
-    };
+    uint32_t attributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT;
 
-    if (algorithm->type == TPM2_ALG_ECC)
-        public_area.publicArea.parameters.eccDetail = (TPMS_ECC_PARMS){
+    if (from->algorithm != NULL) /* sealed data comes from outside */
+        attributes |= TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_SIGN_ENCRYPT;
+    if (from->policy == NULL)
+        attributes |= TPMA_OBJECT_USERWITHAUTH;
+    if (!has_auth(from))
+        attributes |= TPMA_OBJECT_NODA;
+    return attributes;
+}
+
+static void set_parameters(TPMT_PUBLIC *public_area, const struct lct_algorithm *algorithm)
+{
+    if (algorithm == NULL)
+        public_area->parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL;
+    else if (algorithm->type == TPM2_ALG_ECC)
+        public_area->parameters.eccDetail = (TPMS_ECC_PARMS){
             .symmetric.algorithm = TPM2_ALG_NULL,
             .scheme.scheme = TPM2_ALG_NULL,
             .curveID = algorithm->curve,
             .kdf.scheme = TPM2_ALG_NULL,
         };
     else
-        public_area.publicArea.parameters.rsaDetail = (TPMS_RSA_PARMS){
+        public_area->parameters.rsaDetail = (TPMS_RSA_PARMS){
             .symmetric.algorithm = TPM2_ALG_NULL,
             .scheme.scheme = TPM2_ALG_NULL,
             .keyBits = algorithm->bits,
         };
+}
+
+/*
+ * An unrestricted signing key, born in the TPM and fixed to it, whose scheme is chosen at each
+ * signature; or sealed data. What nobody has to guess at must not lock others out: noDA, so that
+ * power losses do not count as tries either. With a policy, userWithAuth is clear: it is the only
+ * way to use it.
+ */
+static TPM2B_PUBLIC template_of(const struct lct_tpm_template *from)
+{
+    TPM2B_PUBLIC public_area = {
+        .publicArea =
+            {
+                .type = from->algorithm != NULL ? from->algorithm->type : TPM2_ALG_KEYEDHASH,
+                .nameAlg = TPM2_ALG_SHA256,
+                .objectAttributes = attributes_of(from),
+            },
+    };
+
+    set_parameters(&public_area.publicArea, from->algorithm);
+    if (from->policy != NULL) {
+        public_area.publicArea.authPolicy.size = LCT_POLICY_DIGEST;
+        memcpy(public_area.publicArea.authPolicy.buffer, from->policy, LCT_POLICY_DIGEST);
+    }
     return public_area;
 }
 
@@ -82,7 +103,11 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
     const TPM2B_PUBLIC template = template_of(from);
     const TPM2B_DATA outside = {0};
     const TPML_PCR_SELECTION pcrs = {0};
-    const struct lct_terms terms = {from->libctx, NULL, 1, {parent->name}, true, true};
+    const struct lct_terms terms = {.libctx = from->libctx,
+                                    .num_names = 1,
+                                    .names = {parent->name},
+                                    .encrypt = true,
+                                    .in_session = true};
     TPM2B_PRIVATE private_area = {0};
     TPM2B_PUBLIC public_area = {0};
     TPM2B_CREATION_DATA creation = {0};
@@ -92,6 +117,10 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
     if (has_auth(from)) {
         sensitive.sensitive.userAuth.size = (UINT16)from->auth->len;
         memcpy(sensitive.sensitive.userAuth.buffer, from->auth->data, from->auth->len);
+    }
+    if (from->data_len <= LCT_MAX_SEALED && from->data != NULL) {
+        sensitive.sensitive.data.size = (UINT16)from->data_len;
+        memcpy(sensitive.sensitive.data.buffer, from->data, from->data_len);
     }
     TSS2_RC rc =
         Tss2_Sys_Create_Prepare(tpm->sys, parent->handle, &sensitive, &template, &outside, &pcrs);
@@ -110,8 +139,8 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
                         "root key should not have",
                         from->label, parent->where);
     if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s keys (0x%03x)",
-                        from->label, from->algorithm->name, rc);
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s (0x%03x)", from->label,
+                        from->algorithm != NULL ? from->algorithm->name : "sealed data", rc);
     return code == LCT_OK ? marshal(created, from->label, &public_area, &private_area, err) : code;
 }
 

@@ -4,6 +4,8 @@
 #include "tpm/result.h"
 #include "tpm/stream.h"
 
+#include <string.h>
+
 /*
  * A session is like any other, and a storage root key has the same Name whoever makes it: after a
  * while what looks like ours may be another program's. Keys of identities have Names of their own.
@@ -141,13 +143,13 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
     if (tpm->channel->wire->private_handles)
         tpm->num_debris = 0;
     if (tpm->channel->wire->private_handles || is_stale(tpm)) {
-        tpm->lost_session = false;
-        tpm->stale_session = 0;
+        lct_tpm_forget_stale(tpm);
     }
     if (tpm->num_debris > 0)
         sweep_objects(tpm);
-    if (tpm->stale_session != 0 && flush_context(tpm, tpm->stale_session))
-        tpm->stale_session = 0;
+    for (size_t i = 0; i < LCT_MAX_STALE; i++)
+        if (tpm->stale_sessions[i] != 0 && flush_context(tpm, tpm->stale_sessions[i]))
+            tpm->stale_sessions[i] = 0;
     if (tpm->lost_session && !tpm->broken)
         sweep_lost_session(tpm);
 }
@@ -155,10 +157,26 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
 void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session)
 {
     tpm->debris_since = lct_now_ms();
-    if (session != 0)
-        tpm->stale_session = session;
-    else
-        tpm->lost_session = true;
+    for (size_t i = 0; i < LCT_MAX_STALE && session != 0; i++)
+        if (tpm->stale_sessions[i] == 0 || tpm->stale_sessions[i] == session) {
+            tpm->stale_sessions[i] = session;
+            return;
+        }
+    tpm->lost_session = true;
+}
+
+void lct_tpm_forget_stale(struct lct_tpm *tpm)
+{
+    memset(tpm->stale_sessions, 0, sizeof tpm->stale_sessions);
+    tpm->lost_session = false;
+}
+
+bool lct_tpm_has_stale(const struct lct_tpm *tpm)
+{
+    for (size_t i = 0; i < LCT_MAX_STALE; i++)
+        if (tpm->stale_sessions[i] != 0)
+            return true;
+    return tpm->lost_session;
 }
 
 void lct_tpm_flush_session(struct lct_tpm *tpm, TPM2_HANDLE session)

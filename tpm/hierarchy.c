@@ -40,12 +40,10 @@ static enum lct_code prove(struct lct_tpm *tpm, const struct check *check, TPM2_
     const TPM2B_NONCE nothing = {0};
     const TPM2B_DIGEST any = {0};
     const struct lct_terms terms = {
-        check->libctx,
-        check->secret,
-        2,
-        {lct_name_of_handle(check->hierarchy), lct_name_of_handle(trial)},
-        false,
-        false};
+        .libctx = check->libctx,
+        .auth = check->secret,
+        .num_names = 2,
+        .names = {lct_name_of_handle(check->hierarchy), lct_name_of_handle(trial)}};
     TSS2_RC rc = Tss2_Sys_PolicySecret_Prepare(tpm->sys, check->hierarchy, trial, &nothing, &any,
                                                &nothing, 0);
 

@@ -112,7 +112,8 @@ static enum lct_code import_under(struct lct_tpm *tpm, struct lct_tpm_created *c
 {
     static const TPM2B_DATA no_inner_key;
     static const TPMT_SYM_DEF_OBJECT no_inner_wrapper = {.algorithm = TPM2_ALG_NULL};
-    const struct lct_terms terms = {from->libctx, NULL, 1, {parent->name}, false, true};
+    const struct lct_terms terms = {
+        .libctx = from->libctx, .num_names = 1, .names = {parent->name}, .in_session = true};
     struct input input = {0};
     TPM2B_PRIVATE private_area = {0};
     enum lct_code code = to_tss(&input, from, err);

@@ -108,8 +108,10 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     const TPM2B_SENSITIVE_CREATE sensitive = {0};
     const TPM2B_DATA outside = {0};
     const TPML_PCR_SELECTION pcrs = {0};
-    const struct lct_terms terms = {request->libctx, auth, 1, {lct_name_of_handle(hierarchy)},
-                                    false,           false};
+    const struct lct_terms terms = {.libctx = request->libctx,
+                                    .auth = auth,
+                                    .num_names = 1,
+                                    .names = {lct_name_of_handle(hierarchy)}};
     TPM2B_PUBLIC out = {0};
     TPM2B_CREATION_DATA creation = {0};
     TPM2B_DIGEST hash = {0};
@@ -188,12 +190,8 @@ static const struct hierarchy *find_hierarchy(uint32_t handle)
     return NULL;
 }
 
-/*
- * Before a command of a hierarchy's. The session, if one is open, is another's. An authorization
- * that the user knows but the TPM does not have, since it was cleared, is not used.
- */
-static enum lct_code begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
-                              uint32_t where, struct lct_err *err)
+enum lct_code lct_parent_begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
+                                  uint32_t where, struct lct_err *err)
 {
     const struct hierarchy *hierarchy = find_hierarchy(where);
     uint32_t permanent = 0;
@@ -290,7 +288,7 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
         return LCT_OK;
     }
     struct lct_parent_request as = *request;
-    enum lct_code code = begin_as(tpm, &as, request->where, err);
+    enum lct_code code = lct_parent_begin_as(tpm, &as, request->where, err);
     if (code == LCT_OK)
         code = make_primary(tpm, parent, &as, request->where, err);
     lct_tpm_session_close(tpm);
@@ -331,12 +329,10 @@ static enum lct_code read_public(struct lct_tpm *tpm, const struct lct_parent_re
 static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
                            const struct lct_parent_request *request, struct lct_err *err)
 {
-    const struct lct_terms terms = {request->libctx,
-                                    request->owner_auth,
-                                    2,
-                                    {lct_name_of_handle(TPM2_RH_OWNER), parent->name},
-                                    false,
-                                    false};
+    const struct lct_terms terms = {.libctx = request->libctx,
+                                    .auth = request->owner_auth,
+                                    .num_names = 2,
+                                    .names = {lct_name_of_handle(TPM2_RH_OWNER), parent->name}};
     TSS2_RC rc =
         Tss2_Sys_EvictControl_Prepare(tpm->sys, TPM2_RH_OWNER, parent->handle, lct_srk_handle);
 
@@ -387,7 +383,7 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
     if (!absent)
         return check_parent(parent, &owner, err);
     parent->where = TPM2_RH_OWNER;
-    code = begin_as(tpm, &owner, TPM2_RH_OWNER, err);
+    code = lct_parent_begin_as(tpm, &owner, TPM2_RH_OWNER, err);
     if (code == LCT_OK)
         code = make_primary(tpm, parent, &owner, TPM2_RH_OWNER, err);
     if (code == LCT_OK && provision)

@@ -58,6 +58,15 @@ enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,
 bool lct_parent_is_persistent(uint32_t where);
 
 /*
+ * Before a command of a hierarchy's (TPM2_RH_OWNER, TPM2_RH_ENDORSEMENT): a session for the
+ * authorization in `request`, if there is one. The session that is open is another's and is closed.
+ * An authorization that the user knows but the TPM does not have, since it was cleared, is not
+ * used: then request->owner_auth is NULL. LCT_ERR_AUTH is for the command itself to say.
+ */
+enum lct_code lct_parent_begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
+                                  uint32_t where, struct lct_err *err);
+
+/*
  * A new session for a hierarchy's authorization, where no storage root key's Name is known: salted
  * to a primary key of the null hierarchy, which takes no authorization. That hides the session's
  * key from who only listens.

@@ -25,7 +25,7 @@ static const struct {
     {TPM2_RC_BAD_AUTH, LCT_ERR_AUTH, "the authorization is wrong"},
     {TPM2_RC_AUTH_UNAVAILABLE, LCT_ERR_AUTH,
      "the key is used by a policy, not by an authorization"},
-    {TPM2_RC_POLICY_FAIL, LCT_ERR_AUTH, "the key's policy is not satisfied"},
+    {TPM2_RC_POLICY_FAIL, LCT_ERR_SEALED, "the key's policy is not satisfied"},
     {TPM2_RC_OBJECT_MEMORY, LCT_ERR_TPM_FULL,
      "all of the TPM's slots for keys are taken by other programs; use a resource manager "
      "(/dev/tpmrm0 or tpm2-abrmd) or free them: tpm2_flushcontext -t"},

@@ -12,32 +12,61 @@ static bool is_worth_keeping(const struct lct_tpm *tpm)
     return tpm->channel->wire->private_handles && !tpm->adopted;
 }
 
-static void forget(struct lct_tpm *tpm)
+static void forget(struct lct_tpm_session *session)
 {
-    tpm->session = 0;
-    lct_session_keys_wipe(&tpm->session_keys);
+    session->handle = 0;
+    lct_session_keys_wipe(&session->keys);
+}
+
+static bool is_open(const struct lct_tpm_session *session, const struct lct_name *salted_to)
+{
+    return session->handle != 0 && lct_name_equal(&session->salted_to, salted_to);
+}
+
+static void end_session(struct lct_tpm *tpm, struct lct_tpm_session *session)
+{
+    if (session->handle != 0)
+        lct_tpm_flush_session(tpm, session->handle);
+    forget(session);
 }
 
 bool lct_tpm_session_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to)
 {
-    return tpm->session != 0 && lct_name_equal(&tpm->salted_to, salted_to);
+    return is_open(&tpm->session, salted_to);
+}
+
+bool lct_tpm_policy_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to)
+{
+    return is_open(&tpm->policy, salted_to);
 }
 
 void lct_tpm_session_close(struct lct_tpm *tpm)
 {
-    if (tpm->session != 0)
-        lct_tpm_flush_session(tpm, tpm->session);
-    forget(tpm);
+    end_session(tpm, &tpm->session);
+}
+
+void lct_tpm_policy_close(struct lct_tpm *tpm)
+{
+    end_session(tpm, &tpm->policy);
 }
 
 void lct_tpm_session_leave(struct lct_tpm *tpm)
 {
-    if (tpm->broken || !is_worth_keeping(tpm))
-        lct_tpm_session_close(tpm);
+    if (!tpm->broken && is_worth_keeping(tpm))
+        return;
+    lct_tpm_session_close(tpm);
+    lct_tpm_policy_close(tpm);
 }
 
+/* A kind of session: TPM2_SE_* and the kind of handle that it gets. */
+struct kind {
+    TPM2_SE type;
+    TPM2_HT handle;
+};
+
 /* TPM2_StartAuthSession with the seed that only the salt's TPM can open. */
-static enum lct_code start(struct lct_tpm *tpm, const char *label, TPM2_HANDLE salt,
+static enum lct_code start(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                           const struct kind *kind, const char *label, TPM2_HANDLE salt,
                            const struct lct_encrypted_seed *seed, TPM2B_NONCE *nonce_tpm,
                            struct lct_err *err)
 {
@@ -50,61 +79,108 @@ static enum lct_code start(struct lct_tpm *tpm, const char *label, TPM2_HANDLE s
 
     if (seed->len > sizeof encrypted.secret)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its parent's key is too large", label);
-    memcpy(nonce_caller.buffer, tpm->session_keys.nonce_caller, LCT_SESSION_DIGEST);
+    memcpy(nonce_caller.buffer, session->keys.nonce_caller, LCT_SESSION_DIGEST);
     memcpy(encrypted.secret, seed->data, seed->len);
     enum lct_code code = lct_tpm_list_sessions(tpm, label, err);
     if (code != LCT_OK)
         return code;
     TSS2_RC rc = Tss2_Sys_StartAuthSession(tpm->sys, salt, TPM2_RH_NULL, NULL, &nonce_caller,
-                                           &encrypted, TPM2_SE_HMAC, &symmetric, LCT_SESSION_HASH,
+                                           &encrypted, kind->type, &symmetric, LCT_SESSION_HASH,
                                            &handle, nonce_tpm, NULL);
     code = lct_tpm_result(tpm, label, TPM2_CC_StartAuthSession, rc, err);
     if (tpm->broken)
         lct_tpm_note_session(tpm, 0);
     if (code != LCT_OK)
         return code;
-    if (handle >> TPM2_HR_SHIFT != TPM2_HT_HMAC_SESSION) {
+    if (handle >> TPM2_HR_SHIFT != kind->handle) {
         tpm->broken = true;
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s: the TPM's response is malformed", label);
     }
-    tpm->session = handle;
+    session->handle = handle;
     return LCT_OK;
 }
 
-enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
-                                   const struct lct_salt *salt, struct lct_err *err)
+static enum lct_code open_session(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                                  const struct kind *kind, const char *label, OSSL_LIB_CTX *libctx,
+                                  const struct lct_salt *salt, struct lct_err *err)
 {
     struct lct_secret seed = {0};
     struct lct_encrypted_seed encrypted;
     TPM2B_NONCE nonce_tpm = {0};
 
-    if (tpm->session != 0 && lct_name_equal(&tpm->salted_to, &salt->name))
+    if (is_open(session, &salt->name))
         return LCT_OK;
-    lct_tpm_session_close(tpm);
-    tpm->salted_to = salt->name;
+    end_session(tpm, session);
+    session->salted_to = salt->name;
     enum lct_code code =
         lct_seed_make(&seed, &encrypted, libctx, &salt->public_area, LCT_SEED_SESSION, err);
     if (code == LCT_OK)
-        code = lct_session_roll(&tpm->session_keys, libctx, err);
+        code = lct_session_roll(&session->keys, libctx, err);
     if (code != LCT_OK)
         (void)lct_err_prefix(err, label);
     if (code == LCT_OK)
-        code = start(tpm, label, salt->handle, &encrypted, &nonce_tpm, err);
+        code = start(tpm, session, kind, label, salt->handle, &encrypted, &nonce_tpm, err);
     if (code == LCT_OK) {
-        code = lct_session_derive(&tpm->session_keys, libctx, &seed, nonce_tpm.buffer,
-                                  nonce_tpm.size, err);
+        code = lct_session_derive(&session->keys, libctx, &seed, nonce_tpm.buffer, nonce_tpm.size,
+                                  err);
         if (code != LCT_OK) {
             (void)lct_err_prefix(err, label);
-            lct_tpm_session_close(tpm);
+            end_session(tpm, session);
         }
     }
     lct_secret_wipe(&seed);
     return code;
 }
 
+enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                   const struct lct_salt *salt, struct lct_err *err)
+{
+    static const struct kind hmac = {TPM2_SE_HMAC, TPM2_HT_HMAC_SESSION};
+
+    return open_session(tpm, &tpm->session, &hmac, label, libctx, salt, err);
+}
+
+enum lct_code lct_tpm_policy_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                  const struct lct_salt *salt, struct lct_err *err)
+{
+    static const struct kind policy = {TPM2_SE_POLICY, TPM2_HT_POLICY_SESSION};
+    bool opened = !is_open(&tpm->policy, &salt->name);
+    enum lct_code code = open_session(tpm, &tpm->policy, &policy, label, libctx, salt, err);
+
+    if (opened)
+        tpm->policy_begun = false;
+    return code;
+}
+
+enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                   struct lct_err *err)
+{
+    const struct lct_terms terms = {.libctx = libctx, .policy = true, .decrypt = true};
+    TSS2_RC rc = Tss2_Sys_GetRandom_Prepare(tpm->sys, 1);
+    enum lct_code code = rc == TSS2_RC_SUCCESS
+                             ? lct_tpm_execute(tpm, label, TPM2_CC_GetRandom, &terms, &rc, err)
+                             : lct_tpm_result(tpm, label, TPM2_CC_GetRandom, rc, err);
+
+    if (code == LCT_ERR_AUTH)
+        tpm->broken = true;
+    return code;
+}
+
+/* tpm2-abrmd says of a session's handle that it does not know what it says of an object's. */
+bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc)
+{
+    /* Without a number it is about nothing in the command: TPM2_PolicyOR's "none of these". */
+    bool lost = (rc & TPM2_RC_N_MASK) != 0 &&
+                (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc));
+
+    if (lost)
+        forget(&tpm->policy);
+    return lost;
+}
+
 /* Encrypts the prepared command's first parameter in SAPI's buffer. */
-static enum lct_code encrypt_parameter(struct lct_tpm *tpm, const struct lct_terms *terms,
-                                       struct lct_err *err)
+static enum lct_code encrypt_parameter(struct lct_tpm *tpm, const struct lct_tpm_session *session,
+                                       const struct lct_terms *terms, struct lct_err *err)
 {
     const uint8_t *plain = NULL;
     uint8_t bytes[LCT_MAX_BLOB];
@@ -114,7 +190,7 @@ static enum lct_code encrypt_parameter(struct lct_tpm *tpm, const struct lct_ter
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "the command has no parameter to encrypt");
     memcpy(bytes, plain, len);
     enum lct_code code =
-        lct_session_encrypt(&tpm->session_keys, terms->libctx, terms->auth, bytes, len, err);
+        lct_session_encrypt(&session->keys, terms->libctx, terms->auth, bytes, len, err);
     if (code == LCT_OK && Tss2_Sys_SetDecryptParam(tpm->sys, len, bytes) != TSS2_RC_SUCCESS)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the command's parameter cannot be replaced");
     explicit_bzero(bytes, sizeof bytes);
@@ -122,39 +198,41 @@ static enum lct_code encrypt_parameter(struct lct_tpm *tpm, const struct lct_ter
 }
 
 /* The session's line in the command: its nonce, attributes and HMAC. */
-static enum lct_code authorize(struct lct_tpm *tpm, TPM2_CC command, const struct lct_terms *terms,
+static enum lct_code authorize(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                               TPM2_CC command, const struct lct_terms *terms,
                                TPMS_AUTH_COMMAND *line, struct lct_err *err)
 {
     uint8_t cp_hash[LCT_SESSION_DIGEST];
     const uint8_t *params = NULL;
     size_t params_len = 0;
-    enum lct_code code = lct_session_roll(&tpm->session_keys, terms->libctx, err);
+    enum lct_code code = lct_session_roll(&session->keys, terms->libctx, err);
 
     if (code == LCT_OK && terms->encrypt)
-        code = encrypt_parameter(tpm, terms, err);
+        code = encrypt_parameter(tpm, session, terms, err);
     if (code != LCT_OK)
         return code;
     if (Tss2_Sys_GetCpBuffer(tpm->sys, &params_len, &params) != TSS2_RC_SUCCESS)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "the command has no parameters");
     *line = (TPMS_AUTH_COMMAND){
-        .sessionHandle = tpm->session,
+        .sessionHandle = session->handle,
         .sessionAttributes = (TPMA_SESSION)(TPMA_SESSION_CONTINUESESSION |
-                                            (terms->encrypt ? TPMA_SESSION_DECRYPT : 0)),
+                                            (terms->encrypt ? TPMA_SESSION_DECRYPT : 0) |
+                                            (terms->decrypt ? TPMA_SESSION_ENCRYPT : 0)),
         .nonce.size = LCT_SESSION_DIGEST,
         .hmac.size = LCT_SESSION_DIGEST,
     };
-    memcpy(line->nonce.buffer, tpm->session_keys.nonce_caller, LCT_SESSION_DIGEST);
+    memcpy(line->nonce.buffer, session->keys.nonce_caller, LCT_SESSION_DIGEST);
     code = lct_session_cp_hash(cp_hash, terms->libctx, command, terms->names, terms->num_names,
                                params, params_len, err);
     if (code == LCT_OK)
-        code = lct_session_hmac(line->hmac.buffer, &tpm->session_keys, terms->libctx, terms->auth,
+        code = lct_session_hmac(line->hmac.buffer, &session->keys, terms->libctx, terms->auth,
                                 cp_hash, line->sessionAttributes, NULL, NULL, err);
     return code;
 }
 
 /* Whether the response is the TPM's. SAPI's lengths are not bounded by what was received. */
-static enum lct_code verify(struct lct_tpm *tpm, TPM2_CC command, const struct lct_terms *terms,
-                            struct lct_err *err)
+static enum lct_code verify(struct lct_tpm *tpm, struct lct_tpm_session *session, TPM2_CC command,
+                            const struct lct_terms *terms, struct lct_err *err)
 {
     TSS2L_SYS_AUTH_RESPONSE answers = {0};
     uint8_t rp_hash[LCT_SESSION_DIGEST];
@@ -172,17 +250,18 @@ static enum lct_code verify(struct lct_tpm *tpm, TPM2_CC command, const struct l
     enum lct_code code =
         lct_session_rp_hash(rp_hash, terms->libctx, command, params, params_len, err);
     if (code == LCT_OK)
-        code = lct_session_verify(&tpm->session_keys, terms->libctx, terms->auth, rp_hash, &answer,
-                                  err);
+        code =
+            lct_session_verify(&session->keys, terms->libctx, terms->auth, rp_hash, &answer, err);
     return code;
 }
 
-static enum lct_code execute_in_session(struct lct_tpm *tpm, const char *label, TPM2_CC command,
+static enum lct_code execute_in_session(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                                        const char *label, TPM2_CC command,
                                         const struct lct_terms *terms, TSS2_RC *rc,
                                         struct lct_err *err)
 {
     TSS2L_SYS_AUTH_COMMAND lines = {.count = 1};
-    enum lct_code code = authorize(tpm, command, terms, &lines.auths[0], err);
+    enum lct_code code = authorize(tpm, session, command, terms, &lines.auths[0], err);
 
     if (code != LCT_OK)
         return lct_err_prefix(err, label);
@@ -191,24 +270,37 @@ static enum lct_code execute_in_session(struct lct_tpm *tpm, const char *label, 
         *rc = Tss2_Sys_Execute(tpm->sys);
     if (*rc != TSS2_RC_SUCCESS) {
         if (lct_result_is_lost_session(*rc))
-            forget(tpm);
+            forget(session);
         return lct_tpm_result(tpm, label, command, *rc, err);
     }
-    code = verify(tpm, command, terms, err);
+    code = verify(tpm, session, command, terms, err);
     if (code == LCT_OK)
         return LCT_OK;
     tpm->broken = true; /* what it says is not to be believed */
     return lct_err_prefix(err, label);
 }
 
+static struct lct_tpm_session *session_of(struct lct_tpm *tpm, const struct lct_terms *terms)
+{
+    return terms != NULL && terms->policy ? &tpm->policy : &tpm->session;
+}
+
+enum lct_code lct_tpm_decrypt(struct lct_tpm *tpm, const struct lct_terms *terms, uint8_t *bytes,
+                              size_t bytes_len, struct lct_err *err)
+{
+    return lct_session_decrypt(&session_of(tpm, terms)->keys, terms->libctx, terms->auth, bytes,
+                               bytes_len, err);
+}
+
 enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC command,
                               const struct lct_terms *terms, TSS2_RC *rc, struct lct_err *err)
 {
-    bool needs_session =
-        terms != NULL && (terms->encrypt || (terms->auth != NULL && terms->auth->len > 0));
+    struct lct_tpm_session *session = session_of(tpm, terms);
+    bool needs_session = terms != NULL && (terms->encrypt || terms->decrypt || terms->policy ||
+                                           (terms->auth != NULL && terms->auth->len > 0));
 
-    if (tpm->session != 0 && terms != NULL)
-        return execute_in_session(tpm, label, command, terms, rc, err);
+    if (session->handle != 0 && terms != NULL)
+        return execute_in_session(tpm, session, label, command, terms, rc, err);
     if (needs_session || (terms != NULL && tpm->always && terms->in_session))
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: there is no session for what is secret", label);
     *rc = Tss2_Sys_SetCmdAuths(tpm->sys, &lct_tpm_no_auth);

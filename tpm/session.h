@@ -10,8 +10,9 @@
 
 /*
  * Inside of the room, with the connection taken: the HMAC session that authorization values and
- * secrets travel by. It is salted to a key whose Name the caller knows, so that nobody on the bus
- * learns its key, and it is of one process: a child of fork begins its own.
+ * secrets travel by, and the policy session that satisfies the policy of a sealed key. Each is
+ * salted to a key whose Name the caller knows, so that nobody on the bus learns its key, and is of
+ * one process: a child of fork begins its own.
  */
 
 /* What a session is salted to. */
@@ -27,12 +28,30 @@ enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_
                                    const struct lct_salt *salt, struct lct_err *err);
 bool lct_tpm_session_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to);
 
-/* Ends the session at the end of a piece of work, unless it is worth keeping for the next: where a
- * resource manager ends it with the connection, and no other process is using that. */
+/* The same for the policy session; what was said in it before is forgotten (TPM2_PolicyRestart; TPM
+ * 2.0 Part 3, 11.2). */
+enum lct_code lct_tpm_policy_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                  const struct lct_salt *salt, struct lct_err *err);
+/*
+ * Uses the policy session, which was just opened, in a command that authorizes nothing: where its
+ * beginning was spoiled on the way this shows here, and all is begun anew. With an authorization
+ * value the TPM would count it as a wrong try.
+ */
+enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
+                                   struct lct_err *err);
+bool lct_tpm_policy_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to);
+
+/* Ends the sessions at the end of a piece of work, unless they are worth keeping for the next:
+ * where a resource manager ends them with the connection, and no other process is using that. */
 void lct_tpm_session_leave(struct lct_tpm *tpm);
 
 /* Ends it now. */
 void lct_tpm_session_close(struct lct_tpm *tpm);
+void lct_tpm_policy_close(struct lct_tpm *tpm);
+
+/* Whether the result says that the policy session, a handle of the command, is gone; then it is
+ * forgotten. */
+bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc);
 
 /* How a command is authorized. */
 struct lct_terms {
@@ -42,15 +61,23 @@ struct lct_terms {
     struct lct_name names[2]; /* of the handles: cpHash has them, so none can be swapped */
     bool encrypt;             /* the command's first parameter */
     bool in_session;          /* with session = always: not without */
+    bool policy;  /* by the policy session; TPM2_PolicyAuthValue was said in it if there is an
+                     authorization */
+    bool decrypt; /* the response's first parameter is encrypted */
 };
 
 /*
- * Executes the command that was prepared in tpm->sys, by the session if it is open and `terms` are
- * given, else in a password session without a password: never so with an authorization or something
+ * Executes the command that was prepared in tpm->sys, by the session that `terms` mean, if it is
+ * open, else in a password session without a password: never so with an authorization or something
  * to encrypt. The caller completes it. The response's
  * HMAC is verified: LCT_ERR_NO_TPM if it is not the TPM's. The TPM's own refusals are in *rc.
  */
 enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC command,
                               const struct lct_terms *terms, TSS2_RC *rc, struct lct_err *err);
+
+/* After a command of such terms, with `decrypt`: the contents of the response's first parameter, in
+ * place, so that nothing decrypted is ever in SAPI's buffers. LCT_ERR_INTERNAL. */
+enum lct_code lct_tpm_decrypt(struct lct_tpm *tpm, const struct lct_terms *terms, uint8_t *bytes,
+                              size_t bytes_len, struct lct_err *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "tcg/algorithm.h"
 #include "tcg/public.h"
+#include "tcg/seal.h"
 #include "tcg/signature.h"
 
 #include <openssl/types.h>
@@ -78,12 +79,15 @@ struct lct_tpm_key {
     size_t public_len;
     const uint8_t *private_area; /* TPM2B_PRIVATE, wrapped by the parent */
     size_t private_len;
-    EVP_PKEY *pkey;                      /* the public key */
-    bool needs_auth;                     /* it has an authorization value */
-    const struct lct_secret *auth;       /* that value; NULL or empty: not known */
-    struct lct_tries *tries;             /* of it, the key's owner's; NULL: it has none */
-    const struct lct_secret *owner_auth; /* the hierarchy's, for a parent made anew; or NULL */
-    OSSL_LIB_CTX *libctx;                /* the private library context */
+    EVP_PKEY *pkey;                       /* the public key */
+    bool needs_auth;                      /* it has an authorization value */
+    const struct lct_secret *auth;        /* that value; NULL or empty: not known */
+    struct lct_tries *tries;              /* of it, the key's owner's; NULL: it has none */
+    const struct lct_secret *owner_auth;  /* the hierarchy's, for a parent made anew; or NULL */
+    const struct lct_seal *seal;          /* what it is sealed to; NULL or LCT_SEAL_NONE: nothing */
+    const struct lct_approval *approvals; /* those that may fit; none is believed unseen */
+    size_t num_approvals;
+    OSSL_LIB_CTX *libctx; /* the private library context */
 };
 
 /*
@@ -98,6 +102,11 @@ struct lct_tpm_key {
  * place may guess at a passphrase then. LCT_ERR_OTHER_TPM: the parent is not the key's;
  * LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the signature is
  * not the key's.
+ *
+ * A sealed key's policy is satisfied for each signature, in a policy session that is salted like
+ * the other. LCT_ERR_SEALED: the PCRs have neither the values of the sealing nor any that one of
+ * the approvals is for, and the message names one that differs; or the approval that is for them
+ * was not made by the key's authority, or is revoked.
  */
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
@@ -107,6 +116,50 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
 enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
                               struct lct_name *name, const struct lct_tpm_key *key,
                               struct lct_err *err);
+
+enum { LCT_MAX_SEALED = 128 }; /* bytes of sealed data (TPM 2.0 Part 2: MAX_SYM_DATA) */
+
+/*
+ * TPM2_Unseal of a sealed data object, which has no `pkey`: its data, encrypted on the bus, into
+ * `data`, which the caller wipes. Errors as lct_tpm_sign.
+ */
+enum lct_code lct_tpm_unseal(struct lct_tpm *tpm, uint8_t data[LCT_MAX_SEALED], size_t *data_len,
+                             const struct lct_tpm_key *key, struct lct_err *err);
+
+/*
+ * TPM2_PCR_Read: what the PCRs of values->pcrs, which the caller fills in, hold now. Nothing
+ * protects it on the bus. LCT_ERR_UNSUPPORTED: the TPM keeps no such bank (it would silently seal
+ * to nothing), or lacks one of the PCRs. `label` is for messages.
+ */
+enum lct_code lct_tpm_read_pcrs(struct lct_tpm *tpm, struct lct_pcr_values *values,
+                                const char *label, struct lct_err *err);
+
+/* What an NV counter is asked or made for: values, borrowed. */
+struct lct_tpm_counter_request {
+    const char *label;
+    const struct lct_secret *owner_auth; /* the owner's, who alone may make, count up and remove it;
+                                            NULL or empty: none */
+    OSSL_LIB_CTX *libctx;
+};
+
+/*
+ * An NV counter that anybody reads and the TPM's owner counts up. Making finds a free index, counts
+ * it once and fills in *counter; reading and counting up fill in counter->value alone, and the
+ * index must have the counter's Name: LCT_ERR_OTHER_TPM. LCT_ERR_AUTH: the owner's authorization is
+ * needed, or wrong. LCT_ERR_TPM_FULL: there is no room in the TPM's NV memory.
+ */
+enum lct_code lct_tpm_counter_make(struct lct_tpm *tpm, struct lct_counter *counter,
+                                   const struct lct_tpm_counter_request *request,
+                                   struct lct_err *err);
+enum lct_code lct_tpm_counter_read(struct lct_tpm *tpm, struct lct_counter *counter,
+                                   const struct lct_tpm_counter_request *request,
+                                   struct lct_err *err);
+enum lct_code lct_tpm_counter_increment(struct lct_tpm *tpm, struct lct_counter *counter,
+                                        const struct lct_tpm_counter_request *request,
+                                        struct lct_err *err);
+enum lct_code lct_tpm_counter_remove(struct lct_tpm *tpm, const struct lct_counter *counter,
+                                     const struct lct_tpm_counter_request *request,
+                                     struct lct_err *err);
 
 /* A key as TPM2_Create makes it: the blobs of a key file. Nothing of it is in the TPM. */
 struct lct_tpm_created {
@@ -120,20 +173,24 @@ struct lct_tpm_created {
 /* What a key is to be: values, borrowed for the length of a call. */
 struct lct_tpm_template {
     const char *label;
-    const struct lct_algorithm *algorithm;
-    bool provision;                      /* a storage root key may be made and persisted */
-    const struct lct_secret *auth;       /* its authorization value; NULL or empty: none */
+    const struct lct_algorithm *algorithm; /* NULL: sealed data, not a key */
+    const uint8_t *data;                   /* what to seal: 1 to LCT_MAX_SEALED bytes */
+    size_t data_len;
+    const uint8_t *policy;         /* authPolicy, LCT_POLICY_DIGEST bytes: then userWithAuth is
+                                      clear; NULL: none */
+    bool provision;                /* a storage root key may be made and persisted */
+    const struct lct_secret *auth; /* its authorization value; NULL or empty: none */
     const struct lct_secret *owner_auth; /* the owner's, to make a storage root key; or NULL */
     OSSL_LIB_CTX *libctx;                /* the private library context */
 };
 
 /*
- * Makes an unrestricted signing key that cannot leave this TPM, under the storage root key. Where
- * there is none it is made from the TCG's template and, if `provision`, persisted; otherwise it is
- * transient and TPM2_RH_OWNER is the parent. With an authorization value it is subject to the TPM's
- * protection against guessing (its lockout), else exempt. What it is made from is encrypted on the
- * bus. LCT_ERR_UNSUPPORTED: the TPM has no such algorithm; LCT_ERR_AUTH: the owner's authorization
- * is needed, or wrong.
+ * Makes an unrestricted signing key, or seals data, that cannot leave this TPM, under the storage
+ * root key. Where there is none it is made from the TCG's template and, if `provision`, persisted;
+ * otherwise it is transient and TPM2_RH_OWNER is the parent. With an authorization value it is
+ * subject to the TPM's protection against guessing (its lockout), else exempt. What it is made from
+ * is encrypted on the bus. LCT_ERR_UNSUPPORTED: the TPM has no such algorithm; LCT_ERR_AUTH: the
+ * owner's authorization is needed, or wrong.
  */
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
                              const struct lct_tpm_template *from, struct lct_err *err);

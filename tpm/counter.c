@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tcg/marshal.h"
+#include "tpm/capability.h"
+#include "tpm/parent.h"
+#include "tpm/result.h"
+#include "tpm/session.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+/* Where our counters begin, in the owner's part of NV (TCG Registry of Reserved TPM 2.0 Handles,
+ * 2.2.2). */
+static const TPM2_NV_INDEX first_index = 0x01ac6374;
+enum { MAX_COUNTERS = 256 };
+
+/* Counted up by the owner, read by anybody, and no guessing at it locks anything. */
+static const TPMA_NV attributes = (TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT) | TPMA_NV_OWNERWRITE |
+                                  TPMA_NV_OWNERREAD | TPMA_NV_AUTHREAD | TPMA_NV_NO_DA;
+
+struct counting {
+    struct lct_counter *counter;
+    const struct lct_tpm_counter_request *request;
+    enum lct_code (*act)(struct lct_tpm *tpm, const struct counting *counting,
+                         const struct lct_secret *owner_auth, struct lct_err *err);
+};
+
+/* The Name of an index of ours (TPM 2.0 Part 1, 16: of TPMS_NV_PUBLIC). */
+static enum lct_code name_index(struct lct_name *name, TPM2_NV_INDEX index, bool written,
+                                OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    uint8_t bytes[64];
+    struct lct_writer writer = {bytes, 0, sizeof bytes, false};
+
+    lct_write_u32(&writer, index);
+    lct_write_u16(&writer, TPM2_ALG_SHA256);
+    lct_write_u32(&writer, attributes | (written ? TPMA_NV_WRITTEN : 0));
+    lct_write_sized(&writer, NULL, 0);
+    lct_write_u16(&writer, sizeof((struct lct_counter *)0)->value);
+    *name = (struct lct_name){.len = 2 + 32, .data = {TPM2_ALG_SHA256 >> 8, TPM2_ALG_SHA256}};
+    if (writer.failed ||
+        !EVP_Q_digest(libctx, "SHA256", NULL, bytes, writer.len, name->data + 2, NULL))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot hash the counter's public area");
+    return LCT_OK;
+}
+
+/* A command of the owner's about an index, which was prepared with `rc`. */
+static enum lct_code execute(struct lct_tpm *tpm, const struct counting *counting,
+                             const struct lct_secret *owner_auth, TPM2_CC command,
+                             const struct lct_name *index, TSS2_RC *rc, struct lct_err *err)
+{
+    const char *label = counting->request->label;
+    struct lct_terms terms = {.libctx = counting->request->libctx,
+                              .auth = owner_auth,
+                              .num_names = index != NULL ? 2 : 1,
+                              .names = {lct_name_of_handle(TPM2_RH_OWNER)}};
+
+    if (index != NULL)
+        terms.names[1] = *index;
+    enum lct_code code = *rc == TSS2_RC_SUCCESS
+                             ? lct_tpm_execute(tpm, label, command, &terms, rc, err)
+                             : lct_tpm_result(tpm, label, command, *rc, err);
+    if (code != LCT_ERR_AUTH)
+        return code;
+    return LCT_FAIL(err, LCT_ERR_AUTH,
+                    owner_auth != NULL
+                        ? "%s: the TPM refuses the owner's authorization for the NV counter"
+                        : "%s: its NV counter takes the authorization of the TPM's owner: put it "
+                          "into a file and set owner_auth_file",
+                    label);
+}
+
+/* TPM2_NV_DefineSpace. *taken: there is something at that index. */
+static enum lct_code define(struct lct_tpm *tpm, const struct counting *counting,
+                            const struct lct_secret *owner_auth, TPM2_NV_INDEX index, bool *taken,
+                            struct lct_err *err)
+{
+    const TPM2B_AUTH none = {0};
+    const TPM2B_NV_PUBLIC public_area = {.nvPublic = {.nvIndex = index,
+                                                      .nameAlg = TPM2_ALG_SHA256,
+                                                      .attributes = attributes,
+                                                      .dataSize = sizeof counting->counter->value}};
+    TSS2_RC rc = Tss2_Sys_NV_DefineSpace_Prepare(tpm->sys, TPM2_RH_OWNER, &none, &public_area);
+    enum lct_code code = execute(tpm, counting, owner_auth, TPM2_CC_NV_DefineSpace, NULL, &rc, err);
+
+    *taken = lct_result_base(rc) == TPM2_RC_NV_DEFINED;
+    return code;
+}
+
+static enum lct_code read_value(struct lct_tpm *tpm, const struct counting *counting,
+                                struct lct_err *err)
+{
+    struct lct_counter *counter = counting->counter;
+    TPM2B_MAX_NV_BUFFER value = {0};
+    TSS2_RC rc = Tss2_Sys_NV_Read(tpm->sys, counter->handle, counter->handle, &lct_tpm_no_auth,
+                                  sizeof counter->value, 0, &value, NULL);
+    enum lct_code code = lct_tpm_result(tpm, counting->request->label, TPM2_CC_NV_Read, rc, err);
+
+    if (code == LCT_OK && value.size != sizeof counter->value)
+        code = LCT_FAIL(err, LCT_ERR_TPM, "%s: the TPM's NV counter is malformed",
+                        counting->request->label);
+    if (code != LCT_OK)
+        return code;
+    counter->value = 0;
+    for (size_t i = 0; i < sizeof counter->value; i++)
+        counter->value = counter->value << 8 | value.buffer[i];
+    return LCT_OK;
+}
+
+/* TPM2_NV_Increment of the index with that Name; then its value. */
+static enum lct_code count_up(struct lct_tpm *tpm, const struct counting *counting,
+                              const struct lct_secret *owner_auth, const struct lct_name *name,
+                              struct lct_err *err)
+{
+    TSS2_RC rc = Tss2_Sys_NV_Increment_Prepare(tpm->sys, TPM2_RH_OWNER, counting->counter->handle);
+    enum lct_code code = execute(tpm, counting, owner_auth, TPM2_CC_NV_Increment, name, &rc, err);
+
+    return code == LCT_OK ? read_value(tpm, counting, err) : code;
+}
+
+static enum lct_code undefine(struct lct_tpm *tpm, const struct counting *counting,
+                              const struct lct_secret *owner_auth, const struct lct_name *name,
+                              struct lct_err *err)
+{
+    TSS2_RC rc =
+        Tss2_Sys_NV_UndefineSpace_Prepare(tpm->sys, TPM2_RH_OWNER, counting->counter->handle);
+
+    return execute(tpm, counting, owner_auth, TPM2_CC_NV_UndefineSpace, name, &rc, err);
+}
+
+/* The first index of ours from `index` on where nothing is. */
+static enum lct_code find_free(struct lct_tpm *tpm, TPM2_NV_INDEX *index, const char *label,
+                               struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    enum lct_code code =
+        lct_capability_get(tpm, &data, label, TPM2_CAP_HANDLES, *index, TPM2_MAX_CAP_HANDLES, err);
+
+    for (uint32_t i = 0; i < data.data.handles.count && i < TPM2_MAX_CAP_HANDLES; i++)
+        if (data.data.handles.handle[i] == *index)
+            ++*index;
+    return code;
+}
+
+static enum lct_code make(struct lct_tpm *tpm, const struct counting *counting,
+                          const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    struct lct_counter *counter = counting->counter;
+    OSSL_LIB_CTX *libctx = counting->request->libctx;
+    struct lct_name unwritten;
+    bool taken = true;
+    enum lct_code code = LCT_OK;
+
+    counter->handle = first_index;
+    while (taken && counter->handle < first_index + MAX_COUNTERS) {
+        code = find_free(tpm, &counter->handle, counting->request->label, err);
+        if (code == LCT_OK)
+            code = define(tpm, counting, owner_auth, counter->handle, &taken, err);
+        if (code != LCT_OK && !taken)
+            return code;
+    }
+    if (code == LCT_OK)
+        code = name_index(&unwritten, counter->handle, false, libctx, err);
+    if (code == LCT_OK)
+        code = name_index(&counter->name, counter->handle, true, libctx, err);
+    if (code != LCT_OK)
+        return code;
+    code = count_up(tpm, counting, owner_auth, &unwritten, err);
+    if (code != LCT_OK && !tpm->broken)
+        (void)undefine(tpm, counting, owner_auth, &unwritten, NULL);
+    return code;
+}
+
+/* What is at the index has the Name that the policy is about. */
+static enum lct_code check_name(struct lct_tpm *tpm, const struct counting *counting,
+                                struct lct_err *err)
+{
+    TPM2B_NV_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0};
+    TSS2_RC rc = Tss2_Sys_NV_ReadPublic(tpm->sys, counting->counter->handle, NULL, &public_area,
+                                        &tpm_name, NULL);
+    const char *label = counting->request->label;
+
+    if (!lct_result_is_lost_handle(rc)) {
+        enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_NV_ReadPublic, rc, err);
+        const struct lct_name name = lct_tpm_name(&tpm_name);
+        if (code != LCT_OK || lct_name_equal(&name, &counting->counter->name))
+            return code;
+    }
+    return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
+                    "%s: its NV counter is not at 0x%08x of this TPM: it was removed, or this is "
+                    "another TPM",
+                    label, counting->counter->handle);
+}
+
+static enum lct_code read_counter(struct lct_tpm *tpm, const struct counting *counting,
+                                  const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    enum lct_code code = check_name(tpm, counting, err);
+
+    (void)owner_auth;
+    return code == LCT_OK ? read_value(tpm, counting, err) : code;
+}
+
+static enum lct_code increment(struct lct_tpm *tpm, const struct counting *counting,
+                               const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    enum lct_code code = check_name(tpm, counting, err);
+
+    return code == LCT_OK ? count_up(tpm, counting, owner_auth, &counting->counter->name, err)
+                          : code;
+}
+
+static enum lct_code remove_counter(struct lct_tpm *tpm, const struct counting *counting,
+                                    const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    enum lct_code code = check_name(tpm, counting, err);
+
+    return code == LCT_OK ? undefine(tpm, counting, owner_auth, &counting->counter->name, err)
+                          : code;
+}
+
+/* Nothing is done twice: a counter that was made or counted up may be so already when its response
+ * is lost. */
+static enum lct_code act(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    const struct counting *counting = arg;
+    struct lct_parent_request as_owner = {.label = counting->request->label,
+                                          .owner_auth = counting->request->owner_auth,
+                                          .libctx = counting->request->libctx};
+
+    tpm->once = true;
+    lct_tpm_flush_resident(tpm);
+    enum lct_code code = lct_parent_begin_as(tpm, &as_owner, TPM2_RH_OWNER, err);
+    if (code == LCT_OK)
+        code = counting->act(tpm, counting, tpm->session.handle != 0 ? as_owner.owner_auth : NULL,
+                             err);
+    lct_tpm_session_close(tpm);
+    return code;
+}
+
+enum lct_code lct_tpm_counter_make(struct lct_tpm *tpm, struct lct_counter *counter,
+                                   const struct lct_tpm_counter_request *request,
+                                   struct lct_err *err)
+{
+    struct counting counting = {counter, request, make};
+
+    return lct_tpm_run(tpm, request->label, act, &counting, err);
+}
+
+enum lct_code lct_tpm_counter_read(struct lct_tpm *tpm, struct lct_counter *counter,
+                                   const struct lct_tpm_counter_request *request,
+                                   struct lct_err *err)
+{
+    struct counting counting = {counter, request, read_counter};
+
+    return lct_tpm_run(tpm, request->label, act, &counting, err);
+}
+
+enum lct_code lct_tpm_counter_increment(struct lct_tpm *tpm, struct lct_counter *counter,
+                                        const struct lct_tpm_counter_request *request,
+                                        struct lct_err *err)
+{
+    struct counting counting = {counter, request, increment};
+
+    return lct_tpm_run(tpm, request->label, act, &counting, err);
+}
+
+enum lct_code lct_tpm_counter_remove(struct lct_tpm *tpm, const struct lct_counter *counter,
+                                     const struct lct_tpm_counter_request *request,
+                                     struct lct_err *err)
+{
+    struct lct_counter copy = *counter;
+    struct counting counting = {&copy, request, remove_counter};
+
+    return lct_tpm_run(tpm, request->label, act, &counting, err);
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tpm/policy.h"
+
+#include "tpm/result.h"
+#include "tpm/session.h"
+
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <stdio.h>
+#include <string.h>
+#include <tss2/tss2_mu.h>
+
+bool lct_policy_is_needed(const struct lct_tpm_key *key)
+{
+    return key->seal != NULL && key->seal->kind != LCT_SEAL_NONE;
+}
+
+/* One try to satisfy a policy: by an approval, or by the state of the sealing. */
+struct attempt {
+    const struct lct_tpm_key *key;
+    const struct lct_approval *approval; /* NULL: the state of the sealing */
+    bool refused;                        /* the TPM says that it is not so */
+};
+
+/* What a policy command returned. Of what the TPM refuses only the first is of interest. */
+static enum lct_code said(struct lct_tpm *tpm, struct attempt *attempt, TPM2_CC command, TSS2_RC rc,
+                          struct lct_err *err)
+{
+    enum lct_code code = lct_tpm_result(tpm, attempt->key->label, command, rc, err);
+
+    if (code == LCT_OK || tpm->broken || lct_tpm_policy_is_lost(tpm, rc))
+        return code;
+    switch (lct_result_base(rc)) {
+    case TPM2_RC_VALUE:
+    case TPM2_RC_POLICY:
+    case TPM2_RC_PCR_CHANGED:
+    case TPM2_RC_SIGNATURE:
+    case TPM2_RC_TICKET:
+        attempt->refused = true;
+        break;
+    default:
+        break;
+    }
+    return code;
+}
+
+static TPML_PCR_SELECTION selection_of(const struct lct_pcrs *pcrs)
+{
+    TPML_PCR_SELECTION selection = {.count = (UINT32)pcrs->num_banks};
+
+    for (size_t i = 0; i < pcrs->num_banks; i++) {
+        TPMS_PCR_SELECTION *row = &selection.pcrSelections[i];
+        row->hash = pcrs->banks[i].hash->id;
+        row->sizeofSelect = LCT_NUM_PCRS / 8;
+        for (size_t n = 0; n < LCT_NUM_PCRS / 8; n++)
+            row->pcrSelect[n] = (BYTE)(pcrs->banks[i].pcrs >> (8 * n));
+    }
+    return selection;
+}
+
+/* TPM2_PolicyPCR (TPM 2.0 Part 3, 23.7). The values of an approval are known by their policy alone;
+ * TPM2_PolicyAuthorize compares that. */
+static enum lct_code say_pcrs(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    const struct lct_seal *seal = attempt->key->seal;
+    const struct lct_approval *approval = attempt->approval;
+    const TPML_PCR_SELECTION selection =
+        selection_of(approval != NULL ? &approval->pcrs : &seal->pcrs.pcrs);
+    TPM2B_DIGEST digest = {.size = approval != NULL ? 0 : LCT_POLICY_DIGEST};
+
+    memcpy(digest.buffer, seal->pcr_digest, LCT_POLICY_DIGEST);
+    tpm->policy_begun = true;
+    return said(tpm, attempt, TPM2_CC_PolicyPCR,
+                Tss2_Sys_PolicyPCR(tpm->sys, tpm->policy.handle, NULL, &digest, &selection, NULL),
+                err);
+}
+
+/* TPM2_PolicyNV (Part 3, 23.9): anybody may read the counter, whose authorization is empty. */
+static enum lct_code say_counter(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    const struct lct_counter *counter = &attempt->approval->counter;
+    TPM2B_OPERAND operand = {.size = sizeof counter->value};
+
+    for (size_t i = 0; i < sizeof counter->value; i++)
+        operand.buffer[i] = (BYTE)(counter->value >> (56 - 8 * i));
+    TSS2_RC rc = Tss2_Sys_PolicyNV(tpm->sys, counter->handle, counter->handle, tpm->policy.handle,
+                                   &lct_tpm_no_auth, &operand, 0, TPM2_EO_UNSIGNED_LE, NULL);
+    if (lct_result_base(rc) == TPM2_RC_POLICY) {
+        attempt->refused = true;
+        return LCT_FAIL(err, LCT_ERR_SEALED,
+                        "%s: the approval of this boot state has been revoked; a new one is made "
+                        "with: lct reseal",
+                        attempt->key->label);
+    }
+    if (lct_result_is_lost_handle(rc) && (rc & TPM2_RC_N_MASK) < TPM2_RC_3) {
+        attempt->refused = true;
+        return LCT_FAIL(err, LCT_ERR_SEALED,
+                        "%s: its NV counter at 0x%08x is gone from the TPM, and without it the key "
+                        "cannot be used any more",
+                        attempt->key->label, counter->handle);
+    }
+    return said(tpm, attempt, TPM2_CC_PolicyNV, rc, err);
+}
+
+static bool to_ecdsa(TPMS_SIGNATURE_ECDSA *ecdsa, const struct lct_signature *signature)
+{
+    enum { SIZE = 32 };
+    uint8_t raw[2 * SIZE];
+
+    if (lct_signature_to_p1363(raw, SIZE, signature, NULL) != LCT_OK)
+        return false;
+    ecdsa->hash = TPM2_ALG_SHA256;
+    ecdsa->signatureR.size = ecdsa->signatureS.size = SIZE;
+    memcpy(ecdsa->signatureR.buffer, raw, SIZE);
+    memcpy(ecdsa->signatureS.buffer, raw + SIZE, SIZE);
+    return true;
+}
+
+/* The authority's signature as the TPM has it. False: it is none that its kind of key makes. */
+static bool to_tss(TPMT_SIGNATURE *to, const struct lct_approval *approval, uint16_t type)
+{
+    const struct lct_signature *signature = &approval->signature;
+
+    if (type == TPM2_ALG_ECC) {
+        to->sigAlg = TPM2_ALG_ECDSA;
+        return to_ecdsa(&to->signature.ecdsa, signature);
+    }
+    to->sigAlg = TPM2_ALG_RSASSA;
+    to->signature.rsassa.hash = TPM2_ALG_SHA256;
+    if (signature->len > sizeof to->signature.rsassa.sig.buffer)
+        return false;
+    to->signature.rsassa.sig.size = (UINT16)signature->len;
+    memcpy(to->signature.rsassa.sig.buffer, signature->data, signature->len);
+    return true;
+}
+
+/* TPM2_LoadExternal of the authority's public key, in a hierarchy whose tickets last: Part 3, 12.3
+ * and 20.1. */
+static enum lct_code load_authority(struct lct_tpm *tpm, struct attempt *attempt,
+                                    TPM2_HANDLE *handle, uint16_t *type, struct lct_name *name,
+                                    struct lct_err *err)
+{
+    const struct lct_seal *seal = attempt->key->seal;
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0};
+    size_t at = 0;
+
+    if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(seal->authority, seal->authority_len, &at, &public_area) !=
+        TSS2_RC_SUCCESS)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s: its authority's key is malformed",
+                        attempt->key->label);
+    *type = public_area.publicArea.type;
+    TSS2_RC rc = Tss2_Sys_LoadExternal(tpm->sys, NULL, NULL, &public_area, TPM2_RH_OWNER, handle,
+                                       &tpm_name, NULL);
+    enum lct_code code = lct_tpm_result(tpm, attempt->key->label, TPM2_CC_LoadExternal, rc, err);
+    *name = lct_tpm_name(&tpm_name);
+    if (tpm->broken) {
+        struct lct_name known;
+        if (lct_public_name(&known, attempt->key->libctx, seal->authority, seal->authority_len,
+                            NULL) == LCT_OK)
+            lct_tpm_note_debris(tpm, &known);
+    }
+    return code;
+}
+
+/* TPM2_VerifySignature: the ticket that says so, kept for the next time. */
+static enum lct_code verify(struct lct_tpm *tpm, struct attempt *attempt,
+                            const uint8_t to_sign[LCT_POLICY_DIGEST], struct lct_err *err)
+{
+    TPM2B_DIGEST digest = {.size = LCT_POLICY_DIGEST};
+    TPMT_SIGNATURE signature = {0};
+    struct lct_name name;
+    TPM2_HANDLE handle = 0;
+    uint16_t type = 0;
+    enum lct_code code = load_authority(tpm, attempt, &handle, &type, &name, err);
+
+    tpm->ticket.known = false;
+    if (code != LCT_OK)
+        return code;
+    memcpy(digest.buffer, to_sign, LCT_POLICY_DIGEST);
+    if (to_tss(&signature, attempt->approval, type))
+        code = said(tpm, attempt, TPM2_CC_VerifySignature,
+                    Tss2_Sys_VerifySignature(tpm->sys, handle, NULL, &digest, &signature,
+                                             &tpm->ticket.ticket, NULL),
+                    err);
+    else
+        attempt->refused = true;
+    lct_tpm_flush(tpm, handle, &name);
+    if (attempt->refused)
+        return LCT_FAIL(err, LCT_ERR_SEALED,
+                        "%s: the TPM refuses the approval of this boot state: its authority did "
+                        "not sign it",
+                        attempt->key->label);
+    if (code != LCT_OK)
+        return code;
+    tpm->ticket.known = true;
+    tpm->ticket.authority = name;
+    memcpy(tpm->ticket.to_sign, to_sign, LCT_POLICY_DIGEST);
+    return LCT_OK;
+}
+
+/* TPM2_PolicyAuthorize (Part 3, 23.16). The ticket we keep is of another boot of the TPM if it is
+ * refused, and that is asked once. */
+static enum lct_code say_authorized(struct lct_tpm *tpm, struct attempt *attempt,
+                                    struct lct_err *err)
+{
+    const struct lct_approval *approval = attempt->approval;
+    const struct lct_seal *seal = attempt->key->seal;
+    TPM2B_DIGEST policy = {.size = LCT_POLICY_DIGEST};
+    TPM2B_NONCE ref = {.size = (UINT16)seal->ref_len};
+    TPM2B_NAME key_name = {0};
+    uint8_t to_sign[LCT_POLICY_DIGEST];
+    struct lct_name name;
+    OSSL_LIB_CTX *libctx = attempt->key->libctx;
+    enum lct_code code = lct_public_name(&name, libctx, seal->authority, seal->authority_len, err);
+
+    if (code == LCT_OK)
+        code = lct_policy_to_sign(to_sign, libctx, approval->policy, seal->ref, seal->ref_len, err);
+    if (code != LCT_OK)
+        return lct_err_prefix(err, attempt->key->label);
+    bool kept = tpm->ticket.known && lct_name_equal(&tpm->ticket.authority, &name) &&
+                memcmp(tpm->ticket.to_sign, to_sign, sizeof to_sign) == 0;
+    if (!kept)
+        code = verify(tpm, attempt, to_sign, err);
+    if (code != LCT_OK)
+        return code;
+    memcpy(policy.buffer, approval->policy, LCT_POLICY_DIGEST);
+    memcpy(ref.buffer, seal->ref, seal->ref_len);
+    key_name.size = (UINT16)name.len;
+    memcpy(key_name.name, name.data, name.len);
+    TSS2_RC rc = Tss2_Sys_PolicyAuthorize(tpm->sys, tpm->policy.handle, NULL, &policy, &ref,
+                                          &key_name, &tpm->ticket.ticket, NULL);
+    if (rc != TSS2_RC_SUCCESS)
+        tpm->ticket.known = false;
+    return said(tpm, attempt, TPM2_CC_PolicyAuthorize, rc, err);
+}
+
+/* TPM2_PolicyOR of the two branches (Part 3, 23.6). */
+static enum lct_code say_either(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    struct lct_seal branch = *attempt->key->seal;
+    TPML_DIGEST branches = {.count = 2};
+    enum lct_code code = LCT_OK;
+
+    for (size_t i = 0; i < branches.count && code == LCT_OK; i++) {
+        branch.kind = i == 0 ? LCT_SEAL_STRICT : LCT_SEAL_AUTHORITY;
+        branches.digests[i].size = LCT_POLICY_DIGEST;
+        code =
+            lct_seal_policy(branches.digests[i].buffer, attempt->key->libctx, &branch, false, err);
+    }
+    if (code != LCT_OK)
+        return lct_err_prefix(err, attempt->key->label);
+    return said(tpm, attempt, TPM2_CC_PolicyOR,
+                Tss2_Sys_PolicyOR(tpm->sys, tpm->policy.handle, NULL, &branches, NULL), err);
+}
+
+static enum lct_code restart(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    if (!tpm->policy_begun)
+        return LCT_OK;
+    enum lct_code code =
+        said(tpm, attempt, TPM2_CC_PolicyRestart,
+             Tss2_Sys_PolicyRestart(tpm->sys, tpm->policy.handle, NULL, NULL), err);
+    if (code == LCT_OK)
+        tpm->policy_begun = false;
+    return code;
+}
+
+/* All that this attempt says. */
+static enum lct_code say(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    const struct lct_tpm_key *key = attempt->key;
+    const struct lct_approval *approval = attempt->approval;
+    enum lct_code code = restart(tpm, attempt, err);
+
+    attempt->refused = false;
+    if (code == LCT_OK && key->seal->kind != LCT_SEAL_AUTH)
+        code = say_pcrs(tpm, attempt, err);
+    if (code == LCT_OK && approval != NULL && approval->counter.handle != 0)
+        code = say_counter(tpm, attempt, err);
+    if (code == LCT_OK && approval != NULL)
+        code = say_authorized(tpm, attempt, err);
+    if (code == LCT_OK && key->seal->kind == LCT_SEAL_EITHER)
+        code = say_either(tpm, attempt, err);
+    tpm->policy_begun = true;
+    if (code == LCT_OK && (key->needs_auth || key->seal->kind == LCT_SEAL_AUTH))
+        code = said(tpm, attempt, TPM2_CC_PolicyAuthValue,
+                    Tss2_Sys_PolicyAuthValue(tpm->sys, tpm->policy.handle, NULL, NULL), err);
+    if (code != LCT_OK)
+        return code;
+    tpm->satisfied = *key->name;
+    memset(tpm->satisfied_by, 0, sizeof tpm->satisfied_by);
+    if (approval != NULL)
+        memcpy(tpm->satisfied_by, approval->policy, sizeof tpm->satisfied_by);
+    return LCT_OK;
+}
+
+enum { MAX_HINT = 160 };
+
+/* What else tells of it; nothing where the key is of no identity. */
+static void hint(char text[MAX_HINT], const char *label)
+{
+    text[0] = '\0';
+    if (strncmp(label, "lct:", 4) == 0)
+        (void)snprintf(text, MAX_HINT, "; see lct doctor %.128s", label + 4);
+}
+
+/* The first PCR that is not as it was at the sealing. False: none, or it is not known. */
+static bool find_difference(const struct lct_seal *seal, const struct lct_pcr_values *now,
+                            unsigned *pcr, const struct lct_hash **bank)
+{
+    for (size_t i = 0; i < now->pcrs.num_banks && seal->has_values; i++)
+        for (unsigned n = 0; n < LCT_NUM_PCRS; n++)
+            if ((now->pcrs.banks[i].pcrs & 1u << n) != 0 &&
+                memcmp(now->values[i][n], seal->pcrs.values[i][n], LCT_MAX_HASH) != 0) {
+                *pcr = n;
+                *bank = now->pcrs.banks[i].hash;
+                return true;
+            }
+    return false;
+}
+
+static enum lct_code fail_sealed(const struct lct_tpm_key *key, const struct lct_pcr_values *now,
+                                 struct lct_err *err)
+{
+    const struct lct_hash *bank = NULL;
+    unsigned pcr = 0;
+    bool strict = key->seal->kind == LCT_SEAL_STRICT;
+    const char *also = strict ? "" : ", and its authority has approved no such state";
+    char see[MAX_HINT], pcrs[LCT_PCRS_TEXT];
+
+    hint(see, key->label);
+    if (key->seal->kind == LCT_SEAL_AUTHORITY)
+        return LCT_FAIL(err, LCT_ERR_SEALED,
+                        "%s: it is sealed to what its authority approves, and no approval is for "
+                        "the state that this machine has booted%s",
+                        key->label, see);
+    if (find_difference(key->seal, now, &pcr, &bank))
+        return LCT_FAIL(err, LCT_ERR_SEALED,
+                        "%s: PCR %u (%s) is not the value this key is sealed to%s%s", key->label,
+                        pcr, bank->name, also, see);
+    lct_pcrs_text(pcrs, &key->seal->pcrs.pcrs);
+    return LCT_FAIL(err, LCT_ERR_SEALED, "%s: the PCRs %s have not the values it is sealed to%s%s",
+                    key->label, pcrs, also, see);
+}
+
+/* Whether the approval is for what the PCRs hold; *now holds what was read last. */
+static enum lct_code is_for_now(struct lct_tpm *tpm, bool *fits, struct lct_pcr_values *now,
+                                const struct lct_approval *approval, const struct lct_tpm_key *key,
+                                struct lct_err *err)
+{
+    uint8_t policy[LCT_POLICY_DIGEST] = {0};
+    enum lct_code code = LCT_OK;
+
+    *fits = false;
+    if (!lct_approval_fits(approval, key->seal))
+        return LCT_OK;
+    if (!lct_pcrs_equal(&now->pcrs, &approval->pcrs)) {
+        now->pcrs = approval->pcrs;
+        code = lct_pcr_read(tpm, now, key->label, err);
+    }
+    if (code == LCT_ERR_UNSUPPORTED) { /* a bank that this TPM has not: it is for another machine */
+        now->pcrs.num_banks = 0;
+        return LCT_OK;
+    }
+    if (code == LCT_OK)
+        code = lct_seal_state(policy, key->libctx, now, &approval->counter, err);
+    *fits = code == LCT_OK && memcmp(policy, approval->policy, sizeof policy) == 0;
+    return code;
+}
+
+static enum lct_code is_as_sealed(bool *as_sealed, const struct lct_pcr_values *now,
+                                  const struct lct_tpm_key *key, struct lct_err *err)
+{
+    uint8_t digest[LCT_POLICY_DIGEST];
+    enum lct_code code = lct_pcr_digest(digest, key->libctx, now, err);
+
+    *as_sealed = code == LCT_OK && memcmp(digest, key->seal->pcr_digest, sizeof digest) == 0;
+    return code;
+}
+
+/* By reading what the PCRs hold. What the TPM then says of an approval that seems to be for it is
+ * told, if there is no better one. */
+static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    const struct lct_tpm_key *key = attempt->key;
+    struct lct_pcr_values now = {.pcrs = key->seal->pcrs.pcrs}, sealed;
+    struct lct_err why = {.code = LCT_OK};
+    size_t num_approvals = key->seal->kind != LCT_SEAL_STRICT ? key->num_approvals : 0;
+    bool as_sealed = false;
+    enum lct_code code = lct_pcr_read(tpm, &now, key->label, err);
+
+    sealed = now;
+    if (code == LCT_OK && key->seal->kind != LCT_SEAL_AUTHORITY)
+        code = is_as_sealed(&as_sealed, &now, key, err);
+    if (as_sealed) { /* it is now, or again: they have just changed */
+        attempt->approval = NULL;
+        return say(tpm, attempt, err);
+    }
+    for (size_t i = 0; i < num_approvals && code == LCT_OK; i++) {
+        bool fits;
+        code = is_for_now(tpm, &fits, &now, &key->approvals[i], key, err);
+        if (code != LCT_OK || !fits)
+            continue;
+        attempt->approval = &key->approvals[i];
+        code = say(tpm, attempt, err);
+        if (code == LCT_OK || !attempt->refused)
+            return code;
+        if (err != NULL)
+            why = *err;
+        code = LCT_OK;
+    }
+    if (code != LCT_OK)
+        return code;
+    if (why.code != LCT_ERR_SEALED)
+        return fail_sealed(key, &sealed, err);
+    *err = why;
+    return why.code;
+}
+
+/* The approval that satisfied this very key last, if it is still among those it has. */
+static const struct lct_approval *last_approval(const struct lct_tpm *tpm,
+                                                const struct lct_tpm_key *key)
+{
+    for (size_t i = 0; i < key->num_approvals && lct_name_equal(&tpm->satisfied, key->name); i++)
+        if (memcmp(key->approvals[i].policy, tpm->satisfied_by, LCT_POLICY_DIGEST) == 0 &&
+            lct_approval_fits(&key->approvals[i], key->seal))
+            return &key->approvals[i];
+    return NULL;
+}
+
+enum lct_code lct_policy_satisfy(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                                 struct lct_err *err)
+{
+    struct attempt attempt = {.key = key, .approval = last_approval(tpm, key)};
+    enum lct_seal_kind kind = key->seal->kind;
+    enum lct_code code = LCT_OK;
+
+    if (kind == LCT_SEAL_AUTHORITY && attempt.approval == NULL)
+        return search(tpm, &attempt, err);
+    code = say(tpm, &attempt, err);
+    if (code == LCT_OK || !attempt.refused)
+        return code;
+    if (kind == LCT_SEAL_EITHER &&
+        attempt.approval != NULL) { /* back at the state of the sealing */
+        attempt.approval = NULL;
+        code = say(tpm, &attempt, err);
+    }
+    return code == LCT_OK || !attempt.refused ? code : search(tpm, &attempt, err);
+}
