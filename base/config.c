@@ -101,6 +101,23 @@ static enum lct_code set_endorsement_auth_file(struct lct_config *config, const 
     return set_file(&config->endorsement_auth_file, "endorsement_auth_file", value, err);
 }
 
+/* What it says is for tcg/seal.h to judge, where it is used. */
+static enum lct_code set_seal(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    if (*value == '\0')
+        return LCT_FAIL(err, LCT_ERR_CONFIG,
+                        "seal is empty; it takes PCRs, as in sha256:0,1,2,3,7, or none");
+    return replace(&config->seal, value, err);
+}
+
+static enum lct_code set_pcr_signature(struct lct_config *config, const char *value,
+                                       struct lct_err *err)
+{
+    if (strcmp(value, "none") == 0)
+        return replace(&config->pcr_signature, value, err);
+    return set_file(&config->pcr_signature, "pcr_signature", value, err);
+}
+
 static const struct lct_config_key keys[] = {
     {"tcti", "LCT_TCTI", set_tcti},
     {"store", "LCT_STORE", set_store},
@@ -111,6 +128,8 @@ static const struct lct_config_key keys[] = {
     {"credentials", "CREDENTIALS_DIRECTORY", set_credentials},
     {"owner_auth_file", NULL, set_owner_auth_file},
     {"endorsement_auth_file", NULL, set_endorsement_auth_file},
+    {"seal", NULL, set_seal},
+    {"pcr_signature", NULL, set_pcr_signature},
 };
 
 const struct lct_config_key *lct_config_keys(size_t *num_keys)
@@ -149,5 +168,7 @@ void lct_config_clear(struct lct_config *config)
     free(config->credentials);
     free(config->owner_auth_file);
     free(config->endorsement_auth_file);
+    free(config->seal);
+    free(config->pcr_signature);
     *config = (struct lct_config){0};
 }

@@ -27,6 +27,12 @@ struct lct_config {
     char *passphrase_file;
     /* credentials, CREDENTIALS_DIRECTORY: where systemd has put a service's; in it lct.ID */
     char *credentials;
+    /* seal: what new identities are sealed to, as lct_seal_parse takes it; NULL: lct_seal_default
+     */
+    char *seal;
+    /* pcr_signature: systemd's tpm2-pcr-signature.json, of which approvals are taken too; NULL:
+     * where systemd puts it, /run/systemd/tpm2-pcr-signature.json; "none": nowhere */
+    char *pcr_signature;
     /* owner_auth_file, endorsement_auth_file: the authorizations of the TPM's hierarchies */
     char *owner_auth_file, *endorsement_auth_file;
 };

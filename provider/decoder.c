@@ -4,6 +4,7 @@
 #include "provider/provider.h"
 #include "provider/unlock.h"
 #include "store/armour.h"
+#include "store/authority.h"
 #include "store/reference.h"
 
 #include <openssl/asn1.h>
@@ -190,6 +191,16 @@ static uint8_t *read_der(const struct decoder *decoder, OSSL_CORE_BIO *in, size_
     return der;
 }
 
+/* A key file that is sealed to an authority of a store of ours has approvals there. */
+static enum lct_code find_approvals(struct lct_key *key, const struct decoder *decoder,
+                                    const struct lct_settings *settings, struct lct_err *err)
+{
+    const char *dir =
+        lct_authority_find(&settings->store, decoder->provider->crypto, &key->generation.seal);
+
+    return lct_key_look_in(key, dir, &settings->config, err);
+}
+
 static enum lct_code find_key(const struct decoder *decoder, const struct lct_settings *settings,
                               const uint8_t *der, size_t der_len, struct lct_key **key,
                               struct lct_err *err)
@@ -201,6 +212,8 @@ static enum lct_code find_key(const struct decoder *decoder, const struct lct_se
     (void)ERR_set_mark();
     if (!lct_reference_begins(der, der_len)) {
         code = lct_key_from_keyfile(key, decoder->provider->crypto, der, der_len, err);
+        if (code == LCT_OK)
+            code = find_approvals(*key, decoder, settings, err);
     } else {
         code = lct_reference_read(&reference, der, der_len, err);
         if (code == LCT_OK)

@@ -147,7 +147,6 @@ bool lct_operation_give_size(const struct lct_operation *operation, size_t *sigl
 bool lct_operation_sign(const struct lct_operation *operation, unsigned char *sig, size_t *siglen,
                         size_t sigsize, const uint8_t *tbs, size_t tbs_len)
 {
-    const struct lct_tpm_key values = lct_key_values(operation->key);
     struct lct_signature signature;
     struct lct_scheme scheme;
     struct lct_err err;
@@ -162,7 +161,8 @@ bool lct_operation_sign(const struct lct_operation *operation, unsigned char *si
     enum lct_code code =
         lct_operation_prepare(operation, &scheme, digest, &digest_len, tbs, tbs_len, &err);
     if (code == LCT_OK)
-        code = lct_tpm_sign(settings->tpm, &signature, &values, &scheme, digest, digest_len, &err);
+        code = lct_key_sign(operation->key, settings->tpm, &signature, &scheme, digest, digest_len,
+                            &err);
     if (code == LCT_OK && signature.len > sigsize)
         code = LCT_FAIL(&err, LCT_ERR_INTERNAL, "%s: the caller's buffer is too small",
                         operation->key->label);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/armour.h"
 
+#include <limits.h>
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
@@ -37,39 +38,51 @@ bool lct_armour_is_private(const char *label)
     return len >= sizeof suffix - 1 && strcmp(label + len - (sizeof suffix - 1), suffix) == 0;
 }
 
-static bool only_space(BIO *bio)
+bool lct_armour_next(char **label, uint8_t **der, size_t *der_len, const uint8_t **bytes,
+                     size_t *bytes_len)
 {
-    char c;
+    char *header = NULL;
+    long len = 0;
 
-    while (BIO_read(bio, &c, 1) == 1)
-        if (!is_space(c))
-            return false;
-    return true;
+    *label = NULL;
+    *der = NULL;
+    skip_space(bytes, bytes_len); /* what else comes before the block, PEM_read_bio skips */
+    if (*bytes_len > INT_MAX || !lct_armour_is_pem(*bytes, *bytes_len))
+        return false;
+    (void)ERR_set_mark();
+    BIO *bio = BIO_new_mem_buf(*bytes, (int)*bytes_len);
+    bool good =
+        bio != NULL && PEM_read_bio(bio, label, &header, der, &len) == 1 && header[0] == '\0';
+    (void)ERR_pop_to_mark();
+    if (good) {
+        size_t left = BIO_ctrl_pending(bio);
+        *bytes += *bytes_len - left;
+        *bytes_len = left;
+        skip_space(bytes, bytes_len);
+        *der_len = (size_t)len;
+    } else {
+        OPENSSL_free(*label);
+        OPENSSL_free(*der);
+        *label = NULL;
+        *der = NULL;
+    }
+    OPENSSL_free(header);
+    BIO_free(bio);
+    return good;
 }
 
 bool lct_armour_read(uint8_t **der, size_t *der_len, const char *label, const uint8_t *bytes,
                      size_t bytes_len)
 {
-    char *name = NULL, *header = NULL;
-    long len = 0;
+    char *name = NULL;
+    bool good = lct_armour_next(&name, der, der_len, &bytes, &bytes_len) && bytes_len == 0 &&
+                strcmp(name, label) == 0;
 
-    *der = NULL;
-    skip_space(&bytes, &bytes_len); /* what else comes before the block, PEM_read_bio skips */
-    if (!lct_armour_is_pem(bytes, bytes_len))
-        return false;
-    (void)ERR_set_mark();
-    BIO *bio = BIO_new_mem_buf(bytes, (int)bytes_len);
-    bool good = bio != NULL && PEM_read_bio(bio, &name, &header, der, &len) == 1 &&
-                strcmp(name, label) == 0 && header[0] == '\0' && only_space(bio);
-    (void)ERR_pop_to_mark();
     OPENSSL_free(name);
-    OPENSSL_free(header);
-    BIO_free(bio);
     if (!good) {
         OPENSSL_free(*der);
         *der = NULL;
     }
-    *der_len = (size_t)len;
     return good;
 }
 

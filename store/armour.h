@@ -22,6 +22,13 @@ bool lct_armour_is_private(const char *label);
 bool lct_armour_read(uint8_t **der, size_t *der_len, const char *label, const uint8_t *bytes,
                      size_t bytes_len);
 
+/*
+ * The same of the next block of several, whatever its label, which the caller frees like *der.
+ * *bytes and *bytes_len are left at what follows it, after white space: nothing, after the last.
+ */
+bool lct_armour_next(char **label, uint8_t **der, size_t *der_len, const uint8_t **bytes,
+                     size_t *bytes_len);
+
 /* False if out of memory. */
 bool lct_armour_write(uint8_t **text, size_t *text_len, const char *label, const uint8_t *der,
                       size_t der_len);

@@ -1,30 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/enrol.h"
 
+#include "store/json.h"
+
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-static void now(char text[21])
-{
-    time_t seconds = time(NULL);
-    struct tm utc;
-
-    (void)gmtime_r(&seconds, &utc);
-    (void)strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &utc);
-}
-
 enum lct_code lct_enrol_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_created *created,
-                                bool rsa_parent, bool passphrase, struct lct_err *err)
+                                const struct lct_generation *generation,
+                                const struct lct_keyfile *source, struct lct_err *err)
 {
     const struct lct_keyfile keyfile = {
         .type = LCT_KEYFILE_LOADABLE,
-        .empty_auth = !passphrase,
-        .rsa_parent = rsa_parent,
+        .empty_auth = !generation->passphrase,
+        .seal = generation->seal,
+        .policy_auth_value = generation->passphrase,
+        .num_approvals = source != NULL ? source->num_approvals : 0,
+        .approvals = source != NULL ? source->approvals : NULL,
+        .rsa_parent = source != NULL && source->rsa_parent,
         .parent = created->parent,
         .public_area = created->public_area,
         .public_len = created->public_len,
@@ -49,12 +46,12 @@ static void describe(struct lct_generation *generation, const struct lct_public 
 struct lct_record *lct_enrol_record(const char *id, const struct lct_generation *generation,
                                     const struct lct_public *bound, const struct lct_tpm_info *info)
 {
-    struct lct_record *record = calloc(1, sizeof *record);
+    struct lct_record *record = lct_record_new(1);
 
     if (record == NULL)
         return NULL;
     (void)snprintf(record->id, sizeof record->id, "%s", id);
-    now(record->created);
+    lct_json_now(record->created);
     record->active = 1;
     record->num_generations = 1;
     record->generations[0] = *generation;
@@ -72,7 +69,7 @@ static const struct lct_hash *hash_of(const struct lct_key *key, uint16_t otherw
     return lct_hash_by_id(bound ? key->public_area.scheme_hash : otherwise);
 }
 
-static void measure(struct lct_generation *generation, const struct lct_key *key,
+static void measure(struct lct_generation *generation, const struct lct_tpm_key *key,
                     const struct lct_signature *signature, struct lct_scheme *scheme,
                     const uint8_t *digest)
 {
@@ -91,33 +88,80 @@ static void measure(struct lct_generation *generation, const struct lct_key *key
     }
 }
 
+static enum lct_code sign_and_measure(struct lct_generation *generation, struct lct_tpm *tpm,
+                                      const struct lct_tpm_key *key, const struct lct_hash *hash,
+                                      struct lct_err *err)
+{
+    static const uint8_t digest[LCT_MAX_HASH] = "lct: what salt does the TPM use";
+    struct lct_scheme scheme = {TPM2_ALG_RSAPSS, hash, RSA_PSS_SALTLEN_AUTO};
+    struct lct_signature signature;
+    enum lct_code code = lct_tpm_sign(tpm, &signature, key, &scheme, digest, hash->size, err);
+
+    if (code == LCT_OK)
+        measure(generation, key, &signature, &scheme, digest);
+    return code;
+}
+
+/* A key of the same kind that is not sealed and signs at once; it is nowhere but here. */
+static enum lct_code measure_another(struct lct_generation *generation, const struct lct_key *key,
+                                     struct lct_tpm *tpm, const struct lct_hash *hash,
+                                     struct lct_err *err)
+{
+    const struct lct_tpm_template from = {.label = key->label,
+                                          .algorithm = generation->algorithm,
+                                          .owner_auth = &key->owner_auth,
+                                          .libctx = key->libctx};
+    struct lct_tpm_created created;
+    struct lct_public public_area;
+    struct lct_name name;
+    enum lct_code code = lct_tpm_create(tpm, &created, &from, err);
+
+    if (code == LCT_OK)
+        code = lct_public_decode(&public_area, created.public_area, created.public_len, err);
+    if (code == LCT_OK)
+        code = lct_public_name(&name, key->libctx, created.public_area, created.public_len, err);
+    if (code != LCT_OK)
+        return code;
+    EVP_PKEY *pkey = lct_public_pkey(&public_area, key->libctx, err);
+    if (pkey == NULL)
+        return LCT_ERR_BAD_RECORD;
+    const struct lct_tpm_key values = {.label = key->label,
+                                       .parent = created.parent,
+                                       .parent_name = &created.parent_name,
+                                       .name = &name,
+                                       .public_area = created.public_area,
+                                       .public_len = created.public_len,
+                                       .private_area = created.private_area,
+                                       .private_len = created.private_len,
+                                       .pkey = pkey,
+                                       .owner_auth = &key->owner_auth,
+                                       .libctx = key->libctx};
+    code = sign_and_measure(generation, tpm, &values, hash, err);
+    EVP_PKEY_free(pkey);
+    return code;
+}
+
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
                                   struct lct_tpm *tpm, struct lct_err *err)
 {
-    static const uint8_t digest[LCT_MAX_HASH] = "lct: what salt does the TPM use";
     uint16_t bound = key->public_area.scheme;
-    struct lct_scheme scheme = {TPM2_ALG_RSAPSS, hash_of(key, TPM2_ALG_SHA256),
-                                RSA_PSS_SALTLEN_AUTO};
+    const struct lct_hash *hash = hash_of(key, TPM2_ALG_SHA256);
     const struct lct_tpm_key values = lct_key_values(key);
-    struct lct_signature signature;
 
-    if (generation->algorithm->type != TPM2_ALG_RSA || scheme.hash == NULL ||
+    if (generation->algorithm->type != TPM2_ALG_RSA || hash == NULL ||
         (bound != TPM2_ALG_NULL && bound != TPM2_ALG_RSAPSS))
         return LCT_OK;
-    enum lct_code code =
-        lct_tpm_sign(tpm, &signature, &values, &scheme, digest, scheme.hash->size, err);
+    enum lct_code code = sign_and_measure(generation, tpm, &values, hash, err);
+    if (code == LCT_ERR_SEALED)
+        code = measure_another(generation, key, tpm, hash, err);
     if (code == LCT_ERR_UNSUPPORTED)
         return LCT_OK;
-    if (code != LCT_OK)
-        return code;
-    measure(generation, key, &signature, &scheme, digest);
     key->generation.pss_salt = generation->pss_salt;
-    return LCT_OK;
+    return code;
 }
 
 enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, struct lct_err *err)
 {
-    const struct lct_tpm_key values = lct_key_values(key);
     const struct lct_hash *hash = hash_of(key, key->generation.algorithm->hash);
     struct lct_signature signature;
     struct lct_scheme scheme;
@@ -129,7 +173,7 @@ enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, stru
         return code;
     if (RAND_bytes_ex(key->libctx, digest, scheme.hash->size, 0) != 1)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: no random numbers", key->label);
-    return lct_tpm_sign(tpm, &signature, &values, &scheme, digest, scheme.hash->size, err);
+    return lct_key_sign(key, tpm, &signature, &scheme, digest, scheme.hash->size, err);
 }
 
 /* Who may give files to others: chown(2). */

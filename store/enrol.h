@@ -22,21 +22,26 @@ struct lct_record *lct_enrol_record(const char *id, const struct lct_generation 
                                     const struct lct_public *bound,
                                     const struct lct_tpm_info *info);
 
-/* The key file of what the TPM made or took in, as PEM; the caller frees it with OPENSSL_free. */
+/* The key file of what the TPM made or took in, as PEM; the caller frees it with OPENSSL_free. Of
+ * `generation` it has the passphrase and the seal; `source`, perhaps NULL, is the key file that the
+ * key was in, which has its kind of parent and the approvals. */
 enum lct_code lct_enrol_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_created *created,
-                                bool rsa_parent, bool passphrase, struct lct_err *err);
+                                const struct lct_generation *generation,
+                                const struct lct_keyfile *source, struct lct_err *err);
 
 /*
  * The salt length this TPM uses for PSS with an RSA key that nobody else has seen yet, into its
  * record's `generation` and into the key: some take the longest that fits, whatever TLS and X.509
  * ask for, so it is measured on one signature. A TPM or a key without PSS is a fact to record, not
- * an error. Errors of lct_tpm_sign.
+ * an error. A sealed key that does not sign in this state of the boot is not needed for it: the
+ * same is found out with a key of its kind, made for that and thrown away. Errors of lct_tpm_sign
+ * and lct_tpm_create.
  */
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
                                   struct lct_tpm *tpm, struct lct_err *err);
 
 /* Signs a random digest with the key, by the scheme that it is bound to, if it is to one. The
- * signature is verified in software. Errors of lct_key_scheme and lct_tpm_sign. */
+ * signature is verified in software. Errors of lct_key_scheme and lct_key_sign. */
 enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, struct lct_err *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,22 +88,72 @@ static bool write_all(int fd, const uint8_t *bytes, size_t bytes_len)
     return true;
 }
 
-enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
-                             const struct lct_owner *owner, struct lct_err *err)
+static enum lct_code make_file(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                               const struct lct_owner *owner, mode_t mode, struct lct_err *err)
 {
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     int error = 0;
 
     if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
     /* fchmod as well: the caller's umask is not ours to rely on. */
-    if (!write_all(fd, bytes, bytes_len) || fchmod(fd, 0640) != 0 ||
+    if (!write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
         fchown(fd, owner->user, owner->group) != 0 || fsync(fd) != 0)
         error = errno;
     if (close(fd) != 0 && error == 0)
         error = errno;
     if (error != 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", name, strerror(error));
+    return LCT_OK;
+}
+
+enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                             const struct lct_owner *owner, struct lct_err *err)
+{
+    return make_file(dir, name, bytes, bytes_len, owner, 0640, err);
+}
+
+/* 0, or -1 with errno: EEXIST. */
+static int rename_new(int dir, const char *from, const char *to)
+{
+    int failed = renameat2(dir, from, dir, to, RENAME_NOREPLACE);
+
+    if (failed && (errno == EINVAL || errno == ENOSYS)) { /* of the file system, of the kernel */
+        failed = linkat(dir, from, dir, to, 0);
+        if (!failed)
+            (void)unlinkat(dir, from, 0);
+    }
+    return failed;
+}
+
+enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                           mode_t mode, bool replace, struct lct_err *err)
+{
+    char temporary[64];
+    struct stat st;
+
+    if (fstat(dir, &st) != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
+    const struct lct_owner own = {(uid_t)-1, (gid_t)-1}, theirs = {st.st_uid, st.st_gid};
+    const struct lct_owner *owner = geteuid() == 0 ? &theirs : &own;
+    (void)snprintf(temporary, sizeof temporary, ".new-%d", (int)gettid());
+    (void)unlinkat(dir, temporary, 0); /* of a process of that number that crashed */
+    enum lct_code code = make_file(dir, temporary, bytes, bytes_len, owner, mode, err);
+    if (code != LCT_OK) {
+        (void)unlinkat(dir, temporary, 0);
+        return code;
+    }
+    int failed = replace ? renameat(dir, temporary, dir, name) : rename_new(dir, temporary, name);
+    if (failed) {
+        code = errno == EEXIST ? LCT_FAIL(err, LCT_ERR_EXISTS, "%s exists already", name)
+                               : LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", name,
+                                          strerror(errno));
+        (void)unlinkat(dir, temporary, 0);
+        return code;
+    }
+    if (fsync(dir) != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written to disk: %s", name,
+                        strerror(errno));
     return LCT_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,6 +27,16 @@ enum lct_code lct_file_read(int dir, const char *name, uint8_t **bytes, size_t *
 /* Makes the file `name`, 0640, with `owner`, all on disk when it returns. LCT_ERR_STORE. */
 enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                              const struct lct_owner *owner, struct lct_err *err);
+
+/*
+ * Puts the file `name` in place in one step, with `mode` and, if root does it, the owner and group
+ * of the directory, all on disk when it returns: instead of one that is there, or, if `replace` is
+ * false, only where there is none: LCT_ERR_EXISTS. LCT_ERR_STORE; a crash leaves a file whose name
+ * begins with
+ * ".new-".
+ */
+enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                           mode_t mode, bool replace, struct lct_err *err);
 
 /* The entries of the directory `name` in `dir`, which is no link; closedir when done. NULL with
  * errno. */

@@ -42,6 +42,7 @@ static struct lct_generation describe(const struct lct_identity_request *request
         .parent = created->parent,
         .passphrase = request->passphrase != NULL,
         .parent_name = created->parent_name,
+        .seal = request->seal != NULL ? *request->seal : (struct lct_seal){0},
     };
 }
 
@@ -61,10 +62,13 @@ static enum lct_code create_in_tpm(struct lct_tpm *tpm, struct lct_tpm_created *
                                    struct lct_tpm_info *info, struct lct_crypto *crypto,
                                    const struct lct_identity_request *request, struct lct_err *err)
 {
+    bool sealed = request->seal != NULL && request->seal->kind != LCT_SEAL_NONE;
     char label[4 + LCT_MAX_ID + 1];
+    uint8_t policy[LCT_POLICY_DIGEST];
     const struct lct_tpm_template from = {
         .label = label,
         .algorithm = request->algorithm,
+        .policy = sealed ? policy : NULL,
         .provision = request->provision,
         .auth = request->passphrase,
         .owner_auth = request->owner_auth,
@@ -77,6 +81,9 @@ static enum lct_code create_in_tpm(struct lct_tpm *tpm, struct lct_tpm_created *
     enum lct_code code = lct_tpm_describe(tpm, info, label, err);
     if (code == LCT_OK)
         code = check_tpm(info, request, err);
+    if (code == LCT_OK && sealed)
+        code =
+            lct_seal_policy(policy, from.libctx, request->seal, request->passphrase != NULL, err);
     return code == LCT_OK ? lct_tpm_create(tpm, created, &from, err) : code;
 }
 
@@ -102,9 +109,8 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
         return code;
     const struct lct_generation generation = describe(request, &created);
     record = lct_enrol_record(request->id, &generation, NULL, &info);
-    code = record != NULL
-               ? lct_enrol_keyfile(&pem, &pem_len, &created, false, generation.passphrase, err)
-               : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    code = record != NULL ? lct_enrol_keyfile(&pem, &pem_len, &created, &generation, NULL, err)
+                          : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     if (code == LCT_OK)
         code = make_key(record, key, pem, pem_len, &created, tpm, crypto, request, err);
     if (code == LCT_OK)
@@ -144,11 +150,12 @@ static void noted(const struct check *check, const char *what)
 /*
  * What the TPM reports of a key: whether it was born in it and cannot leave it, and how it signs.
  * Some of it is a fact that is told, whatever it is: imported keys are as others made them. A
- * policy of a key that can leave is what TPM2_Duplicate takes.
+ * policy of a key that can leave and is not sealed is what TPM2_Duplicate takes.
  */
 static void check_attributes(const struct check *check, const struct lct_public *reported,
-                             bool passphrase)
+                             const struct lct_generation *generation)
 {
+    bool passphrase = generation->passphrase, sealed = generation->seal.kind != LCT_SEAL_NONE;
     bool bound = lct_public_is_bound(reported);
     char text[LCT_ATTRIBUTES_TEXT], why[256];
 
@@ -171,9 +178,10 @@ static void check_attributes(const struct check *check, const struct lct_public 
                   ? "is protected against guessing (noDA is clear)"
                   : "has a passphrase that can be guessed at without end (noDA is set)",
               true, why);
-    if (reported->policy_len != 0 && bound)
+    if (sealed || (reported->policy_len != 0 && bound))
         found(check, "signs only while its policy is satisfied (userWithAuth is clear)",
-              (reported->attributes & TPMA_OBJECT_USERWITHAUTH) == 0, why);
+              reported->policy_len != 0 && (reported->attributes & TPMA_OBJECT_USERWITHAUTH) == 0,
+              why);
 }
 
 static enum lct_code check_signature(const struct check *check, const struct lct_key *key,
@@ -211,7 +219,7 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
         return code;
     found(check, "has the Name in the record", lct_name_equal(&name, &key->generation.name),
           "the TPM reports another Name");
-    check_attributes(check, &reported, key->generation.passphrase);
+    check_attributes(check, &reported, &key->generation);
     if (first_bad(check) != NULL) /* nothing is signed with a key that is not what it should be */
         return LCT_OK;
     return check_signature(check, key, tpm, err);

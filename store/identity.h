@@ -12,7 +12,8 @@ struct lct_identity_request {
     const char *id;
     const struct lct_algorithm *algorithm;
     struct lct_owner owner;
-    bool provision;                      /* a storage root key may be made and persisted */
+    bool provision;              /* a storage root key may be made and persisted */
+    const struct lct_seal *seal; /* of lct_seal_prepare, which the record keeps; NULL: none */
     const struct lct_secret *passphrase; /* signing shall take it; NULL: none */
     const struct lct_secret *owner_auth; /* of the TPM's owner; NULL: not known */
 };
@@ -21,7 +22,8 @@ struct lct_identity_request {
  * Makes an identity: its key in the TPM, what this TPM can do with it found out, its record and key
  * file in the store in one step. *key is the new key; *made_srk, if asked for, whether a storage
  * root key was made, on failure too. What fails leaves nothing in the store, except that an
- * identity that could not be written to disk for sure is there whole. Errors of lct_id_check_new,
+ * identity that could not be written to disk for sure is there whole. A counter
+ * in the seal stays in the TPM, for the caller to abandon. Errors of lct_id_check_new,
  * lct_store_create and lct_tpm_create.
  */
 enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
@@ -56,10 +58,11 @@ struct lct_check_request {
 /*
  * Checks an identity against the TPM: it loads there under the pinned parent, or is there at its
  * persistent handle, has the recorded Name and the attributes of a signing key, as the TPM reports
- * them, and makes a signature that verifies. That it can leave the TPM is a note: an imported key
- * may. Stops at the first thing that fails to be asked, which is
- * the error, and a finding as well unless there is no such identity or no TPM to ask. LCT_ERR_CHECK
- * if all could be asked and a finding is not good.
+ * them, and makes a signature that verifies; of a sealed key it says that none is made without its
+ * policy, and LCT_ERR_SEALED is what comes of a signature in another state of the boot. That it can
+ * leave the TPM is a note: an imported key may. Stops at the first thing that fails to be asked,
+ * which is the error, and a finding as well unless there is no such identity or no TPM to ask.
+ * LCT_ERR_CHECK if all could be asked and a finding is not good.
  */
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const struct lct_check_request *request,

@@ -23,8 +23,9 @@ struct import {
     struct lct_generation generation;
 };
 
-/* Keys that sign only what their TPM wants, or not at all: attributes, and why. */
-static enum lct_code check_use(const struct lct_public *public_area, const char *label,
+/* Keys that sign only what their TPM wants, or not at all: attributes, and why. A key that is
+ * `sealed` has a policy that is followed. */
+static enum lct_code check_use(const struct lct_public *public_area, bool sealed, const char *label,
                                struct lct_err *err)
 {
     static const struct {
@@ -39,16 +40,21 @@ static enum lct_code check_use(const struct lct_public *public_area, const char 
         {TPMA_OBJECT_SIGN_ENCRYPT, 0, "it is a decryption key, which does not sign"},
         {TPMA_OBJECT_X509SIGN, TPMA_OBJECT_X509SIGN,
          "it signs only certificates that its TPM makes (x509sign)"},
-        {TPMA_OBJECT_USERWITHAUTH, 0,
-         "signing with it takes a policy, which this lct does not follow yet"},
     };
 
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if ((public_area->attributes & refused[i].mask) == refused[i].value)
             return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: %s", label, refused[i].text);
+    if (sealed)
+        return LCT_OK;
+    if ((public_area->attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: signing with it takes a policy, which nothing says here; a key file "
+                        "may say it, where it is one of PCRs or of an authority",
+                        label);
     if (public_area->policy_len != 0 && lct_public_is_bound(public_area))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: it has a policy, which this lct does not follow yet", label);
+                        "%s: it has a policy, which this lct does not follow", label);
     return LCT_OK;
 }
 
@@ -80,6 +86,18 @@ static enum lct_code check_scheme(const struct lct_public *public_area,
     return LCT_OK;
 }
 
+/* Whether what the key file says of the policy is true. */
+static enum lct_code check_seal(const struct import *import, struct lct_err *err)
+{
+    const struct lct_generation *generation = &import->generation;
+
+    if (generation->seal.kind == LCT_SEAL_NONE)
+        return LCT_OK;
+    enum lct_code code = lct_key_check_seal(&import->public_area, import->libctx, &generation->seal,
+                                            generation->passphrase, err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, import->label);
+}
+
 /* Decodes the public area, which may come from anywhere, and refuses what is of no use. */
 static enum lct_code admit(struct import *import, const uint8_t *bytes, size_t len,
                            struct lct_err *err)
@@ -91,7 +109,13 @@ static enum lct_code admit(struct import *import, const uint8_t *bytes, size_t l
         code = lct_public_name(&import->generation.name, import->libctx, bytes, len, err);
     if (code != LCT_OK)
         return lct_err_prefix(err, import->label);
-    code = check_use(public_area, import->label, err);
+    if (public_area->type == TPM2_ALG_KEYEDHASH)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: it is sealed data, not a key",
+                        import->label);
+    code = check_seal(import, err);
+    if (code == LCT_OK)
+        code = check_use(public_area, import->generation.seal.kind != LCT_SEAL_NONE, import->label,
+                         err);
     if (code != LCT_OK)
         return code;
     import->generation.algorithm = lct_public_algorithm(public_area);
@@ -172,15 +196,31 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, const char
     if (keyfile->type == LCT_KEYFILE_SEALED)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: the key file holds sealed data, not a key",
                         label);
-    if (keyfile->has_policy)
+    if (keyfile->has_policy && keyfile->seal.kind == LCT_SEAL_NONE)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: signing with it takes a policy, which this lct does not follow yet",
+                        "%s: signing with it takes a policy, and not one that this lct follows "
+                        "(PolicyPCR or PolicyAuthorize, in SHA-256, each perhaps with "
+                        "PolicyAuthValue after it)",
                         label);
     if (keyfile->has_secret != (keyfile->type == LCT_KEYFILE_IMPORTABLE))
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "%s: the key file is damaged: an importable key has a secret, and no other",
                         label);
     return LCT_OK;
+}
+
+/* The PCRs of a state to approve, which no policy of an authority's says: those of an approval in
+ * the file, or the usual ones. */
+static enum lct_code choose_pcrs(struct lct_seal *seal, const struct lct_keyfile *keyfile,
+                                 struct lct_err *err)
+{
+    if (seal->kind != LCT_SEAL_AUTHORITY)
+        return LCT_OK;
+    if (keyfile->num_approvals > 0) {
+        seal->pcrs.pcrs = keyfile->approvals[0].pcrs;
+        return LCT_OK;
+    }
+    return lct_pcrs_parse(&seal->pcrs.pcrs, lct_seal_default, strlen(lct_seal_default), err);
 }
 
 static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
@@ -195,13 +235,19 @@ static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
     struct lct_tpm_parent parent;
     enum lct_code code = check_keyfile(keyfile, import->label, err);
 
+    import->generation.seal = keyfile->seal;
     if (code == LCT_OK)
-        code = admit(import, keyfile->public_area, keyfile->public_len, err);
+        code = choose_pcrs(&import->generation.seal, keyfile, err);
+    if (code != LCT_OK)
+        return code;
+    import->generation.passphrase =
+        (!keyfile->empty_auth || import->request->passphrase) && !import->request->no_passphrase;
+    if (keyfile->seal.kind != LCT_SEAL_NONE) /* it says whether signing takes one */
+        import->generation.passphrase = keyfile->policy_auth_value;
+    code = admit(import, keyfile->public_area, keyfile->public_len, err);
     if (code != LCT_OK)
         return code;
     import->rsa_parent = keyfile->rsa_parent;
-    import->generation.passphrase =
-        (!keyfile->empty_auth || import->request->passphrase) && !import->request->no_passphrase;
     code = find_parent(import, &parent, keyfile->parent, err);
     if (code != LCT_OK)
         return code;
@@ -302,7 +348,8 @@ static enum lct_code give_secrets(const struct import *import, struct lct_key *k
     return code;
 }
 
-/* The first signatures. A key of which nothing says that it has a passphrase may have one. */
+/* The first signatures. A key of which nothing says that it has a passphrase may have one; a sealed
+ * one need not sign in the state that the machine is in. */
 static enum lct_code sign_once(const struct import *import, struct lct_generation *generation,
                                struct lct_key *key, struct lct_err *err)
 {
@@ -310,6 +357,8 @@ static enum lct_code sign_once(const struct import *import, struct lct_generatio
 
     if (code == LCT_OK)
         code = lct_enrol_try(key, import->tpm, err);
+    if (code == LCT_ERR_SEALED)
+        return LCT_OK;
     if (code == LCT_ERR_AUTH && !generation->passphrase)
         return LCT_FAIL(err, LCT_ERR_AUTH,
                         "%s: signing with it takes a passphrase; import it with --passphrase",
@@ -356,8 +405,8 @@ static enum lct_code finish(struct import *import, const struct lct_store *store
     enum lct_code code = record != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 
     if (code == LCT_OK && import->generation.handle == 0)
-        code = lct_enrol_keyfile(&pem, &pem_len, &import->created, import->rsa_parent,
-                                 import->generation.passphrase, err);
+        code = lct_enrol_keyfile(&pem, &pem_len, &import->created, &import->generation,
+                                 import->request->keyfile, err);
     if (code == LCT_OK)
         code = lct_key_new(key, import->crypto, record, 0, pem, pem_len, err);
     if (code == LCT_OK)

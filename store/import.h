@@ -21,13 +21,15 @@ struct lct_import_request {
 
 /*
  * Makes an identity of a key that was made elsewhere: asks the TPM for it, pins its Name and its
- * parent's, finds out what can be done with it, and signs once. *key is the key; *made_srk whether
+ * parent's, finds out what can be done with it, and signs once, where a policy of it
+ * lets it. *key is the key; *made_srk whether
  * a storage root key was made, on failure too. What fails leaves nothing in the store or the TPM,
  * but a storage root key. A wrong passphrase is tried once.
  *
  * LCT_ERR_UNSUPPORTED: it is no signing key that programs can use (a restricted one, a storage or
- * decryption key, sealed data, one with a policy or an unknown scheme), in a sentence each.
- * LCT_ERR_OTHER_TPM; LCT_ERR_AUTH; the errors of lct_identity_create.
+ * decryption key, sealed data, one with a policy that the key file does not say or that we do not
+ * follow, or an unknown scheme), in a sentence each. LCT_ERR_BAD_RECORD: its policy is not what the
+ * file says. LCT_ERR_OTHER_TPM; LCT_ERR_AUTH; the errors of lct_identity_create.
  */
 enum lct_code lct_identity_import(const struct lct_store *store, struct lct_tpm *tpm,
                                   struct lct_crypto *crypto,

@@ -18,9 +18,46 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct
 {
     if (keyfile->type != LCT_KEYFILE_LOADABLE || keyfile->has_secret)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds no key that TPM2_Load takes");
-    if (keyfile->has_policy)
+    if (keyfile->has_policy && keyfile->seal.kind == LCT_SEAL_NONE)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "the key needs a policy, which this lct does not do");
+                        "the key needs a policy, which this lct does not follow");
+    return LCT_OK;
+}
+
+enum lct_code lct_key_check_seal(const struct lct_public *public_area, OSSL_LIB_CTX *libctx,
+                                 const struct lct_seal *seal, bool passphrase, struct lct_err *err)
+{
+    uint8_t policy[LCT_POLICY_DIGEST], digest[LCT_POLICY_DIGEST];
+    enum lct_code code = lct_seal_policy(policy, libctx, seal, passphrase, err);
+
+    if (code == LCT_OK && seal->has_values)
+        code = lct_pcr_digest(digest, libctx, &seal->pcrs, err);
+    if (code != LCT_OK)
+        return code;
+    if (public_area->policy_len != sizeof policy ||
+        memcmp(public_area->policy, policy, sizeof policy) != 0 ||
+        (seal->has_values && memcmp(digest, seal->pcr_digest, sizeof digest) != 0))
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "it is not sealed as is said of it: the policy that its TPM holds it to is "
+                        "another");
+    if ((public_area->attributes & (TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_ADMINWITHPOLICY)) != 0)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "it is not sealed as is said of it: it can be used without its policy");
+    return LCT_OK;
+}
+
+/* What the record says of the seal is what the TPM holds the key to, no less and no more. */
+static enum lct_code check_seal(const struct lct_key *key, struct lct_err *err)
+{
+    const struct lct_generation *generation = &key->generation;
+
+    if (generation->seal.kind != LCT_SEAL_NONE)
+        return lct_key_check_seal(&key->public_area, key->libctx, &generation->seal,
+                                  generation->passphrase, err);
+    if (key->keyfile.has_policy || (key->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the key is sealed and its record does not say to what; restore it from a "
+                        "backup");
     return LCT_OK;
 }
 
@@ -43,7 +80,7 @@ static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *
         key->keyfile.empty_auth == generation->passphrase)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the record and the key file differ in algorithm, parent or passphrase");
-    return LCT_OK;
+    return check_seal(key, err);
 }
 
 /* A key at a persistent handle has no file; the record has its public area. */
@@ -73,6 +110,9 @@ static enum lct_code decode(struct lct_key *key, struct lct_err *err)
 
     if (code != LCT_OK)
         return code;
+    if (key->public_area.type == TPM2_ALG_KEYEDHASH)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the key file says that it holds a key, and holds sealed data");
     key->pkey = lct_public_pkey(&key->public_area, key->libctx, err);
     return key->pkey != NULL ? LCT_OK : LCT_ERR_BAD_RECORD;
 }
@@ -82,7 +122,7 @@ static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_le
 {
     enum lct_code code = key->generation.handle != 0
                              ? take_public(key, err)
-                             : lct_keyfile_read(&key->keyfile, pem, pem_len, err);
+                             : lct_keyfile_read(&key->keyfile, pem, pem_len, key->libctx, err);
 
     if (code == LCT_OK)
         code = check_keyfile(&key->keyfile, err);
@@ -126,6 +166,7 @@ static struct lct_key *new_key(struct lct_crypto *crypto, OSSL_LIB_CTX *libctx)
     if (key == NULL)
         return NULL;
     atomic_init(&key->references, 1);
+    atomic_init(&key->approvals, NULL);
     key->crypto = lct_crypto_up_ref(crypto);
     key->libctx = libctx;
     return key;
@@ -154,11 +195,35 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     return hand_out(key, made, code, err);
 }
 
+/* What it is sealed to, if that is so; else its policy is none that we follow. What a policy takes
+ * besides is no matter of whether there is an authorization value. */
+static void describe_seal(struct lct_key *key, const struct lct_seal *seal)
+{
+    struct lct_generation *generation = &key->generation;
+    bool auth_value =
+        key->keyfile.has_policy ? key->keyfile.policy_auth_value : !key->keyfile.empty_auth;
+
+    generation->passphrase = !key->keyfile.empty_auth;
+    if (seal->kind == LCT_SEAL_NONE ||
+        lct_key_check_seal(&key->public_area, key->libctx, seal, auth_value, NULL) != LCT_OK)
+        return;
+    generation->seal = *seal;
+    generation->passphrase = auth_value;
+}
+
+/* The name by which messages call what is of no identity. */
+static void label_by_name(struct lct_key *key, const char *what)
+{
+    char name[2 * sizeof key->generation.name.data + 1];
+
+    lct_hex_encode(name, key->generation.name.data, key->generation.name.len);
+    (void)snprintf(key->label, sizeof key->label, "%s %.16s", what, name);
+}
+
 /* All that its public area and its file say of it; what its TPM can do is not known and assumed. */
 static enum lct_code describe(struct lct_key *key, struct lct_err *err)
 {
     struct lct_generation *generation = &key->generation;
-    char name[2 * sizeof generation->name.data + 1];
     size_t num_hashes;
     const struct lct_hash *hashes = lct_hashes(&num_hashes);
     enum lct_code code = lct_public_name(&generation->name, key->libctx, key->keyfile.public_area,
@@ -166,14 +231,13 @@ static enum lct_code describe(struct lct_key *key, struct lct_err *err)
 
     if (code != LCT_OK)
         return code;
-    lct_hex_encode(name, generation->name.data, generation->name.len);
-    (void)snprintf(key->label, sizeof key->label, "key file %.16s", name);
+    label_by_name(key, "key file");
     generation->algorithm = lct_public_algorithm(&key->public_area);
     if (generation->algorithm == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this lct knows no keys of its kind",
                         key->label);
     generation->parent = key->keyfile.parent;
-    generation->passphrase = !key->keyfile.empty_auth;
+    describe_seal(key, &key->keyfile.seal);
     generation->pss_salt = LCT_SALT_DIGEST;
     for (size_t i = 0; i < num_hashes && i < LCT_MAX_HASHES; i++)
         generation->hashes[generation->num_hashes++] = &hashes[i];
@@ -191,7 +255,7 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
         return LCT_ERR_INTERNAL;
     if (made == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, err);
+    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, libctx, err);
     if (code == LCT_OK && made->keyfile.type == LCT_KEYFILE_SEALED)
         code =
             LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds sealed data, which is no key");
@@ -199,6 +263,55 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
         code = decode(made, err);
     if (code == LCT_OK)
         code = describe(made, err);
+    return hand_out(key, made, code, err);
+}
+
+/* Sealed data, as far as it is a key to unseal it. */
+static enum lct_code describe_sealed(struct lct_key *key, const struct lct_seal *seal,
+                                     struct lct_err *err)
+{
+    const struct lct_keyfile *keyfile = &key->keyfile;
+    bool told = seal->kind != LCT_SEAL_NONE;
+
+    if (keyfile->type != LCT_KEYFILE_SEALED || keyfile->has_secret)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "it holds no sealed data that TPM2_Load takes");
+    enum lct_code code =
+        lct_public_decode(&key->public_area, keyfile->public_area, keyfile->public_len, err);
+    if (code == LCT_OK)
+        code = lct_public_name(&key->generation.name, key->libctx, keyfile->public_area,
+                               keyfile->public_len, err);
+    if (code != LCT_OK)
+        return code;
+    if (key->public_area.type != TPM2_ALG_KEYEDHASH)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it holds a key and says that it is sealed data");
+    label_by_name(key, "sealed data");
+    key->generation.parent = keyfile->parent;
+    describe_seal(key, told ? seal : &keyfile->seal);
+    if (told && key->generation.seal.kind == LCT_SEAL_NONE)
+        return lct_key_check_seal(&key->public_area, key->libctx, seal, !keyfile->empty_auth, err);
+    if (key->generation.seal.kind == LCT_SEAL_NONE &&
+        (keyfile->has_policy || (key->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: it takes a policy to unseal it, which this lct does not follow",
+                        key->label);
+    return LCT_OK;
+}
+
+enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypto,
+                                  const uint8_t *bytes, size_t bytes_len,
+                                  const struct lct_seal *seal, struct lct_err *err)
+{
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
+    struct lct_key *made = libctx != NULL ? new_key(crypto, libctx) : NULL;
+
+    *key = NULL;
+    if (libctx == NULL)
+        return LCT_ERR_INTERNAL;
+    if (made == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, libctx, err);
+    if (code == LCT_OK)
+        code = describe_sealed(made, seal, err);
     return hand_out(key, made, code, err);
 }
 
@@ -217,10 +330,18 @@ enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: it is a restricted key, which signs only what its TPM made",
                         key->label);
-    if (key->keyfile.has_policy || (attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
+    if (key->generation.seal.kind != LCT_SEAL_NONE)
+        return LCT_OK;
+    if (key->keyfile.has_policy)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: it takes a policy to sign with it, which this lct does not do",
+                        "%s: it takes a policy to sign with it, which this lct does not follow",
                         key->label);
+    if ((attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
+        return LCT_FAIL(
+            err, LCT_ERR_UNSUPPORTED,
+            "%s: it takes a policy to sign with it, which the key file does not say; of "
+            "an identity's key the record says it, so use its lct:ID",
+            key->label);
     return LCT_OK;
 }
 
@@ -249,6 +370,13 @@ void lct_key_free(struct lct_key *key)
     lct_keyfile_clear(&key->keyfile);
     lct_secret_wipe(&key->passphrase);
     lct_secret_wipe(&key->owner_auth);
+    free(key->dir);
+    free(key->pcr_signature);
+    for (struct lct_key_approvals *known = atomic_load(&key->approvals); known != NULL;) {
+        struct lct_key_approvals *older = known->older;
+        free(known);
+        known = older;
+    }
     if (key->tries != NULL)
         (void)munmap(key->tries, sizeof *key->tries);
     lct_crypto_free(key->crypto);
@@ -306,29 +434,9 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
         config->endorsement_auth_file != NULL)
         code = lct_secret_read(&key->owner_auth, "the endorsement hierarchy's authorization",
                                config->endorsement_auth_file, err);
+    if (code == LCT_OK)
+        code = lct_key_look_in(key, key->dir, config, err);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
-}
-
-struct lct_tpm_key lct_key_values(const struct lct_key *key)
-{
-    return (struct lct_tpm_key){
-        .label = key->label,
-        .parent = key->generation.parent,
-        .rsa_parent = key->keyfile.rsa_parent,
-        .parent_name = &key->generation.parent_name,
-        .handle = key->generation.handle,
-        .name = &key->generation.name,
-        .public_area = key->keyfile.public_area,
-        .public_len = key->keyfile.public_len,
-        .private_area = key->keyfile.private_area,
-        .private_len = key->keyfile.private_len,
-        .pkey = key->pkey,
-        .needs_auth = key->generation.passphrase,
-        .auth = &key->passphrase,
-        .tries = key->tries,
-        .owner_auth = &key->owner_auth,
-        .libctx = key->libctx,
-    };
 }
 
 static bool has_hash(const struct lct_generation *generation, const struct lct_hash *hash)

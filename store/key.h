@@ -14,9 +14,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* Approvals that a key has taken up, the newest first; they stay as long as the key does. */
+struct lct_key_approvals {
+    struct lct_key_approvals *older; /* what was known before, which others may still look at */
+    size_t num;
+    struct lct_approval all[];
+};
+
 /*
- * A key of an identity: one generation's record, public key and wrapped private key. Immutable and
- * counted; it holds nothing of the TPM's, so threads and forks may share it as they like.
+ * A key of an identity: one generation's record, public key and wrapped private key. Immutable (but
+ * for the approvals it knows, which grow) and counted; it holds nothing of the TPM's, so threads
+ * and forks may share it as they like.
  */
 struct lct_key {
     atomic_uint references;
@@ -29,16 +37,20 @@ struct lct_key {
     struct lct_tries *tries;      /* of the passphrase; the one thing that changes. NULL: none */
     struct lct_secret owner_auth; /* of the hierarchy in which the parent is made anew each time */
     EVP_PKEY *pkey;               /* the public key, in the private library context */
+    char *dir;                    /* the store it is in, to look for approvals; NULL: none */
+    char *pcr_signature;          /* systemd's approvals: the file; NULL: none */
+    struct lct_key_approvals *_Atomic approvals; /* taken up so far; NULL: none */
     OSSL_LIB_CTX *libctx;
     struct lct_crypto *crypto;
 };
 
 /*
  * Makes a key of the generation `number` (0: the active one) of `record` and its key file's bytes,
- * which must agree: the same Name, algorithm and parent. A key at a persistent handle has no file,
- * and then `pem` is not looked at. Sends the TPM nothing. LCT_ERR_NOT_FOUND:
- * no such generation; LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: a kind of key file or policy we do
- * not follow.
+ * which must agree: the same Name, algorithm and parent, and the seal of the record is the policy
+ * in the public area, without which the TPM does nothing with the key. A key at a persistent handle
+ * has no file, and then `pem` is not looked at. Sends the TPM nothing. LCT_ERR_NOT_FOUND: no such
+ * generation; LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: a kind of key file or policy we do not
+ * follow.
  */
 enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
                           const struct lct_record *record, unsigned number, const uint8_t *pem,
@@ -53,6 +65,24 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
 enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *crypto,
                                    const uint8_t *bytes, size_t bytes_len, struct lct_err *err);
 
+/*
+ * Makes a key, in the sense of lct_tpm_unseal, of a TSS2 PRIVATE KEY that holds sealed data. It has
+ * no public key. `seal` is what it is sealed to where the file cannot say that, of kind
+ * LCT_SEAL_NONE: what the file says. Sends the TPM nothing. LCT_ERR_BAD_RECORD: also a seal that
+ * its authPolicy is not of; LCT_ERR_UNSUPPORTED: it holds a key, or a policy that we do not follow.
+ */
+enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypto,
+                                  const uint8_t *bytes, size_t bytes_len,
+                                  const struct lct_seal *seal, struct lct_err *err);
+
+/*
+ * Whether a public area is of what is sealed so: its policy is this one, with PolicyAuthValue after
+ * it if `passphrase`, and there is no way around it: userWithAuth and adminWithPolicy are clear.
+ * LCT_ERR_BAD_RECORD, in a sentence; LCT_ERR_INTERNAL.
+ */
+enum lct_code lct_key_check_seal(const struct lct_public *public_area, OSSL_LIB_CTX *libctx,
+                                 const struct lct_seal *seal, bool passphrase, struct lct_err *err);
+
 /* Whether this lct can sign with the key, as far as is known without asking the TPM.
  * LCT_ERR_UNSUPPORTED, in a sentence. */
 enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err);
@@ -60,6 +90,12 @@ enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err);
 /* The key's file, to write it for others. LCT_ERR_UNSUPPORTED: it has none. */
 enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_key *key,
                            struct lct_err *err);
+
+/* That file as PEM; the caller frees *pem with OPENSSL_free. As it is, but for a key that is sealed
+ * to an authority alone: of that it has the approvals that there are now, since other tools look
+ * for them there. Errors as lct_key_file and lct_key_take_approvals. */
+enum lct_code lct_key_export(uint8_t **pem, size_t *pem_len, const struct lct_key *key,
+                             struct lct_err *err);
 
 struct lct_key *lct_key_up_ref(struct lct_key *key);
 void lct_key_free(struct lct_key *key);
@@ -70,14 +106,34 @@ bool lct_key_is_locked(const struct lct_key *key);
 /*
  * Gives a key that nobody else has seen yet what the configuration has for it: passphrase_file,
  * which is a file, or a directory with a file named like the identity; else the service's
- * credential lct.ID; owner_auth_file if its parent has to be made anew. It may be locked after
- * that, too. LCT_ERR_IO, LCT_ERR_AUTH: what a file holds is no authorization value.
+ * credential lct.ID; owner_auth_file if its parent has to be made anew; and what lct_key_look_in
+ * does, in the store that it is in. It may be locked after that, too. LCT_ERR_IO,
+ * LCT_ERR_AUTH: what a file holds is no authorization value.
  */
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err);
 
 /* The key as tpm/ takes it: borrowed values, good for as long as the key. */
 struct lct_tpm_key lct_key_values(const struct lct_key *key);
+
+/* Tells a key that nobody else has seen yet where its approvals are: in the store `dir` (NULL: in
+ * none) and as configured; takes up those that are there. LCT_ERR_INTERNAL. */
+enum lct_code lct_key_look_in(struct lct_key *key, const char *dir, const struct lct_config *config,
+                              struct lct_err *err);
+
+/* Takes up the approvals of a sealed key that are in its file, in its store and with systemd's now.
+ * Nobody has to wait for anybody. LCT_ERR_INTERNAL. */
+enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *err);
+
+/*
+ * lct_tpm_sign and lct_tpm_unseal with the approvals that are known; after LCT_ERR_SEALED with
+ * those that the store has got since, and these are known from then on. Errors of those.
+ */
+enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
+                           struct lct_signature *signature, const struct lct_scheme *scheme,
+                           const uint8_t *digest, size_t digest_len, struct lct_err *err);
+enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
+                             uint8_t data[LCT_MAX_SEALED], size_t *data_len, struct lct_err *err);
 
 /*
  * How this key signs digests of `hash`: ECDSA, or for RSA PKCS#1 v1.5, or PSS with the salt its TPM

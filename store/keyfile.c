@@ -2,6 +2,7 @@
 #include "store/keyfile.h"
 
 #include "store/armour.h"
+#include "store/step.h"
 
 #include <openssl/asn1t.h>
 #include <openssl/crypto.h>
@@ -34,6 +35,9 @@ typedef struct {
     ASN1_OCTET_STRING *public_area;
     ASN1_OCTET_STRING *private_area;
 } TPM_KEY;
+
+DEFINE_STACK_OF(TPM_POLICY)
+DEFINE_STACK_OF(TPM_AUTH_POLICY)
 
 /* clang-format off */
 ASN1_SEQUENCE(TPM_POLICY) = {
@@ -159,7 +163,62 @@ static bool keep_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
     return true;
 }
 
-static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len)
+/* False: it is longer than any policy that is followed. */
+static bool take_steps(struct lct_steps *steps, const STACK_OF(TPM_POLICY) * policy)
+{
+    int num = sk_TPM_POLICY_num(policy);
+
+    steps->num = 0;
+    if (num < 0 || num > LCT_MAX_STEPS)
+        return false;
+    for (int i = 0; i < num; i++) {
+        const TPM_POLICY *from = sk_TPM_POLICY_value(policy, i);
+        struct lct_step *step = &steps->steps[steps->num++];
+        uint64_t command = 0;
+        step->len = (size_t)ASN1_STRING_length(from->command_policy);
+        if (!ASN1_INTEGER_get_uint64(&command, from->command_code) || command > UINT32_MAX ||
+            step->len > sizeof step->body)
+            return false;
+        step->command = (uint32_t)command;
+        if (step->len > 0)
+            memcpy(step->body, ASN1_STRING_get0_data(from->command_policy), step->len);
+    }
+    return true;
+}
+
+/* Those that we follow; false if out of memory. */
+static bool take_approvals(struct lct_keyfile *keyfile, const STACK_OF(TPM_AUTH_POLICY) * approvals,
+                           OSSL_LIB_CTX *libctx)
+{
+    int num = sk_TPM_AUTH_POLICY_num(approvals);
+    struct lct_steps steps;
+
+    if (num <= 0 || keyfile->seal.kind != LCT_SEAL_AUTHORITY)
+        return true;
+    keyfile->approvals = calloc((size_t)num, sizeof *keyfile->approvals);
+    if (keyfile->approvals == NULL)
+        return false;
+    for (int i = 0; i < num; i++)
+        if (take_steps(&steps, sk_TPM_AUTH_POLICY_value(approvals, i)->policy) &&
+            lct_steps_to_approval(&keyfile->approvals[keyfile->num_approvals], libctx,
+                                  &keyfile->seal, &steps))
+            keyfile->num_approvals++;
+    return true;
+}
+
+/* What is not followed is a policy all the same. False if out of memory. */
+static bool take_policies(struct lct_keyfile *keyfile, const TPM_KEY *key, OSSL_LIB_CTX *libctx)
+{
+    struct lct_steps steps;
+
+    keyfile->has_policy = key->policy != NULL || key->auth_policy != NULL;
+    if (take_steps(&steps, key->policy))
+        (void)lct_steps_to_seal(&keyfile->seal, &keyfile->policy_auth_value, &steps);
+    return take_approvals(keyfile, key->auth_policy, libctx);
+}
+
+static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der_len,
+                     OSSL_LIB_CTX *libctx)
 {
     const unsigned char *at = der;
     TPM_KEY *key = (TPM_KEY *)ASN1_item_d2i(NULL, &at, (long)der_len, ASN1_ITEM_rptr(TPM_KEY));
@@ -175,35 +234,35 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
     if (good) {
         keyfile->empty_auth = key->empty_auth > 0;
         keyfile->rsa_parent = key->rsa_parent > 0;
-        keyfile->has_policy = key->policy != NULL || key->auth_policy != NULL;
         keyfile->has_secret = key->secret != NULL;
-        good = take_secret(keyfile, key->secret);
+        good = take_secret(keyfile, key->secret) && take_policies(keyfile, key, libctx);
     }
     key_free(key);
     return good;
 }
 
-static bool from_pem(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len)
+static bool from_pem(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len,
+                     OSSL_LIB_CTX *libctx)
 {
     uint8_t *der = NULL;
     size_t der_len = 0;
     bool good = lct_armour_read(&der, &der_len, lct_keyfile_label, bytes, bytes_len) &&
-                from_der(keyfile, der, der_len);
+                from_der(keyfile, der, der_len, libctx);
 
     OPENSSL_free(der);
     return good;
 }
 
 enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len,
-                               struct lct_err *err)
+                               OSSL_LIB_CTX *libctx, struct lct_err *err)
 {
     enum { MAX = 65536 };
 
     *keyfile = (struct lct_keyfile){0};
     (void)ERR_set_mark();
     bool good = bytes_len <= MAX &&
-                (lct_armour_is_pem(bytes, bytes_len) ? from_pem(keyfile, bytes, bytes_len)
-                                                     : from_der(keyfile, bytes, bytes_len));
+                (lct_armour_is_pem(bytes, bytes_len) ? from_pem(keyfile, bytes, bytes_len, libctx)
+                                                     : from_der(keyfile, bytes, bytes_len, libctx));
     (void)ERR_pop_to_mark();
     if (good)
         return LCT_OK;
@@ -216,23 +275,70 @@ void lct_keyfile_clear(struct lct_keyfile *keyfile)
 {
     free(keyfile->description);
     free(keyfile->secret);
+    free(keyfile->approvals);
     free(keyfile->der);
     free(keyfile->public_area);
     free(keyfile->private_area);
     *keyfile = (struct lct_keyfile){0};
 }
 
+/* Adds them to *policy, which is made. False if out of memory. */
+static bool fill_policy(STACK_OF(TPM_POLICY) * *policy, const struct lct_steps *steps)
+{
+    *policy = *policy != NULL ? *policy : sk_TPM_POLICY_new_null();
+    for (size_t i = 0; *policy != NULL && i < steps->num; i++) {
+        const struct lct_step *step = &steps->steps[i];
+        TPM_POLICY *to = (TPM_POLICY *)ASN1_item_new(ASN1_ITEM_rptr(TPM_POLICY));
+        if (to == NULL || !ASN1_INTEGER_set_uint64(to->command_code, step->command) ||
+            !ASN1_OCTET_STRING_set(to->command_policy, step->body, (int)step->len) ||
+            sk_TPM_POLICY_push(*policy, to) <= 0) {
+            ASN1_item_free((ASN1_VALUE *)to, ASN1_ITEM_rptr(TPM_POLICY));
+            return false;
+        }
+    }
+    return *policy != NULL;
+}
+
+static bool fill_approval(TPM_KEY *key, const struct lct_steps *steps)
+{
+    TPM_AUTH_POLICY *to = (TPM_AUTH_POLICY *)ASN1_item_new(ASN1_ITEM_rptr(TPM_AUTH_POLICY));
+
+    if (key->auth_policy == NULL)
+        key->auth_policy = sk_TPM_AUTH_POLICY_new_null();
+    if (to != NULL && key->auth_policy != NULL && fill_policy(&to->policy, steps) &&
+        sk_TPM_AUTH_POLICY_push(key->auth_policy, to) > 0)
+        return true;
+    ASN1_item_free((ASN1_VALUE *)to, ASN1_ITEM_rptr(TPM_AUTH_POLICY));
+    return false;
+}
+
+/* What the standard's fields can say of the seal, and of its approvals. False if out of memory. */
+static bool fill_policies(TPM_KEY *key, const struct lct_keyfile *keyfile)
+{
+    struct lct_steps steps;
+    bool good = true;
+
+    if (!lct_steps_of_seal(&steps, &keyfile->seal, keyfile->policy_auth_value))
+        return true;
+    good = fill_policy(&key->policy, &steps);
+    for (size_t i = 0; i < keyfile->num_approvals && good; i++)
+        if (lct_steps_of_approval(&steps, &keyfile->approvals[i], &keyfile->seal))
+            good = fill_approval(key, &steps);
+    return good;
+}
+
 static bool fill(TPM_KEY *key, const struct lct_keyfile *keyfile)
 {
     ASN1_OBJECT_free(key->type);
-    key->type = OBJ_txt2obj(oids[LCT_KEYFILE_LOADABLE], 1);
+    key->type = OBJ_txt2obj(oids[keyfile->type], 1);
     key->empty_auth = keyfile->empty_auth ? 0xff : -1; /* -1: absent */
     key->rsa_parent = keyfile->rsa_parent ? 0xff : -1;
     return key->type != NULL && ASN1_INTEGER_set_uint64(key->parent, keyfile->parent) &&
            ASN1_OCTET_STRING_set(key->public_area, keyfile->public_area,
                                  (int)keyfile->public_len) &&
            ASN1_OCTET_STRING_set(key->private_area, keyfile->private_area,
-                                 (int)keyfile->private_len);
+                                 (int)keyfile->private_len) &&
+           fill_policies(key, keyfile);
 }
 
 enum lct_code lct_keyfile_write_der(uint8_t **bytes, size_t *bytes_len,

@@ -3,7 +3,9 @@
 #define LCT_STORE_KEYFILE_H
 
 #include "base/error.h"
+#include "tcg/seal.h"
 
+#include <openssl/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,7 +35,16 @@ enum lct_keyfile_type {
 struct lct_keyfile {
     enum lct_keyfile_type type;
     bool empty_auth;
-    bool has_policy; /* policy, authPolicy: there, and nothing we follow yet */
+    bool has_policy; /* policy [1] or authPolicy [3] is there */
+    /* What policy [1] and authPolicy [3] say, where it is one of: PolicyPCR, PolicyAuthorize, each
+     * perhaps with PolicyAuthValue after it, or that alone, in SHA-256. Nothing has compared it
+     * with the policy in the public area. LCT_SEAL_NONE with has_policy: it is another, which is
+     * not followed. The approvals are those of authPolicy that are PolicyPCR alone, by the same
+     * authority for the same policyRef; they are verified no more than others. */
+    struct lct_seal seal;
+    bool policy_auth_value;
+    size_t num_approvals;
+    struct lct_approval *approvals; /* with their pcr_digest */
     bool has_secret;
     uint8_t *secret; /* TPM2B_ENCRYPTED_SECRET of an importable key; NULL: none */
     size_t secret_len;
@@ -57,14 +68,18 @@ bool lct_keyfile_begins(const uint8_t *der, size_t der_len);
 /*
  * Reads one PEM block of that label, with nothing but white space around it, or its bare DER.
  * Strict: every field known, nothing trailing, TPM2Bs as long as they say. LCT_ERR_BAD_RECORD.
- * lct_keyfile_clear frees the parts.
+ * `libctx` is the private library context. lct_keyfile_clear frees the parts.
  */
 enum lct_code lct_keyfile_read(struct lct_keyfile *keyfile, const uint8_t *bytes, size_t bytes_len,
-                               struct lct_err *err);
+                               OSSL_LIB_CTX *libctx, struct lct_err *err);
 void lct_keyfile_clear(struct lct_keyfile *keyfile);
 
-/* What was read as it was read, or the fields of a new loadable key without a policy, as DER or
- * PEM; the caller frees *bytes with OPENSSL_free. */
+/*
+ * What was read as it was read, or the fields of what is new, a loadable key or sealed data, as DER
+ * or PEM; the caller frees *bytes with OPENSSL_free. Of a seal policy [1] says what it can, and
+ * nothing of LCT_SEAL_EITHER, which has alternatives; authPolicy [3] has those of the approvals
+ * whose pcr_digest is known and that no counter revokes, for LCT_SEAL_AUTHORITY alone.
+ */
 enum lct_code lct_keyfile_write_der(uint8_t **bytes, size_t *bytes_len,
                                     const struct lct_keyfile *keyfile, struct lct_err *err);
 enum lct_code lct_keyfile_write_pem(uint8_t **bytes, size_t *bytes_len,

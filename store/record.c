@@ -2,11 +2,12 @@
 #include "store/record.h"
 
 #include "base/encode.h"
+#include "store/json.h"
+#include "store/seal.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { VERSION = 1 };
 
@@ -37,52 +38,6 @@ static bool read_salt(enum lct_pss_salt *salt, const json_t *value)
     return *salt != LCT_SALT_NONE;
 }
 
-static bool read_name(struct lct_name *name, const char *text)
-{
-    return lct_hex_decode(name->data, &name->len, sizeof name->data, text) && name->len > 2;
-}
-
-/* "0x81000001": eight lower-case digits. */
-static bool read_handle(uint32_t *handle, const char *text)
-{
-    uint8_t bytes[4];
-    size_t len = 0;
-
-    if (strncmp(text, "0x", 2) != 0 || !lct_hex_decode(bytes, &len, sizeof bytes, text + 2) ||
-        len != sizeof bytes)
-        return false;
-    *handle =
-        (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-    return true;
-}
-
-static bool read_text(char *text, size_t size, const char *value)
-{
-    size_t len = strlen(value);
-
-    for (size_t i = 0; i < len; i++) /* it is shown on terminals */
-        if ((unsigned char)value[i] < ' ' || (unsigned char)value[i] > '~')
-            return false;
-    if (len >= size)
-        return false;
-    memcpy(text, value, len + 1);
-    return true;
-}
-
-/* "2026-11-23T20:00:00Z", and nothing else. */
-static bool read_time(char text[21], const char *value)
-{
-    static const char form[] = "dddd-dd-ddTdd:dd:ddZ";
-    struct tm tm = {0};
-
-    if (strlen(value) != sizeof form - 1)
-        return false;
-    for (size_t i = 0; form[i] != '\0'; i++)
-        if (form[i] == 'd' ? value[i] < '0' || value[i] > '9' : value[i] != form[i])
-            return false;
-    return strptime(value, "%Y-%m-%dT%H:%M:%SZ", &tm) != NULL && read_text(text, 21, value);
-}
-
 static bool read_hashes(struct lct_generation *generation, const json_t *array)
 {
     size_t i;
@@ -109,14 +64,20 @@ static bool read_place(struct lct_generation *generation, const char *handle, co
 
     if ((handle == NULL) != (public == NULL))
         return false;
-    if (handle != NULL && (!read_handle(&generation->handle, handle) ||
+    if (handle != NULL && (!lct_json_handle(&generation->handle, handle) ||
                            generation->handle >> TPM2_HR_SHIFT != TPM2_HT_PERSISTENT ||
                            !lct_hex_decode(generation->public_area, &generation->public_len,
                                            sizeof generation->public_area, public)))
         return false;
     if (nameless)
         return handle != NULL && generation->parent == TPM2_RH_NULL;
-    return read_name(&generation->parent_name, parent_name);
+    return lct_json_name(&generation->parent_name, parent_name);
+}
+
+/* null: it is not sealed. */
+static bool read_seal(struct lct_seal *seal, const json_t *json)
+{
+    return json_is_null(json) || lct_seal_from_json(seal, json);
 }
 
 static bool read_generation(struct lct_generation *generation, json_t *object)
@@ -140,36 +101,20 @@ static bool read_generation(struct lct_generation *generation, json_t *object)
     generation->software_tpm = software_tpm != 0;
     generation->passphrase = passphrase != 0;
     return number > 0 && number <= LCT_MAX_NUMBER && generation->algorithm != NULL &&
-           json_is_null(seal) && read_time(generation->created, created) &&
-           read_name(&generation->name, name) && read_handle(&generation->parent, parent) &&
+           read_seal(&generation->seal, seal) && lct_json_time(generation->created, created) &&
+           lct_json_name(&generation->name, name) && lct_json_handle(&generation->parent, parent) &&
            lct_tpm_is_parent(generation->parent) &&
            read_place(generation, handle, public, parent_name) && read_hashes(generation, hashes) &&
            read_salt(&generation->pss_salt, salt) &&
-           read_text(generation->tpm, sizeof generation->tpm, tpm);
+           lct_json_text(generation->tpm, sizeof generation->tpm, tpm);
 }
 
-static enum lct_code read_object(struct lct_record *record, json_t *object, struct lct_err *err)
+static enum lct_code read_generations(struct lct_record *record, const json_t *generations,
+                                      struct lct_err *err)
 {
-    const char *id, *custody, *state, *created;
-    json_t *generations, *entry;
-    json_int_t version = 0, active = 0;
+    json_t *entry;
     size_t i;
 
-    if (json_unpack(object, "{s:I}", "version", &version) == 0 && version > VERSION)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                        "the record has version %lld and this lct knows %d; use a newer lct",
-                        (long long)version, VERSION);
-    if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:I, s:s, s:s, s:s, s:s, s:I, s:o}", "version",
-                       &version, "id", &id, "custody", &custody, "state", &state, "created",
-                       &created, "active", &active, "generations", &generations) != 0 ||
-        version != VERSION || active <= 0 || active > LCT_MAX_NUMBER ||
-        strcmp(custody, "tpm") != 0 || strcmp(state, "active") != 0 ||
-        lct_id_check(id, NULL) != LCT_OK || !read_time(record->created, created) ||
-        !json_is_array(generations) || json_array_size(generations) > LCT_MAX_GENERATIONS)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                        "the record is not one that this lct knows; restore it from a backup");
-    (void)read_text(record->id, sizeof record->id, id);
-    record->active = (unsigned)active;
     json_array_foreach (generations, i, entry)
         if (!read_generation(&record->generations[record->num_generations++], entry) ||
             (i > 0 && record->generations[i].number <= record->generations[i - 1].number))
@@ -183,6 +128,40 @@ static enum lct_code read_object(struct lct_record *record, json_t *object, stru
     return LCT_OK;
 }
 
+struct lct_record *lct_record_new(size_t num_generations)
+{
+    return calloc(1, sizeof(struct lct_record) + num_generations * sizeof(struct lct_generation));
+}
+
+static enum lct_code read_object(struct lct_record **record, json_t *object, struct lct_err *err)
+{
+    const char *id, *custody, *state, *created;
+    struct lct_record head = {0};
+    json_t *generations;
+    json_int_t version = 0, active = 0;
+
+    if (json_unpack(object, "{s:I}", "version", &version) == 0 && version > VERSION)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record has version %lld and this lct knows %d; use a newer lct",
+                        (long long)version, VERSION);
+    if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:I, s:s, s:s, s:s, s:s, s:I, s:o}", "version",
+                       &version, "id", &id, "custody", &custody, "state", &state, "created",
+                       &created, "active", &active, "generations", &generations) != 0 ||
+        version != VERSION || active <= 0 || active > LCT_MAX_NUMBER ||
+        strcmp(custody, "tpm") != 0 || strcmp(state, "active") != 0 ||
+        lct_id_check(id, NULL) != LCT_OK || !lct_json_time(head.created, created) ||
+        !json_is_array(generations) || json_array_size(generations) > LCT_MAX_GENERATIONS)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the record is not one that this lct knows; restore it from a backup");
+    (void)lct_json_text(head.id, sizeof head.id, id);
+    head.active = (unsigned)active;
+    *record = lct_record_new(json_array_size(generations));
+    if (*record == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    **record = head;
+    return read_generations(*record, generations, err);
+}
+
 enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
                               struct lct_err *err)
 {
@@ -194,23 +173,13 @@ enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, s
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the record is not JSON (line %d: %.80s); restore it from a backup",
                         where.line, where.text);
-    *record = calloc(1, sizeof **record);
-    enum lct_code code = *record != NULL ? read_object(*record, object, err)
-                                         : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    enum lct_code code = read_object(record, object, err);
     json_decref(object);
     if (code != LCT_OK) {
         free(*record);
         *record = NULL;
     }
     return code;
-}
-
-static json_t *name_json(const struct lct_name *name)
-{
-    char text[2 * sizeof name->data + 1];
-
-    lct_hex_encode(text, name->data, name->len);
-    return json_string(text);
 }
 
 static json_t *hashes_json(const struct lct_generation *generation)
@@ -228,24 +197,24 @@ static json_t *hashes_json(const struct lct_generation *generation)
 /* Adds where a key that is in the TPM is. False if out of memory. */
 static bool add_place(json_t *object, const struct lct_generation *generation)
 {
-    char public[2 * sizeof generation->public_area + 1];
-
     if (generation->handle == 0)
         return true;
-    lct_hex_encode(public, generation->public_area, generation->public_len);
     return json_object_set_new(object, "handle", json_sprintf("0x%08x", generation->handle)) == 0 &&
-           json_object_set_new(object, "public", json_string(public)) == 0;
+           json_object_set_new(
+               object, "public",
+               lct_json_of_bytes(generation->public_area, generation->public_len)) == 0;
 }
 
 /* NULL if out of memory: json_pack fails if one of its parts is NULL. */
 static json_t *generation_json(const struct lct_generation *generation)
 {
     json_t *object = json_pack(
-        "{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:n, s:o, s:s?, s:b, s:s, s:b}", "generation",
+        "{s:i, s:s, s:s, s:o, s:{s:o, s:o}, s:o, s:o, s:s?, s:b, s:s, s:b}", "generation",
         (int)generation->number, "algorithm", generation->algorithm->name, "created",
-        generation->created, "name", name_json(&generation->name), "parent", "handle",
-        json_sprintf("0x%08x", generation->parent), "name", name_json(&generation->parent_name),
-        "seal", "hashes", hashes_json(generation), "pss_salt",
+        generation->created, "name", lct_json_of_bytes(generation->name.data, generation->name.len),
+        "parent", "handle", json_sprintf("0x%08x", generation->parent), "name",
+        lct_json_of_bytes(generation->parent_name.data, generation->parent_name.len), "seal",
+        lct_seal_json(&generation->seal), "hashes", hashes_json(generation), "pss_salt",
         lct_pss_salt_name(generation->pss_salt), "passphrase", generation->passphrase, "tpm",
         generation->tpm, "software_tpm", generation->software_tpm);
 

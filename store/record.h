@@ -6,6 +6,7 @@
 #include "store/id.h"
 #include "tcg/algorithm.h"
 #include "tcg/public.h"
+#include "tcg/seal.h"
 #include "tpm/tpm.h"
 
 #include <stddef.h>
@@ -31,9 +32,10 @@ struct lct_generation {
     size_t num_hashes; /* the hashes this TPM can sign with */
     const struct lct_hash *hashes[LCT_MAX_HASHES];
     enum lct_pss_salt pss_salt;
-    bool passphrase;   /* it takes one to sign */
-    char tpm[64];      /* what the TPM called itself, for people */
-    bool software_tpm; /* it said that it is a simulator or emulator */
+    bool passphrase;      /* it takes one to sign */
+    struct lct_seal seal; /* what it is sealed to; kind LCT_SEAL_NONE: nothing */
+    char tpm[64];         /* what the TPM called itself, for people */
+    bool software_tpm;    /* it said that it is a simulator or emulator */
 };
 
 enum { LCT_MAX_GENERATIONS = 64, LCT_MAX_NUMBER = 999999 /* of a generation */ };
@@ -42,10 +44,14 @@ enum { LCT_MAX_GENERATIONS = 64, LCT_MAX_NUMBER = 999999 /* of a generation */ }
 struct lct_record {
     char id[LCT_MAX_ID + 1];
     char created[21];
-    unsigned active; /* number of the generation that signs */
-    size_t num_generations;
-    struct lct_generation generations[LCT_MAX_GENERATIONS];
+    unsigned active;        /* number of the generation that signs */
+    size_t num_generations; /* LCT_MAX_GENERATIONS at most */
+    struct lct_generation generations[];
 };
+
+/* An empty one with room for that many generations, which num_generations does not count yet; the
+ * caller frees it with free(). NULL if out of memory. */
+struct lct_record *lct_record_new(size_t num_generations);
 
 /*
  * Reads a record. Strict: unknown members, algorithms and a newer version are refused, not guessed

@@ -168,6 +168,17 @@ static void keyfile_name(char name[KEYFILE_NAME], unsigned generation)
     (void)snprintf(name, KEYFILE_NAME, "key-%u.pem", generation);
 }
 
+/* Where its approvals are. */
+static enum lct_code set_dir(struct lct_key **key, const char *dir, struct lct_err *err)
+{
+    (*key)->dir = strdup(dir);
+    if ((*key)->dir != NULL)
+        return LCT_OK;
+    lct_key_free(*key);
+    *key = NULL;
+    return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+}
+
 static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
                               unsigned generation, struct lct_key **key, struct lct_err *err)
 {
@@ -208,8 +219,10 @@ enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto
     enum lct_code code = find(store, id, &fd, &where, err);
     if (code != LCT_OK)
         return code;
-    code = lct_store_about(id, store->dirs[where], read_key(fd, crypto, id, generation, key, err),
-                           err);
+    code = read_key(fd, crypto, id, generation, key, err);
+    if (code == LCT_OK)
+        code = set_dir(key, store->dirs[where], err);
+    code = lct_store_about(id, store->dirs[where], code, err);
     close(fd);
     return code;
 }

@@ -18,6 +18,8 @@
  *     <dir>/<id>/key-N.pem       the key file of generation N, never rewritten; none if its key is
  *                                at a persistent handle
  *     <dir>/<id>/certs-N.pem     its certificates, where it has some: store/certs.h
+ *     <dir>/.authority.pub.pem   who approves other boot states: store/authority.h
+ *     <dir>/.approvals/          what was approved: store/approval.h
  *     <dir>/.new/                what is being made or removed
  *
  * Looked in, in this order: the one configured store; else the user's own, then the system's. A

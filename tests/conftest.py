@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import sealing
 import tpm as tpms
 import tpmrm
 
@@ -56,6 +57,8 @@ def pytest_addoption(parser):
     parser.addoption("--build", default="build/dev", help="the build directory to test")
     parser.addoption("--device", type=Path,
                      help="the kernel's resource manager, for tests that otherwise use a stand-in")
+    parser.addoption("--boot", action="store_true",
+                     help="the tests of a machine that is booted under emulation")
     parser.addoption("--faults", action="store_true",
                      help="each fault at each command of each operation, instead of some of them")
 
@@ -119,8 +122,12 @@ class User:
 
     def configure(self, order=("default", "lct"), default_properties: str | None = None,
                   **settings: str | None):
-        """Writes openssl.cnf; `settings` are of our section, None takes one out."""
-        settings = {"tcti": self.tcti, "store": str(self.store)} | settings
+        """
+        Writes openssl.cnf; `settings` are of our section, None takes one out. Nothing is sealed
+        unless a test asks for it, and the machine's own approvals are nobody's.
+        """
+        settings = {"tcti": self.tcti, "store": str(self.store), "seal": "none",
+                    "pcr_signature": "none"} | settings
         self.conf.write_text(OPENSSL_CNF.format(
             module=self.build / "lct.so",
             order="\n".join(f"{name} = {name}_sect" for name in order),
@@ -138,16 +145,20 @@ class User:
             env["LD_PRELOAD"] = ":".join(libraries)
         return {name: value for name, value in env.items() if value is not None}
 
+    def execute(self, arguments: list[str], stdin: bytes, env: dict[str, str],
+                **options) -> subprocess.CompletedProcess:
+        """Where commands run: here."""
+        return subprocess.run(arguments, input=stdin, env=env, cwd=self.directory, check=False,
+                              capture_output=True, timeout=TIMEOUT, **options)
+
     def run(self, *arguments, status: int | None = 0, stdin: str | bytes | None = None,
             env: dict[str, str | None] | None = None, preload=(), text: bool = True,
             **options) -> subprocess.CompletedProcess:
         """Runs a command to its end. `status` None: any. Standard error is always text."""
         if isinstance(stdin, str):
             stdin = stdin.encode()
-        done = subprocess.run([str(argument) for argument in arguments], check=False,
-                              input=stdin if stdin is not None else b"", capture_output=True,
-                              cwd=self.directory, env=self.environment(env, preload),
-                              timeout=TIMEOUT, **options)
+        done = self.execute([str(argument) for argument in arguments], stdin or b"",
+                            self.environment(env, preload), **options)
         done.stderr = done.stderr.decode(errors="replace")
         if text:
             done.stdout = done.stdout.decode()
@@ -351,6 +362,37 @@ def fixture_owner(user, larder) -> User:
     shutil.copytree(larder, user.store)
     user.write("data")
     return user
+
+
+@pytest.fixture(scope="session", name="authority")
+def fixture_authority(build, tpm, tmp_path_factory) -> sealing.Authority:
+    """A recovery authority and a store that has it, made once and copied."""
+    user = User(build, tmp_path_factory.mktemp("authority"), tpm.tcti)
+    return sealing.Authority.init(user)
+
+
+@pytest.fixture(name="make_sealer")
+def fixture_make_sealer(make_user, authority):
+    """
+    Makes users whose identities are sealed as the default is, whose stores have the authority and
+    whose TPM, the shared one unless another is given, has measured its boot.
+    """
+
+    def make(tpm: tpms.Swtpm, tcti: str | None = None) -> User:
+        user = make_user(tcti or tpm.tcti)
+        user.tpm = tpm
+        user.configure(seal=None)
+        shutil.copytree(authority.store, user.store)
+        user.write("data")
+        sealing.boot(tpm)
+        return user
+
+    return make
+
+
+@pytest.fixture(name="sealer")
+def fixture_sealer(make_sealer, tpm) -> User:
+    return make_sealer(tpm)
 
 
 @pytest.fixture(name="watched")

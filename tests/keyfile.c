@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reader of TSS2 PRIVATE KEY files. `keyfile read FILE` prints what it read, a field a line, or
- * the error. `keyfile write FILE` prints the file as we would write it. `keyfile mutate FILE` reads
- * every mutation of it.
+ * the error. `keyfile write FILE` prints the file as we would write it, and `keyfile again FILE` as
+ * if we had made the key. `keyfile mutate FILE` reads every mutation of it.
  */
 #include "store/keyfile.h"
 
@@ -24,6 +24,29 @@ static void print_bytes(const char *name, const uint8_t *bytes, size_t len)
     puts("");
 }
 
+static void print_policy(const struct lct_keyfile *keyfile)
+{
+    static const char *const kinds[] = {"none", "auth", "strict", "authority", "either"};
+    const struct lct_seal *seal = &keyfile->seal;
+    char text[LCT_SEAL_TEXT];
+
+    lct_seal_text(text, seal);
+    printf("seal %s\n", kinds[seal->kind]);
+    printf("text %s\n", text);
+    printf("auth_value %d\n", keyfile->policy_auth_value);
+    print_bytes("pcr_digest", seal->pcr_digest, sizeof seal->pcr_digest);
+    print_bytes("authority", seal->authority, seal->authority_len);
+    print_bytes("policy_ref", seal->ref, seal->ref_len);
+    printf("approvals %zu\n", keyfile->num_approvals);
+    for (size_t i = 0; i < keyfile->num_approvals; i++) {
+        const struct lct_approval *approval = &keyfile->approvals[i];
+        bool good = lct_approval_verify(approval, NULL, seal->authority, seal->authority_len,
+                                        NULL) == LCT_OK;
+        printf("approval%zu %s ", i, good ? "signed" : "forged");
+        print_bytes("policy", approval->policy, sizeof approval->policy);
+    }
+}
+
 static int read_file(const struct lct_keyfile *keyfile)
 {
     static const char *const types[] = {"loadable", "importable", "sealed"};
@@ -37,6 +60,7 @@ static int read_file(const struct lct_keyfile *keyfile)
     printf("parent %#x\n", keyfile->parent);
     print_bytes("public", keyfile->public_area, keyfile->public_len);
     print_bytes("private", keyfile->private_area, keyfile->private_len);
+    print_policy(keyfile);
     return 0;
 }
 
@@ -66,7 +90,7 @@ static bool readable(const uint8_t *bytes, size_t len)
     if (exact == NULL)
         abort();
     memcpy(exact, bytes, len);
-    bool taken = lct_keyfile_read(&keyfile, exact, len, &err) == LCT_OK;
+    bool taken = lct_keyfile_read(&keyfile, exact, len, NULL, &err) == LCT_OK;
     free(exact);
     lct_keyfile_clear(&keyfile);
     if (!taken && (err.code != LCT_ERR_BAD_RECORD || err.text[0] == '\0')) {
@@ -116,7 +140,7 @@ int main(int argc, char **argv)
         return 2;
     size_t len = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
-    if (lct_keyfile_read(&keyfile, bytes, len, &err) != LCT_OK) {
+    if (lct_keyfile_read(&keyfile, bytes, len, NULL, &err) != LCT_OK) {
         printf("error %d %s\n", (int)err.code, err.text);
         return 1;
     }
@@ -124,7 +148,11 @@ int main(int argc, char **argv)
         status = read_file(&keyfile);
     else if (strcmp(argv[1], "write") == 0)
         status = write_file(&keyfile);
-    else if (strcmp(argv[1], "mutate") == 0)
+    else if (strcmp(argv[1], "again") == 0) {
+        free(keyfile.der);
+        keyfile.der = NULL;
+        status = write_file(&keyfile);
+    } else if (strcmp(argv[1], "mutate") == 0)
         status = mutate_file(bytes, len);
     lct_keyfile_clear(&keyfile);
     return status;

@@ -11,6 +11,7 @@ from pathlib import Path
 OID_LOADABLE = bytes.fromhex("06066781050a0103")
 OID_IMPORTABLE = bytes.fromhex("06066781050a0104")
 OID_SEALED = bytes.fromhex("06066781050a0105")
+USER_WITH_AUTH, ADMIN_WITH_POLICY = 1 << 6, 1 << 7
 ATTRIBUTES = 2 + 2 + 2  # offset of objectAttributes in a TPM2B_PUBLIC: size, type, nameAlg
 
 
@@ -48,6 +49,7 @@ class KeyFile:
     secret: bytes | None = None  # TPM2B_ENCRYPTED_SECRET: it is importable
     policy: bytes | None = None  # TPMPolicy values
     oid: bytes | None = None  # another than the fields tell
+    approvals: bytes | None = None  # TPMAuthPolicy values
 
     @classmethod
     def read(cls, path: Path) -> "KeyFile":
@@ -62,9 +64,10 @@ class KeyFile:
         auth = der(0xA0, der(1, b"\xff")) if self.empty_auth else b""
         policy = der(0xA1, der(0x30, self.policy)) if self.policy is not None else b""
         secret = der(0xA2, der(4, self.secret)) if self.secret is not None else b""
+        approvals = der(0xA3, der(0x30, self.approvals)) if self.approvals is not None else b""
         rsa = der(0xA5, der(1, b"\xff")) if self.rsa_parent else b""
         parent = self.parent.to_bytes(5 if self.parent >> 31 else 4)
-        return der(0x30, oid + auth + policy + secret + rsa + der(2, parent)
+        return der(0x30, oid + auth + policy + secret + approvals + rsa + der(2, parent)
                    + der(4, self.public) + der(4, self.private))
 
     def write(self, path: Path):
@@ -80,6 +83,18 @@ class KeyFile:
         public = bytearray(self.public)
         struct.pack_into(">I", public, ATTRIBUTES, attributes)
         return dataclasses.replace(self, public=bytes(public))
+
+    def with_policy(self, digest: bytes, attributes: int = 0) -> "KeyFile":
+        """With an authPolicy, userWithAuth clear, and these attributes besides."""
+        kind, alg, old, size = struct.unpack_from(">HHIH", self.public, 2)
+        body = struct.pack(">HHIH", kind, alg, old & ~USER_WITH_AUTH | attributes, len(digest))
+        body += digest + self.public[12 + size:]
+        return dataclasses.replace(self, public=struct.pack(">H", len(body)) + body)
+
+
+def step(command: int, body: bytes = b"") -> bytes:
+    """A TPMPolicy."""
+    return der(0x30, der(0xA0, der(2, command.to_bytes(2))) + der(0xA1, der(4, body)))
 
 
 def armour(content: bytes) -> str:

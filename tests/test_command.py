@@ -58,12 +58,6 @@ def test_create_takes_seal_none(user):
     assert user.in_store() == ["alice"]
 
 
-def test_create_says_that_sealing_is_not_there_yet(user):
-    done = user.lct("create", "alice", "--seal", "pcr:7", status=15)
-    assert "seal" in one_sentence(done.stderr)
-    assert user.in_store() == []
-
-
 def test_the_first_create_says_that_it_made_the_storage_root_key(make_user, make_tpm):
     tpm = make_tpm()
     user = make_user(tpm.tcti)

@@ -14,6 +14,8 @@ from conftest import ROOT, TIMEOUT
 CONF = ROOT / "conf"
 FILES = {("openssl" if path.stem == "lct" else path.stem): path
          for folder in (CONF, CONF / "systemd") for path in folder.glob("*.*")}
+# Of no identity: what warns of updates.
+HOOKS = {path.stem: path for path in (CONF / "hooks").iterdir()}
 UNITS = sorted(name for name in FILES if name.endswith(".service"))
 TLS = ("apache2", "haproxy", "lighttpd", "mosquitto", "nginx", "openvpn", "postfix", "postgresql",
        "redis", "stunnel", "unbound")
@@ -24,7 +26,7 @@ PLACES = re.compile(r"/etc/lct/web\.(pem|crt|bundle\.pem)\b|\blct (create|csr|pe
 
 def test_config_lists_what_there_is(user):
     listed = user.lct("config").stdout.split()
-    assert listed == sorted(FILES) and set(TLS) < set(listed)
+    assert listed == sorted([*FILES, *HOOKS]) and set(TLS) < set(listed)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -33,6 +35,14 @@ def test_config_prints_the_file_and_puts_the_identity_into_it(user, name):
     assert user.lct("config", name).stdout == text
     done = user.lct("config", name, "lct:a:b@c")
     assert done.stdout == text.replace("web", "a:b@c") != text and "web" not in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(HOOKS))
+def test_config_prints_a_hook_as_it_is(user, name):
+    text = HOOKS[name].read_text()
+    assert user.lct("config", name).stdout == text
+    assert text.isascii() and "SPDX-License-Identifier" in text and "web" not in text
+    assert text.count(f"lct config {name.partition('.')[0]}")
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -120,7 +130,7 @@ def test_installing_installs_all_of_it(build, tmp_path):
                    stdout=subprocess.DEVNULL)
     installed = {path.relative_to(tmp_path / "share/lct")
                  for path in (tmp_path / "share/lct").rglob("*") if path.is_file()}
-    assert installed == {path.relative_to(CONF) for path in FILES.values()}
+    assert installed == {path.relative_to(CONF) for path in [*FILES.values(), *HOOKS.values()]}
 
 
 def unit_of(name: str) -> str:

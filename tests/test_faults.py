@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import sealing
 from conftest import NOISE, User
 from keyfile import KeyFile
 from test_connection import Broker
@@ -29,7 +30,7 @@ LIMIT = 120  # s for a command: it hangs
 SECRET, OWNER = "correct horse", "the owner's own"
 OWNER_HANDLE, LOCKOUT_HANDLE, PASSWORD_SESSION = 0x40000001, 0x4000000A, 0x40000009
 CHANGE_AUTH, LOCKOUT_RESET = 0x129, 0x139
-LOCKOUT_STATUS, LAST_STATUS = 11, 19
+LOCKOUT_STATUS, LAST_STATUS = 11, 21
 
 RETRY, YIELDED, TESTING = 0x922, 0x908, 0x90A
 OBJECT_MEMORY, SESSION_MEMORY, SESSION_HANDLES = 0x902, 0x903, 0x905
@@ -48,7 +49,7 @@ FAULTS = (*TRANSPORT, *OTHERS, *(f"code={rc:#x}" for rc in CODES),
           *(f"code-after={rc:#x}" for rc in CODES))
 # What makes something in the TPM; and among that what may take minutes whatever `timeout` says.
 MAKERS = {Command.Load: "object", Command.CreatePrimary: "object",
-          Command.StartAuthSession: "session"}
+          Command.LoadExternal: "object", Command.StartAuthSession: "session"}
 MADE_SRK = f"lct: made the TPM's storage root key and put it at {SRK:#x}\n"
 KEPT_NONE = (f"lct: the TPM keeps no storage root key at {SRK:#x}: its NV memory may be full; "
              "it is made anew each time the key is loaded\n")
@@ -65,6 +66,8 @@ class Operation:
     owner: bool = False
     settings: tuple[tuple[str, str], ...] = ()
     handle: int = 0  # where lct:k is in the TPM
+    seal: str = "none"  # of lct:k
+    approved: int = 0  # the PCR of its seal, which was extended since, and that was approved
 
     @property
     def imports(self) -> bool:
@@ -124,9 +127,19 @@ OPERATIONS = {
     "program-transient": Operation(("evp", "attempts", "lct:k"), (), srk=False,
                                    settings=(NO_PROVISION,)),
 }
+# Each seal is to a PCR of its own, which no other operation extends.
+OPERATIONS |= {
+    "create-sealed": Operation(("lct", "create", "new", "--seal", "strict:sha256:1")),
+    "sign-sealed": Operation(("lct", "sign", "k"), (), seal="strict:sha256:1"),
+    "sign-sealed-passphrase": Operation(("lct", "sign", "k", *PASSPHRASE), PASSPHRASE,
+                                        seal="strict:sha256:1"),
+    "sign-approved": Operation(("lct", "sign", "k"), (), seal="sha256:2", approved=2),
+    "program-sealed": Operation(("evp", "attempts", "lct:k"), (), seal="strict:sha256:1"),
+    "program-approved": Operation(("evp", "attempts", "lct:k"), (), seal="sha256:3", approved=3),
+}
 MANAGED = ("create-under", "create-passphrase", "sign", "sign-passphrase", "sign-always", "check",
            "sign-handle-passphrase", "import", "import-handle", "import-software", "openssl",
-           "program", "program-passphrase")
+           "program", "program-passphrase", "sign-approved", "program-sealed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +188,7 @@ class Swtpms:
 
     def __init__(self, directory: Path):
         self.tpm = Swtpm(directory / "tpm")
+        sealing.boot(self.tpm)
         self.tcti, self.env = self.tpm.tcti, {}
 
     def left_behind(self) -> list[str]:
@@ -318,7 +332,11 @@ class Bench:
                 user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt",
                              "ec_paramgen_curve:P-256", "-out", "soft.pem")
             if operation.key is not None:
-                user.lct("create", "k", *operation.key)
+                authority = sealing.Authority.init(user) if operation.approved else None
+                user.lct("create", "k", "--seal", operation.seal, *operation.key)
+                if authority is not None:
+                    sealing.measure(self.way.tpm, operation.approved)
+                    user.lct("approve", *authority.options, "k")
                 # The first use of a key with a passphrase since the TPM began is TPM_RC_RETRY.
                 user.lct("sign", "k", *operation.key, stdin="x", text=False)
                 user.public = user.path("public")
@@ -599,8 +617,10 @@ class Benches:
 
     def work_through(self, name: str, share: int):
         """Runs each case, or of each `share` one."""
-        if OPERATIONS[name].handle and isinstance(self.all[0].way, Kernels):
-            pytest.skip("tpm2-tools put keys at handles, and are not in the virtual machine")
+        operation = OPERATIONS[name]
+        if (operation.handle or operation.approved) and isinstance(self.all[0].way, Kernels):
+            pytest.skip("tpm2-tools put keys at handles and extend PCRs, and are not in the "
+                        "virtual machine")
         cases = [case for case in cases_of(name, self.all[0].commands(name))
                  if is_chosen(case, share) and self.all[0].way.takes(case)]
         assert cases

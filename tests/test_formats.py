@@ -68,6 +68,7 @@ def test_key_files_of_other_tools_are_read(user, programs, sample):
     assert fields["public"] == public.hex() and fields["private"] == private.hex()
     assert fields["empty_auth"] == str(int(0xA0 in tags and tags[0xA0] != b"\1\1\0"))
     assert fields["has_policy"] == str(int(0xA1 in tags or 0xA3 in tags))
+    assert fields["seal"] == "none", "the one with a policy has it in SHA-384"
 
 
 @pytest.mark.skipif(not SAMPLES, reason="no sample key files beside the checkout")

@@ -351,14 +351,17 @@ def test_sealed_data_is_refused(bench):
     bench.tpm.flush()
     key = KeyFile(SRK, *bench.blobs("k.pub", "k.priv"))
     assert "sealed data" in bench.refuse(dataclasses.replace(key, oid=OID_SEALED), 15)
-    assert "not of an RSA or ECC key" in bench.refuse(key, 6)
+    assert "sealed data" in bench.refuse(key, 15)
     bench.persist()
-    bench.user.lct("import", "k", hex(HANDLE), status=6)
+    assert "sealed data" in bench.user.lct("import", "k", hex(HANDLE), status=15).stderr
 
 
 def test_a_policy_in_the_key_file_is_not_passed_over(bench):
-    step = der(0x30, der(0xA0, der(2, b"\1\x6b")) + der(0xA1, der(4, b"")))
-    assert "takes a policy" in bench.refuse(dataclasses.replace(bench.make(), policy=step), 15)
+    secret, value = (der(0x30, der(0xA0, der(2, code)) + der(0xA1, der(4, b"")))
+                     for code in (b"\1\x51", b"\1\x6b"))
+    key = bench.make()
+    assert "takes a policy" in bench.refuse(dataclasses.replace(key, policy=secret), 15)
+    assert "not sealed as is said" in bench.refuse(dataclasses.replace(key, policy=value), 6)
 
 
 BOUND = {"rsassa": ("rsa2048:rsassa-sha384:null", (), ("-sigopt", "rsa_padding_mode:pss")),

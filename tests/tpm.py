@@ -21,19 +21,34 @@ class Command(enum.IntEnum):
     """TPM 2.0 Part 2, 6.5.2."""
 
     EvictControl = 0x120
+    NV_UndefineSpace = 0x122
+    NV_DefineSpace = 0x12A
     CreatePrimary = 0x131
+    NV_Increment = 0x134
+    PolicyNV = 0x149
+    NV_Read = 0x14E
     PolicySecret = 0x151
     Create = 0x153
     Load = 0x157
     Sign = 0x15D
+    Unseal = 0x15E
     Import = 0x156
     ContextLoad = 0x161
     ContextSave = 0x162
     FlushContext = 0x165
+    LoadExternal = 0x167
+    NV_ReadPublic = 0x169
+    PolicyAuthorize = 0x16A
+    PolicyAuthValue = 0x16B
+    PolicyOR = 0x171
     ReadPublic = 0x173
     StartAuthSession = 0x176
+    VerifySignature = 0x177
     GetCapability = 0x17A
     PCR_Read = 0x17E
+    PolicyPCR = 0x17F
+    PolicyRestart = 0x180
+    PolicyGetDigest = 0x189
 
 
 def response(rc: int) -> bytes:
@@ -216,6 +231,15 @@ class Proxy:
 
     def count(self, code: Command) -> int:
         return self.codes.count(code)
+
+    def refusals(self) -> list[tuple[int, int]]:
+        """What was refused so far: the command and the response code."""
+        found = []
+        for command, answer in zip(self.messages[::2], self.messages[1::2]):
+            code, rc = (struct.unpack_from(">I", each, 6)[0] for each in (command, answer))
+            if rc:
+                found.append((Command(code) if code in set(Command) else code, rc))
+        return found
 
     def _serve(self):
         while True:

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/authority.h"
+#include "tools/making.h"
+#include "tools/seal_text.h"
+#include "tools/sealing.h"
 #include "tools/tool.h"
-#include "tools/unlock.h"
 
+#include "store/enrol.h"
 #include "store/identity.h"
 
 #include <stdio.h>
@@ -10,7 +14,7 @@
 
 struct request {
     const char *id, *algorithm, *seal, *owner;
-    bool if_absent, passphrase;
+    bool if_absent, passphrase, bind, revocable;
 };
 
 static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, const char *name,
@@ -24,9 +28,34 @@ static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, cons
                     name);
 }
 
-static enum lct_code say_created(const struct lct_key *key, bool provision, struct lct_err *err)
+/* A key that only the authority's approvals open: what to do next. */
+static enum lct_code say_approvals(struct lct_tool *tool, const struct lct_key *key,
+                                   struct lct_err *err)
+{
+    struct lct_authority authority = {0};
+    const struct lct_seal *seal = &key->generation.seal;
+    enum lct_code code = LCT_OK;
+
+    if (seal->kind != LCT_SEAL_AUTHORITY)
+        return LCT_OK;
+    (void)lct_authority_get(&authority, &tool->store, NULL, tool->crypto, NULL);
+    code =
+        lct_tool_print(err, "it signs once a state is approved: lct approve --authority %s %s\n",
+                       authority.private_key != NULL ? authority.private_key : "KEY.pem", key->id);
+    lct_authority_clear(&authority);
+    if (code == LCT_OK && seal->counter.handle != 0)
+        code = lct_tool_print(err,
+                              "its counter takes an index of the TPM's NV memory, 0x%08x, until "
+                              "lct delete %s\n",
+                              seal->counter.handle, key->id);
+    return code;
+}
+
+static enum lct_code say_created(struct lct_tool *tool, const struct lct_key *key, bool provision,
+                                 struct lct_err *err)
 {
     const struct lct_generation *generation = &key->generation;
+    char words[LCT_SEAL_WORDS];
 
     if (provision && generation->parent != lct_srk_handle)
         (void)fprintf(
@@ -34,97 +63,106 @@ static enum lct_code say_created(const struct lct_key *key, bool provision, stru
             "lct: the TPM keeps no storage root key at 0x%08x: its NV memory may be full; "
             "it is made anew each time the key is loaded\n",
             lct_srk_handle);
-    return lct_tool_print(err, "created %s (%s, unsealed%s, in the TPM: %s%s)\n", key->label,
-                          generation->algorithm->name,
-                          generation->passphrase ? ", with a passphrase" : "", generation->tpm,
-                          generation->software_tpm ? ", a software TPM" : "");
+    enum lct_code code = lct_tool_print(
+        err, "created %s (%s, %s%s, in the TPM: %s%s)\n", key->label, generation->algorithm->name,
+        lct_seal_words(words, &generation->seal, NULL, key->libctx),
+        generation->passphrase ? ", with a passphrase" : "", generation->tpm,
+        generation->software_tpm ? ", a software TPM" : "");
+    return code == LCT_OK ? say_approvals(tool, key, err) : code;
 }
 
-/* --if-absent: what is there already must have the algorithm that was asked for. */
+/* --if-absent: what is there already must have the algorithm and the seal that were asked for. */
 static enum lct_code accept_existing(struct lct_tool *tool, const struct request *request,
-                                     struct lct_err *err)
+                                     const struct lct_seal *seal, struct lct_err *err)
 {
     struct lct_record *record = NULL;
+    char text[LCT_SEAL_TEXT], wanted[LCT_SEAL_TEXT];
     enum lct_code code = lct_store_get_record(&tool->store, request->id, &record, NULL, err);
 
     if (code != LCT_OK)
         return code;
-    const char *algorithm = lct_record_generation(record, 0)->algorithm->name;
+    const struct lct_generation *generation = lct_record_generation(record, 0);
+    const char *algorithm = generation->algorithm->name;
+    lct_seal_text(text, &generation->seal);
+    lct_seal_text(wanted, seal);
     if (request->algorithm != NULL && strcmp(request->algorithm, algorithm) != 0)
         code = LCT_FAIL(err, LCT_ERR_EXISTS, "lct:%s: this identity exists already, with %s",
                         request->id, algorithm);
+    else if (request->seal != NULL && strcmp(text, wanted) != 0)
+        code = LCT_FAIL(err, LCT_ERR_EXISTS, "lct:%s: this identity exists already, sealed to %s",
+                        request->id, text);
     else
         code = lct_tool_print(err, "lct:%s is there already (%s)\n", request->id, algorithm);
     free(record);
     return code;
 }
 
-/* The secrets that making an identity takes. */
-struct secrets {
-    struct lct_secret passphrase, owner_auth;
+/* What making an identity takes; a `make` of lct_making_run. */
+struct attempt {
+    struct lct_tool *tool;
+    const struct lct_identity_request *request;
+    struct lct_key **key;
 };
 
-static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool *tool,
-                                  const struct request *request, struct lct_err *err)
+static enum lct_code make(void *arg, bool *made_srk, struct lct_err *err)
 {
-    enum lct_code code = LCT_OK;
+    const struct attempt *attempt = arg;
+    const struct lct_tool *tool = attempt->tool;
 
-    if (tool->passphrase_file != NULL)
-        code = lct_secret_read(&secrets->passphrase, "the passphrase", tool->passphrase_file, err);
-    else if (request->passphrase)
-        code =
-            lct_ask_secret(&secrets->passphrase, "new passphrase", "--passphrase-file", true, err);
-    if (code == LCT_OK && tool->config.owner_auth_file != NULL)
-        code = lct_secret_read(&secrets->owner_auth, "the owner's authorization",
-                               tool->config.owner_auth_file, err);
-    return code;
+    return lct_identity_create(&tool->store, tool->tpm, tool->crypto, attempt->request,
+                               attempt->key, made_srk, err);
 }
 
-/* Once more with the owner's authorization if that is what it takes and there is somebody to ask.
- */
-static enum lct_code make(struct lct_tool *tool, struct lct_identity_request *request,
-                          struct secrets *secrets, struct lct_key **key, struct lct_err *err)
+/* Seals and makes it: what is made in the TPM for the seal goes if the key cannot be made. */
+static enum lct_code seal_and_make(struct lct_tool *tool, const struct request *request,
+                                   struct lct_seal *seal, struct lct_identity_request *identity,
+                                   struct lct_making *making, struct lct_key **key,
+                                   struct lct_err *err)
 {
-    bool made_srk = false, ask = secrets->owner_auth.len == 0 && lct_can_ask();
+    char label[sizeof "lct:" + LCT_MAX_ID];
+    const struct lct_sealing_request sealing = {.spec = request->seal,
+                                                .label = label,
+                                                .id = request->id,
+                                                .bind = request->bind,
+                                                .revocable = request->revocable,
+                                                .owner_auth = &making->owner_auth};
+    struct attempt attempt = {tool, identity, key};
 
-    request->passphrase = secrets->passphrase.len > 0 ? &secrets->passphrase : NULL;
-    request->owner_auth = &secrets->owner_auth;
-    enum lct_code code =
-        lct_identity_create(&tool->store, tool->tpm, tool->crypto, request, key, &made_srk, err);
-    if (code == LCT_ERR_AUTH && ask) {
-        code = lct_ask_secret(&secrets->owner_auth, "authorization of the TPM's owner",
-                              "owner_auth_file in openssl.cnf", false, err);
-        if (code == LCT_OK)
-            code = lct_identity_create(&tool->store, tool->tpm, tool->crypto, request, key,
-                                       &made_srk, err);
-    }
-    if (made_srk)
-        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
-                      lct_srk_handle);
+    (void)snprintf(label, sizeof label, "lct:%s", request->id);
+    enum lct_code code = lct_sealing_complete(seal, tool, &sealing, err);
+    if (code != LCT_OK)
+        return code;
+    identity->seal = seal->kind != LCT_SEAL_NONE ? seal : NULL;
+    identity->passphrase = making->passphrase.len > 0 ? &making->passphrase : NULL;
+    identity->owner_auth = &making->owner_auth;
+    code = lct_making_run(making, make, &attempt, err);
+    if (code != LCT_OK)
+        lct_sealing_abandon(seal, tool, &sealing);
     return code;
 }
 
 static enum lct_code create(struct lct_tool *tool, const struct request *request,
-                            struct lct_err *err)
+                            struct lct_seal *seal, struct lct_err *err)
 {
     struct lct_identity_request identity = {.id = request->id,
                                             .provision = !tool->config.no_provision};
-    struct secrets secrets = {0};
+    struct lct_making making = {0};
     struct lct_key *key = NULL;
     enum lct_code code = find_algorithm(&identity.algorithm, request->algorithm, err);
 
     if (code == LCT_OK)
         code = lct_tool_owner(&identity.owner, request->owner, err);
     if (code == LCT_OK)
-        code = find_secrets(&secrets, tool, request, err);
+        code = lct_making_begin(&making, tool, request->passphrase, err);
     if (code == LCT_OK)
-        code = make(tool, &identity, &secrets, &key, err);
-    lct_secret_wipe(&secrets.passphrase);
-    lct_secret_wipe(&secrets.owner_auth);
+        code = lct_enrol_check(&tool->store, request->id, &identity.owner, err);
+    if (code == LCT_OK)
+        code = seal_and_make(tool, request, seal, &identity, &making, &key, err);
+    lct_making_end(&making);
     if (code == LCT_ERR_EXISTS && request->if_absent)
-        return accept_existing(tool, request, err);
+        return accept_existing(tool, request, seal, err);
     if (code == LCT_OK)
-        code = say_created(key, identity.provision, err);
+        code = say_created(tool, key, identity.provision, err);
     lct_key_free(key);
     return code;
 }
@@ -135,21 +173,19 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
     const struct lct_option options[] = {
         {"algorithm", &request.algorithm, NULL},   {"seal", &request.seal, NULL},
         {"owner", &request.owner, NULL},           {"if-absent", NULL, &request.if_absent},
-        {"passphrase", NULL, &request.passphrase},
+        {"passphrase", NULL, &request.passphrase}, {"bind", NULL, &request.bind},
+        {"revocable", NULL, &request.revocable},
     };
-    char **operands;
-    int num_operands;
-    enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 1, 1,
-                          &operands, &num_operands, err);
+    struct lct_sealing_request sealing = {0};
+    struct lct_seal seal = {0};
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options,
+                                        sizeof options / sizeof options[0], &request.id, err);
 
-    if (code == LCT_OK)
-        code = lct_tool_id(tool, &request.id, operands[0], err);
-    if (code == LCT_OK && request.seal != NULL && strcmp(request.seal, "none") != 0)
-        code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "sealing to \"%s\" is not there yet; --seal none is what this lct can do",
-                        request.seal);
-    if (code == LCT_OK)
-        code = lct_tool_open(tool, err);
-    return code == LCT_OK ? create(tool, &request, err) : code;
+    if (code != LCT_OK)
+        return code;
+    sealing.spec = request.seal;
+    sealing.bind = request.bind;
+    sealing.revocable = request.revocable;
+    code = lct_sealing_parse(&seal, tool, &sealing, err);
+    return code == LCT_OK ? create(tool, &request, &seal, err) : code;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/counter.h"
 #include "tools/tool.h"
 
 #include "store/record.h"
@@ -8,17 +9,46 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The handle at which its key stays; 0: the key goes with it, or is not known. */
-static uint32_t find_handle(const struct lct_tool *tool, const char *id)
+/* What an identity has in the TPM. */
+struct in_tpm {
+    uint32_t handle; /* at which its key stays; 0: the key goes with it, or is not known */
+    struct lct_counter counter;
+};
+
+static struct in_tpm find_in_tpm(const struct lct_tool *tool, const char *id)
 {
     struct lct_record *record = NULL;
     const char *dir = NULL;
-    uint32_t handle = 0;
+    struct in_tpm found = {0};
 
-    if (lct_store_get_record(&tool->store, id, &record, &dir, NULL) == LCT_OK)
-        handle = lct_record_generation(record, 0)->handle;
+    if (lct_store_get_record(&tool->store, id, &record, &dir, NULL) == LCT_OK) {
+        found.handle = lct_record_generation(record, 0)->handle;
+        found.counter = lct_record_generation(record, 0)->seal.counter;
+    }
     free(record);
-    return handle;
+    return found;
+}
+
+static enum lct_code remove_command(struct lct_tpm *tpm, struct lct_counter *counter,
+                                    const struct lct_tpm_counter_request *request,
+                                    struct lct_err *err)
+{
+    return lct_tpm_counter_remove(tpm, counter, request, err);
+}
+
+/* Once the identity is gone: a counter that cannot go is told, and harms nobody. */
+static enum lct_code remove_counter(struct lct_tool *tool, const char *id,
+                                    struct lct_counter *counter, struct lct_err *err)
+{
+    char label[sizeof "lct:" + LCT_MAX_ID];
+    struct lct_err why = {.code = LCT_OK};
+
+    (void)snprintf(label, sizeof label, "lct:%s", id);
+    if (lct_tool_counter(tool, counter, label, remove_command, &why) == LCT_OK)
+        return LCT_OK;
+    (void)fprintf(stderr, "lct: warning: %s\n", why.text);
+    return lct_tool_print(err, "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x\n",
+                          counter->handle);
 }
 
 /* Whether the user means it: by --yes, or asked on the terminal. */
@@ -46,21 +76,23 @@ enum lct_code lct_delete_run(struct lct_tool *tool, int argc, char **argv, struc
     bool yes = false;
     const struct lct_option options[] = {{"yes", NULL, &yes}};
     const char *id = NULL;
-    uint32_t handle = 0;
+    struct in_tpm in_tpm = {0};
     enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &id, err);
 
     if (code == LCT_OK)
         code = lct_store_exists(&tool->store, id, err);
     if (code == LCT_OK)
-        handle = find_handle(tool, id);
+        in_tpm = find_in_tpm(tool, id);
     if (code == LCT_OK)
-        code = confirm(id, handle, yes, err);
+        code = confirm(id, in_tpm.handle, yes, err);
     if (code == LCT_OK)
         code = lct_store_delete(&tool->store, id, err);
     if (code == LCT_OK)
         code = lct_tool_print(err, "deleted lct:%s\n", id);
-    if (code == LCT_OK && handle != 0)
+    if (code == LCT_OK && in_tpm.handle != 0)
         code = lct_tool_print(err, "its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x\n",
-                              handle);
+                              in_tpm.handle);
+    if (code == LCT_OK && in_tpm.counter.handle != 0)
+        code = remove_counter(tool, id, &in_tpm.counter, err);
     return code;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/describe.h"
 
+#include "store/seal.h"
+#include "tools/seal_text.h"
 #include "tools/tool.h"
 
 #include <stdlib.h>
@@ -14,17 +16,31 @@ const char *lct_describe_custody(const struct lct_generation *generation, const 
     return software ? "tpm (software)" : "tpm";
 }
 
+/* As the record has it, and in words; null for none. */
+static json_t *seal_json(const struct lct_generation *generation, OSSL_LIB_CTX *libctx)
+{
+    char words[LCT_SEAL_WORDS];
+    json_t *json = lct_seal_json(&generation->seal);
+
+    if (json_is_object(json))
+        (void)json_object_set_new(
+            json, "text",
+            json_string(lct_seal_words(words, &generation->seal, generation->created, libctx)));
+    return json;
+}
+
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
                           const char *dir)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:n, s:s, s:i, s:n, s:s, s:s}", "id",
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:s, s:i, s:n, s:s, s:s}", "id",
                      record->id, "algorithm", generation->algorithm->name, "custody", "tpm", "tpm",
                      generation->tpm, "software_tpm", generation->software_tpm, "hardware_bound",
                      lct_public_is_bound(&key->public_area), "passphrase", generation->passphrase,
-                     "seal", "state", "active", "generation", (int)generation->number,
-                     "certificate", "created", record->created, "store", dir);
+                     "seal", seal_json(generation, key->libctx), "state", "active", "generation",
+                     (int)generation->number, "certificate", "created", record->created, "store",
+                     dir);
 }
 
 enum lct_code lct_describe_print(json_t *json, struct lct_err *err)

@@ -177,8 +177,14 @@ static void examine(struct lct_doctor *doctor)
     if (configured)
         lct_doctor_secrets(doctor);
     lct_doctor_openssl(doctor, configured);
-    if (configured)
+    if (configured) {
         lct_doctor_store(doctor);
+        lct_doctor_authority(doctor);
+    }
+    if (opens && doctor->id != NULL)
+        lct_doctor_seal(doctor);
+    else if (opens)
+        lct_doctor_seals(doctor);
     if (opens)
         lct_doctor_sign(doctor);
 }

@@ -82,6 +82,13 @@ void lct_doctor_openssl(struct lct_doctor *doctor, bool configured);
 void lct_doctor_store(struct lct_doctor *doctor);
 /* Whether the certificates of these identities can be used: doctor_certificate.c. */
 void lct_doctor_certificates(struct lct_doctor *doctor, char *const *ids, size_t num_ids);
+/* The recovery authority, and where its private half lies: doctor_seal.c. */
+void lct_doctor_authority(struct lct_doctor *doctor);
+/* Which sealed identities this boot opens: doctor_seal.c. */
+void lct_doctor_seals(struct lct_doctor *doctor);
+/* What the identity asked about is sealed to, which PCR differs, and what approves: doctor_seal.c.
+ */
+void lct_doctor_seal(struct lct_doctor *doctor);
 /* A signature, and the identity asked about: doctor_signature.c. */
 void lct_doctor_sign(struct lct_doctor *doctor);
 

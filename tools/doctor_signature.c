@@ -33,8 +33,15 @@ static enum lct_code time_signature(const struct lct_signing *signing, double *m
     return code;
 }
 
-static const char *command_for(const struct lct_err *err)
+enum { COMMAND = LCT_MAX_ID + 16 };
+
+static const char *command_for(char command[COMMAND], const struct lct_doctor *doctor,
+                               const char *id, const struct lct_err *err)
 {
+    if (err->code == LCT_ERR_SEALED && doctor->id == NULL && id != NULL) {
+        (void)snprintf(command, COMMAND, "lct doctor %s", id);
+        return command;
+    }
     if (err->code == LCT_ERR_LOCKOUT)
         return "tpm2_dictionarylockout -c";
     if (err->code != LCT_ERR_TPM_FULL)
@@ -51,6 +58,7 @@ static void find_signature(struct lct_doctor *doctor, const char *id,
     struct lct_signing signing = {0};
     struct lct_key *key = NULL;
     struct lct_err err = {.code = LCT_OK};
+    char command[COMMAND];
     double ms = 0;
     enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, &err);
 
@@ -66,7 +74,8 @@ static void find_signature(struct lct_doctor *doctor, const char *id,
                                                   signing.key->generation.algorithm->name, ms),
                                   "milliseconds", json_real(ms));
     else
-        (void)lct_doctor_problem(doctor, topic, code, command_for(&err), "%s", err.text);
+        (void)lct_doctor_problem(doctor, topic, code, command_for(command, doctor, id, &err), "%s",
+                                 err.text);
     lct_signing_close(&signing);
 }
 
@@ -167,6 +176,7 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
     struct lct_tool *tool = doctor->tool;
     struct lct_finding findings[LCT_MAX_FINDINGS];
     struct lct_err err = {.code = LCT_OK};
+    char command[COMMAND];
     size_t num = 0, bad = 0;
     const struct lct_unlocker unlocker = {unlock, remembering};
     const struct lct_check_request request = {doctor->id, false, &unlocker};
@@ -183,8 +193,8 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
             (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", findings[i].why);
     }
     if (code != LCT_OK && bad == 0)
-        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, command_for(&err), "%s",
-                                 err.text);
+        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code,
+                                 command_for(command, doctor, doctor->id, &err), "%s", err.text);
     return code == LCT_OK;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The files of conf/ as a table in C, in the build directory, for lct_config_run: each named without its last suffix.
-file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/conf/*.* ${CMAKE_SOURCE_DIR}/conf/systemd/*.*)
+file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/conf/*.* ${CMAKE_SOURCE_DIR}/conf/systemd/*.*
+     ${CMAKE_SOURCE_DIR}/conf/hooks/*.*)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})
 set(texts)
 set(rows)

@@ -5,11 +5,23 @@
 #include <string.h>
 
 static const struct lct_subcommand subcommands[] = {
-    {"create", "ID [--algorithm A] [--passphrase] [--seal none] [--owner USER:GROUP] [--if-absent]",
+    {"create",
+     "ID [--algorithm A] [--passphrase] [--seal SPEC [--bind] [--revocable]] [--owner USER:GROUP] "
+     "[--if-absent]",
      "make an identity: a key in the TPM that lct:ID stands for",
      "  --algorithm A        ec-p256 (default), ec-p384, rsa-2048 or rsa-3072\n"
      "  --passphrase         signing takes a passphrase: asked for now, or --passphrase-file FILE\n"
-     "  --seal none          no boot state is needed to sign; the one seal there is so far\n"
+     "  --seal SPEC          which boot it signs in; default: seal in openssl.cnf, or\n"
+     "                       sha256:0,1,2,3,7\n"
+     "      sha256:7         with PCR 7 as it is now, or as the store's authority approves; banks\n"
+     "                       are joined by +, as in sha256:0,7+sha384:11\n"
+     "      strict:sha256:7  with PCR 7 as it is now, and never otherwise: an update may lock it "
+     "for ever\n"
+     "      authority        only as the authority approves: lct approve\n"
+     "      none             in any\n"
+     "  --bind               approvals are for this identity alone\n"
+     "  --revocable          with --seal authority: approvals can be revoked, with lct reseal\n"
+     "                       --revoke; it takes an index of the TPM's NV memory\n"
      "  --owner USER:GROUP   who may read it: the service that signs with it\n"
      "  --if-absent          an identity that is there already is no error\n",
      lct_create_run},
@@ -30,6 +42,62 @@ static const struct lct_subcommand subcommands[] = {
      "Without an ID, all. For ExecStartPre= of a service, so that a key that cannot sign stops it\n"
      "at start and not at its first handshake.\n",
      lct_check_run},
+    {"authority",
+     "init --out FILE [--algorithm A] [--passphrase] | show [--json|--pem] | import FILE",
+     "make or take the recovery authority, who approves the boot after an update",
+     "Keys are sealed to the boot as it is, or as the authority approves it: lct approve. One may\n"
+     "serve many machines.\n"
+     "  init              makes it; its private half is encrypted under a recovery phrase, which "
+     "is\n"
+     "                    shown once. Keep both away from this machine: with them and the disk "
+     "any\n"
+     "                    boot can be approved, without them an update may lock keys for ever\n"
+     "  --out FILE        where the private half goes: a new file\n"
+     "  --algorithm A     ec-p256 (default), rsa-2048 or rsa-3072, which systemd's tools need\n"
+     "  --passphrase      under a passphrase, not a recovery phrase: asked for, or "
+     "--passphrase-file FILE\n"
+     "  show              prints its fingerprint and where its private half is; --pem: its public "
+     "key\n"
+     "  import FILE       takes a public key in PEM (-: standard input): P-256, RSA 2048 to 4096\n",
+     lct_authority_run},
+    {"approve",
+     "--authority KEY.pem [--pcrs current|FILE] [--predict CHANGE]... [--out FILE] [ID...] | "
+     "--import FILE",
+     "approve a state of the boot, so that sealed keys sign in it",
+     "Without an ID, for all that this authority seals. The recovery phrase or passphrase of "
+     "KEY.pem\n"
+     "is asked for, or --passphrase-file FILE.\n"
+     "  --authority KEY.pem  the private half, as lct authority init wrote it\n"
+     "  --pcrs current       the state that this machine has now (default)\n"
+     "  --pcrs FILE          that which lct pcrs wrote, perhaps on another machine (-: standard "
+     "input)\n"
+     "  --predict CHANGE     what it will be after the next boot; may be given again\n"
+     "      dbx=FILE         with this content of that UEFI variable; also db, KEK and PK\n"
+     "      cmdline=TEXT     with this command line of the kernel, as /proc/cmdline will have it\n"
+     "      digest=OLD:NEW   with this digest (hexadecimal) measured where the other was\n"
+     "  --eventlog FILE      what the prediction is made from; default: the kernel's, which root "
+     "reads\n"
+     "  --cmdline FILE       the command line of the boot of that log; default: /proc/cmdline\n"
+     "  --out FILE           write the approval there, not into the store (-: standard output)\n"
+     "  --import FILE        take an approval that was made elsewhere, or systemd's\n"
+     "                       tpm2-pcr-signature.json (-: standard input)\n",
+     lct_approve_run},
+    {"reseal", "ID --authority KEY.pem [--revoke]",
+     "approve the boot as it is now for an identity, and perhaps no other",
+     "  --authority KEY.pem  the private half, as for lct approve\n"
+     "  --revoke             what was approved before is void; of what is made with --revocable\n",
+     lct_reseal_run},
+    {"pcrs", "[ID|SPEC] [--predict CHANGE]... [--eventlog FILE] [--cmdline FILE]",
+     "print what PCRs hold, as lct approve takes it",
+     "Of an identity, what its approval has to be for; SPEC is as in sha256:0,7; without either,\n"
+     "those that new keys are sealed to. An id that looks like a SPEC is written lct:ID.\n"
+     "  --predict CHANGE, --eventlog FILE, --cmdline FILE   as for lct approve\n",
+     lct_pcrs_run},
+    {"affected", "firmware|secureboot|bootloader|kernel|initramfs",
+     "say which keys an update may lock, and what approves; else nothing",
+     "For the hooks of package managers, before a reboot: lct config apt-hook, kernel-hook,\n"
+     "initramfs-hook, fwupd-hook.path and fwupd-hook.service print them. The TPM is not asked.\n",
+     lct_affected_run},
     {"csr", "ID [--subject /CN=NAME]", "write a certificate request (PKCS#10, PEM)",
      "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n",
      lct_csr_run},
@@ -54,6 +122,18 @@ static const struct lct_subcommand subcommands[] = {
      "  --raw    ECDSA as r and s of fixed width (IEEE P1363)\n"
      "  --jose   a JWS in compact form (RFC 7515) whose payload is the input\n",
      lct_sign_run},
+    {"seal", "[--seal SPEC] [--passphrase]", "seal standard input: a secret, for this TPM alone",
+     "Writes a file that lct unseal takes, and nobody without this TPM. A secret has 1 MiB at "
+     "most.\n"
+     "  --seal SPEC    the boot state that unseals it, as for lct create\n"
+     "  --passphrase   it takes one to unseal it, too, asked for now\n",
+     lct_seal_run},
+    {"unseal", "[FILE] [--exec -- PROGRAM ARGUMENT...]", "unseal a secret",
+     "Writes what lct seal, or another tool that writes TSS2 PRIVATE KEY, sealed in FILE, else in\n"
+     "standard input.\n"
+     "  --exec -- PROGRAM   becomes PROGRAM, which has the secret as its standard input: it is in\n"
+     "                      no file, argument or variable\n",
+     lct_unseal_run},
     {"delete", "ID [--yes]", "delete an identity and its key, for ever",
      "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
     {"doctor", "[ID] [--json] [--root DIR]",
@@ -69,7 +149,7 @@ static const struct lct_subcommand subcommands[] = {
      "what\n"
      "goes into openssl.cnf. Without an ID it is for the identity web. Its first lines say where "
      "it\n"
-     "goes, and which files it needs.\n",
+     "goes, and which files it needs. NAME-hook is of no identity: it warns of updates.\n",
      lct_config_run},
     {"help", "[COMMAND]", "show this, or a command's help", NULL, lct_help_run},
 };
@@ -90,7 +170,7 @@ static void print_overview(void)
                  "Identities whose private keys live in this machine's TPM and cannot leave it.\n"
                  "Every program that uses OpenSSL takes lct:ID as a key.\n\n");
     for (size_t i = 0; i < num_subcommands; i++)
-        (void)printf("  %-8s %s\n", subcommands[i].name, subcommands[i].summary);
+        (void)printf("  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
     (void)printf("\n  --tcti NAME:CONF   the way in to the TPM, as in device:/dev/tpmrm0\n"
                  "  --store DIR        the directory of identities\n"
                  "  --passphrase-file FILE  the passphrase of the identity, else it is asked for\n"

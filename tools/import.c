@@ -171,15 +171,16 @@ static enum lct_code read_software(const struct lct_tool *tool, EVP_PKEY **pkey,
     return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s holds no private key in PEM or DER%s", file, hint);
 }
 
-static enum lct_code read_keyfile(struct lct_keyfile *keyfile, const char *file,
-                                  struct lct_err *err)
+static enum lct_code read_keyfile(struct lct_keyfile *keyfile, struct lct_crypto *crypto,
+                                  const char *file, struct lct_err *err)
 {
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
     struct content content;
-    enum lct_code code = read_content(&content, file, err);
+    enum lct_code code = libctx != NULL ? read_content(&content, file, err) : LCT_ERR_INTERNAL;
 
     if (code != LCT_OK)
         return code;
-    code = lct_keyfile_read(keyfile, content.bytes, content.len, err);
+    code = lct_keyfile_read(keyfile, content.bytes, content.len, libctx, err);
     const char *hint = find_label(&content)->to_keyfile;
     explicit_bzero(&content, sizeof content);
     if (code == LCT_ERR_BAD_RECORD)
@@ -302,7 +303,7 @@ static enum lct_code import(struct lct_tool *tool, const struct request *request
     if (code == LCT_OK && request->software)
         code = read_software(tool, &pkey, request->file, err);
     else if (code == LCT_OK && import.handle == 0)
-        code = read_keyfile(&keyfile, request->file, err);
+        code = read_keyfile(&keyfile, tool->crypto, request->file, err);
     if (import.handle != 0 && tool->passphrase_file != NULL)
         import.passphrase = true;
     import.software = pkey;

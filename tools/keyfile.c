@@ -4,14 +4,20 @@
 #include "store/reference.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 
 static enum lct_code write_keyfile(uint8_t **text, size_t *text_len, const struct lct_key *key,
                                    struct lct_err *err)
 {
-    const struct lct_keyfile *keyfile = NULL;
-    enum lct_code code = lct_key_file(&keyfile, key, err);
+    enum lct_code code = lct_key_export(text, text_len, key, err);
 
-    return code == LCT_OK ? lct_keyfile_write_pem(text, text_len, keyfile, err) : code;
+    /* The format has no field for alternatives, nor an approval that it can be held to. */
+    if (code == LCT_OK && key->generation.seal.kind == LCT_SEAL_EITHER)
+        (void)fprintf(stderr,
+                      "lct: %s: warning: other tools cannot sign with this file: its seal has two "
+                      "ways, which the format cannot say; lct pem %s stands for it here\n",
+                      key->label, key->id);
+    return code;
 }
 
 /* `write` makes a form of key file, as PEM. */

@@ -9,17 +9,26 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How wide the columns are that vary. */
+struct widths {
+    int id, seal;
+};
+
 /* Of a key that cannot be read nothing more is said than its record has. */
 static enum lct_code print_row(const struct lct_tool *tool, const struct lct_record *record,
-                               const char *certificate, int width, struct lct_err *err)
+                               const char *certificate, const struct widths *widths,
+                               struct lct_err *err)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
     struct lct_key *key = NULL;
+    char seal[LCT_SEAL_TEXT];
 
+    lct_seal_text(seal, &generation->seal);
     (void)lct_store_get_key(&tool->store, tool->crypto, record->id, 0, &key, NULL);
-    enum lct_code code = lct_tool_print(
-        err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, record->id, generation->algorithm->name,
-        lct_describe_custody(generation, key), "none", "active", certificate);
+    enum lct_code code =
+        lct_tool_print(err, "%-*s  %-9s  %-14s  %-*s  %-6s  %s\n", widths->id, record->id,
+                       generation->algorithm->name, lct_describe_custody(generation, key),
+                       widths->seal, seal, "active", certificate);
     lct_key_free(key);
     return code;
 }
@@ -47,7 +56,8 @@ static enum lct_code add_json(json_t *array, const struct lct_tool *tool,
 
 /* What is wrong with its certificate is told, and the identity is listed all the same. */
 static enum lct_code list_record(const struct lct_tool *tool, const struct lct_record *record,
-                                 const char *dir, int width, json_t *array, struct lct_err *err)
+                                 const char *dir, const struct widths *widths, json_t *array,
+                                 struct lct_err *err)
 {
     struct lct_certificate certificate = {.validity = LCT_VALIDITY_NOW};
     struct lct_err wrong;
@@ -61,33 +71,46 @@ static enum lct_code list_record(const struct lct_tool *tool, const struct lct_r
     if (code == LCT_OK && num > 0)
         (void)lct_certificate_expiry(expiry, &certificate);
     if (array == NULL)
-        return print_row(tool, record, code == LCT_OK ? expiry : "damaged", width, err);
+        return print_row(tool, record, code == LCT_OK ? expiry : "damaged", widths, err);
     return add_json(array, tool, record, dir,
                     lct_certificate_json(&certificate, num, code == LCT_OK ? NULL : wrong.text),
                     err);
 }
 
-static int width_of(char *const *ids, size_t num_ids)
+static void widen(int *width, const char *text)
 {
-    size_t width = 2;
+    if (strlen(text) > (size_t)*width)
+        *width = (int)strlen(text);
+}
 
-    for (size_t i = 0; i < num_ids; i++)
-        if (strlen(ids[i]) > width)
-            width = strlen(ids[i]);
-    return (int)width;
+static struct widths find_widths(const struct lct_tool *tool, char *const *ids, size_t num_ids)
+{
+    struct widths widths = {sizeof "ID" - 1, sizeof "SEAL" - 1};
+    char seal[LCT_SEAL_TEXT];
+
+    for (size_t i = 0; i < num_ids; i++) {
+        struct lct_record *record = NULL;
+        widen(&widths.id, ids[i]);
+        if (lct_store_get_record(&tool->store, ids[i], &record, NULL, NULL) == LCT_OK) {
+            lct_seal_text(seal, &lct_record_generation(record, 0)->seal);
+            widen(&widths.seal, seal);
+        }
+        free(record);
+    }
+    return widths;
 }
 
 /* One identity: a row, or an entry of `array`. A damaged one is told on stderr; the others are
  * listed all the same. */
-static enum lct_code list_one(const struct lct_tool *tool, const char *id, int width, json_t *array,
-                              struct lct_err *err)
+static enum lct_code list_one(const struct lct_tool *tool, const char *id,
+                              const struct widths *widths, json_t *array, struct lct_err *err)
 {
     struct lct_record *record = NULL;
     const char *dir = NULL;
     enum lct_code code = lct_store_get_record(&tool->store, id, &record, &dir, err);
 
     if (code == LCT_OK)
-        code = list_record(tool, record, dir, width, array, err);
+        code = list_record(tool, record, dir, widths, array, err);
     free(record);
     return code;
 }
@@ -99,14 +122,14 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
     char **ids = NULL;
     size_t num_ids = 0;
     enum lct_code code = lct_store_list(&tool->store, &ids, &num_ids, err);
-    int width = width_of(ids, num_ids);
+    const struct widths widths = find_widths(tool, ids, num_ids);
 
     if (code == LCT_OK && !json)
-        code = lct_tool_print(err, "%-*s  %-9s  %-14s  %-4s  %-6s  %s\n", width, "ID", "ALGORITHM",
-                              "CUSTODY", "SEAL", "STATE", "CERTIFICATE");
+        code = lct_tool_print(err, "%-*s  %-9s  %-14s  %-*s  %-6s  %s\n", widths.id, "ID",
+                              "ALGORITHM", "CUSTODY", widths.seal, "SEAL", "STATE", "CERTIFICATE");
     for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
         struct lct_err one;
-        if (list_one(tool, ids[i], width, array, &one) == LCT_OK)
+        if (list_one(tool, ids[i], &widths, array, &one) == LCT_OK)
             continue;
         if (pending.code != LCT_OK) /* main shows the last one */
             (void)fprintf(stderr, "lct: %s\n", pending.text);

@@ -57,6 +57,16 @@ void lct_tool_close(struct lct_tool *tool)
     lct_store_close(&tool->store);
     lct_crypto_free(tool->crypto);
     lct_config_clear(&tool->config);
+    *tool = (struct lct_tool){0}; /* so that it may be closed before a program takes our place */
+}
+
+enum lct_code lct_tool_owner_auth(struct lct_secret *owner_auth, const struct lct_tool *tool,
+                                  struct lct_err *err)
+{
+    return tool->config.owner_auth_file != NULL
+               ? lct_secret_read(owner_auth, "the owner's authorization",
+                                 tool->config.owner_auth_file, err)
+               : LCT_OK;
 }
 
 static bool takes_argument(const char *option)

@@ -19,6 +19,33 @@ static void fill(struct option table[LCT_MAX_OPTIONS + 1], const struct lct_opti
     table[num_options] = (struct option){0};
 }
 
+/* The place for the argument of an option that may come again; NULL: there are too many. */
+static const char **free_place(const char **values)
+{
+    size_t i = 0;
+
+    while (i < LCT_MAX_VALUES && values[i] != NULL)
+        i++;
+    return i < LCT_MAX_VALUES ? &values[i] : NULL;
+}
+
+static enum lct_code take_one(const struct lct_option *option, const char *name,
+                              struct lct_err *err)
+{
+    const char **place = option->value;
+
+    if (place != NULL && option->flag != NULL)
+        place = free_place(place);
+    if (option->value != NULL && place == NULL)
+        return LCT_FAIL(err, LCT_ERR_USAGE, "--%s was given too often; see lct help %s",
+                        option->name, name);
+    if (place != NULL)
+        *place = optarg;
+    if (option->flag != NULL)
+        *option->flag = true;
+    return LCT_OK;
+}
+
 static enum lct_code take(const struct lct_option *options, size_t num_options, int argc,
                           char **argv, struct lct_err *err)
 {
@@ -35,10 +62,9 @@ static enum lct_code take(const struct lct_option *options, size_t num_options, 
         if (got < 0 || (size_t)got >= num_options)
             return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here; see lct help %s",
                             argv[optind - 1], argv[0]);
-        if (options[got].value != NULL)
-            *options[got].value = optarg;
-        else
-            *options[got].flag = true;
+        enum lct_code code = take_one(&options[got], argv[0], err);
+        if (code != LCT_OK)
+            return code;
     }
     return LCT_OK;
 }

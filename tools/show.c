@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
 #include "tools/describe.h"
+#include "tools/seal_text.h"
 #include "tools/tool.h"
 
 #include "base/encode.h"
@@ -108,21 +109,23 @@ static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
     const struct lct_generation *generation = &key->generation;
     const char *salt = lct_pss_salt_name(generation->pss_salt);
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT], hashes[256];
-    char handle[32] = "";
+    char handle[32] = "", words[LCT_SEAL_WORDS] = "none";
 
     name_text(name, &generation->name);
     name_text(parent, &generation->parent_name);
     lct_public_attributes(attributes, key->public_area.attributes);
     hashes_text(hashes, sizeof hashes, generation);
+    if (generation->seal.kind != LCT_SEAL_NONE)
+        (void)lct_seal_words(words, &generation->seal, generation->created, key->libctx);
     if (generation->handle != 0)
         (void)snprintf(handle, sizeof handle, "handle       0x%08x\n", generation->handle);
     enum lct_code code = lct_tool_print(
         err,
-        "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         none\n"
+        "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         %s\n"
         "passphrase   %s\nstate        active, generation %u\ncreated      %s\nname         %s\n"
         "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       %s\n%s%s%s",
         key->label, generation->algorithm->name, lct_describe_custody(generation, key),
-        generation->tpm, generation->passphrase ? "yes" : "none", generation->number,
+        generation->tpm, words, generation->passphrase ? "yes" : "none", generation->number,
         shown->record->created, name, handle, generation->handle != 0 ? "salted" : "parent",
         generation->parent, parent, lct_public_is_bound(&key->public_area) ? "true" : "false",
         attributes, hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",

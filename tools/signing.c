@@ -35,9 +35,7 @@ void lct_signing_close(struct lct_signing *signing)
 enum lct_code lct_signing_digest(const struct lct_signing *signing, struct lct_signature *signature,
                                  const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
-    const struct lct_tpm_key values = lct_key_values(signing->key);
-
-    return lct_tpm_sign(signing->tool->tpm, signature, &values, &signing->scheme, digest,
+    return lct_key_sign(signing->key, signing->tool->tpm, signature, &signing->scheme, digest,
                         digest_len, err);
 }
 

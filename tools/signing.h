@@ -22,7 +22,7 @@ enum lct_code lct_signing_take(struct lct_signing *signing, struct lct_tool *too
                                struct lct_key *key, struct lct_err *err);
 void lct_signing_close(struct lct_signing *signing);
 
-/* Signs a digest of scheme.hash, or a whole message. Errors as lct_tpm_sign. */
+/* Signs a digest of scheme.hash, or a whole message. Errors as lct_key_sign. */
 enum lct_code lct_signing_digest(const struct lct_signing *signing, struct lct_signature *signature,
                                  const uint8_t *digest, size_t digest_len, struct lct_err *err);
 enum lct_code lct_signing_message(const struct lct_signing *signing,

@@ -37,14 +37,18 @@ struct lct_subcommand {
 
 const struct lct_subcommand *lct_subcommand_by_name(const char *name);
 
-/* An option "--name": `value` takes its argument, or `flag` becomes true. */
+/*
+ * An option "--name": `value` takes its argument, or `flag` becomes true. With both it may be given
+ * more than once: `value` is an array of LCT_MAX_VALUES and one more that stays NULL, all NULL at
+ * first, and the first free one takes the argument.
+ */
 struct lct_option {
     const char *name;
     const char **value;
     bool *flag;
 };
 
-enum { LCT_MAX_OPTIONS = 12 };
+enum { LCT_MAX_OPTIONS = 16, LCT_MAX_VALUES = 15 };
 
 /*
  * Parses the options of a subcommand and --tcti, --store, --passphrase-file and --help, in any
@@ -80,11 +84,30 @@ enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *op
  * runs it. LCT_ERR_USAGE. */
 enum lct_code lct_tool_owner(struct lct_owner *owner, const char *text, struct lct_err *err);
 
+/* The owner's authorization, where owner_auth_file is set. Errors of lct_secret_read. */
+enum lct_code lct_tool_owner_auth(struct lct_secret *owner_auth, const struct lct_tool *tool,
+                                  struct lct_err *err);
+
+/* All of a file, or with "-" of standard input: at most `max` bytes, which a NUL follows. The
+ * caller frees *bytes; of what cannot be read whole nothing stays in memory. LCT_ERR_IO;
+ * LCT_ERR_USAGE: it is longer. */
+enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file, size_t max,
+                            struct lct_err *err);
+
+/* Writes text to a file, new or not, or with "-" to standard output. LCT_ERR_IO. */
+enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err *err);
+
+/* A file by name for a sentence: "-" is "standard input". */
+const char *lct_tool_file(const char *file);
+
 /* Prints text to stdout. LCT_ERR_IO. */
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_PRINTF(2, 3);
 
 void lct_help_print(const char *name);
 
+enum lct_code lct_affected_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_approve_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_authority_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_cert_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_check_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_config_run(struct lct_tool *, int, char **, struct lct_err *);
@@ -96,8 +119,12 @@ enum lct_code lct_export_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_help_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_import_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_list_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_pcrs_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_pem_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_reseal_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_seal_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_show_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_sign_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_unseal_run(struct lct_tool *, int, char **, struct lct_err *);
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TYPED = 128 }; /* bytes of a line at most */
+enum { TYPED = 160 }; /* bytes of a line at most */
 
 bool lct_can_ask(void)
 {
@@ -62,6 +62,30 @@ int lct_ask_line(char *typed, int size, const char *what)
         return -1;
     memset(typed, 0, (size_t)size);
     return ask(typed, NULL, size, what, false) ? (int)strlen(typed) : -1;
+}
+
+int lct_ask_new_line(char *typed, int size, const char *what)
+{
+    char again[TYPED + 1] = "";
+
+    if (size < 2 || size > TYPED || !lct_can_ask())
+        return -1;
+    memset(typed, 0, (size_t)size);
+    bool good = ask(typed, again, size, what, true);
+    explicit_bzero(again, sizeof again);
+    return good ? (int)strlen(typed) : -1;
+}
+
+int lct_ask_answer(char *typed, int size, const char *question)
+{
+    UI *ui = lct_can_ask() ? UI_new_method(UI_OpenSSL()) : NULL;
+
+    memset(typed, 0, (size_t)size);
+    bool good = ui != NULL &&
+                UI_add_input_string(ui, question, UI_INPUT_FLAG_ECHO, typed, 0, size - 1) >= 0 &&
+                UI_process(ui) == 0;
+    UI_free(ui);
+    return good ? (int)strlen(typed) : -1;
 }
 
 enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)

@@ -18,6 +18,12 @@ enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const 
  * bytes into `typed`. Its length; -1: there is no terminal, or nothing was typed. */
 int lct_ask_line(char *typed, int size, const char *what);
 
+/* The same for a new one, which is typed twice. */
+int lct_ask_new_line(char *typed, int size, const char *what);
+
+/* Asks something that is no secret, and is seen as it is typed. */
+int lct_ask_answer(char *typed, int size, const char *question);
+
 /* Whether there is a terminal to ask on. */
 bool lct_can_ask(void);
 

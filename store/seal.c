@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/seal.h"
+
+#include "base/encode.h"
+#include "base/unconst.h"
+#include "store/id.h"
+#include "store/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PCRS_VERSION = 1 };
+
+/* What each kind has, by name in the record. */
+static const struct {
+    const char *name;
+    enum lct_seal_kind kind;
+    bool pcrs, digest, authority, counter; /* `pcrs`: they have to be there */
+} kinds[] = {
+    {"auth", LCT_SEAL_AUTH, false, false, false, false},
+    {"strict", LCT_SEAL_STRICT, true, true, false, false},
+    {"authority", LCT_SEAL_AUTHORITY, false, false, true, true},
+    {"either", LCT_SEAL_EITHER, true, true, true, false},
+};
+
+enum { NUM_KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* Adds a member that only some have. False if out of memory. */
+static bool add(json_t *object, const char *name, bool has,
+                json_t *(*make)(const struct lct_seal *), const struct lct_seal *seal)
+{
+    return !has || json_object_set_new(object, name, make(seal)) == 0;
+}
+
+static json_t *pcrs_of(const struct lct_seal *seal)
+{
+    return lct_json_of_pcrs(&seal->pcrs.pcrs);
+}
+
+static json_t *values_of(const struct lct_seal *seal)
+{
+    return lct_json_of_values(&seal->pcrs);
+}
+
+static json_t *digest_of(const struct lct_seal *seal)
+{
+    return lct_json_of_bytes(seal->pcr_digest, sizeof seal->pcr_digest);
+}
+
+static json_t *authority_of(const struct lct_seal *seal)
+{
+    return lct_json_of_bytes(seal->authority, seal->authority_len);
+}
+
+static json_t *ref_of(const struct lct_seal *seal)
+{
+    return lct_json_of_bytes(seal->ref, seal->ref_len);
+}
+
+static json_t *counter_of(const struct lct_seal *seal)
+{
+    return lct_json_of_counter(&seal->counter);
+}
+
+json_t *lct_seal_json(const struct lct_seal *seal)
+{
+    size_t row = 0;
+
+    while (row < NUM_KINDS && kinds[row].kind != seal->kind)
+        row++;
+    if (row == NUM_KINDS)
+        return json_null();
+    json_t *object = json_pack("{s:s}", "kind", kinds[row].name);
+    if (object != NULL && add(object, "pcrs", seal->pcrs.pcrs.num_banks > 0, pcrs_of, seal) &&
+        add(object, "values", kinds[row].digest && seal->has_values, values_of, seal) &&
+        add(object, "pcr_digest", kinds[row].digest, digest_of, seal) &&
+        add(object, "authority", kinds[row].authority, authority_of, seal) &&
+        add(object, "policy_ref", kinds[row].authority, ref_of, seal) &&
+        add(object, "counter", kinds[row].counter && seal->counter.handle != 0, counter_of, seal))
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static bool read_authority(struct lct_seal *seal, const char *authority, const char *ref)
+{
+    struct lct_public public_area;
+
+    return lct_hex_decode(seal->authority, &seal->authority_len, sizeof seal->authority,
+                          authority) &&
+           lct_public_decode(&public_area, seal->authority, seal->authority_len, NULL) == LCT_OK &&
+           lct_hex_decode(seal->ref, &seal->ref_len, sizeof seal->ref, ref);
+}
+
+bool lct_seal_from_json(struct lct_seal *seal, const json_t *json)
+{
+    const char *kind, *pcrs = NULL, *digest = NULL, *authority = NULL, *ref = NULL;
+    json_t *values = NULL, *counter = NULL;
+    size_t row = 0;
+
+    memset(seal, 0, sizeof *seal);
+    if (json_unpack_ex(lct_unconst(json), NULL, JSON_STRICT,
+                       "{s:s, s?:s, s?:o, s?:s, s?:s, s?:s, s?:o}", "kind", &kind, "pcrs", &pcrs,
+                       "values", &values, "pcr_digest", &digest, "authority", &authority,
+                       "policy_ref", &ref, "counter", &counter) != 0)
+        return false;
+    while (row < NUM_KINDS && strcmp(kinds[row].name, kind) != 0)
+        row++;
+    if (row == NUM_KINDS || (digest != NULL) != kinds[row].digest ||
+        (authority != NULL) != kinds[row].authority || (ref != NULL) != kinds[row].authority ||
+        (pcrs == NULL && kinds[row].pcrs) || (pcrs != NULL && kinds[row].kind == LCT_SEAL_AUTH) ||
+        (values != NULL && !kinds[row].digest) || (counter != NULL && !kinds[row].counter))
+        return false;
+    seal->kind = kinds[row].kind;
+    seal->has_values = values != NULL;
+    return (pcrs == NULL || lct_json_pcrs(&seal->pcrs.pcrs, pcrs)) &&
+           (values == NULL || lct_json_values(&seal->pcrs, values)) &&
+           (digest == NULL || lct_json_bytes(seal->pcr_digest, sizeof seal->pcr_digest, digest)) &&
+           (authority == NULL || read_authority(seal, authority, ref)) &&
+           (counter == NULL ||
+            (lct_json_counter(&seal->counter, counter) && seal->counter.handle != 0));
+}
+
+static enum lct_code take_authority(struct lct_seal *seal, const struct lct_store *store,
+                                    struct lct_crypto *crypto,
+                                    const struct lct_seal_request *request, struct lct_err *err)
+{
+    struct lct_authority authority;
+    enum lct_code code = lct_authority_get(&authority, store, NULL, crypto, err);
+
+    if (code == LCT_ERR_NO_AUTHORITY)
+        return LCT_FAIL(err, code,
+                        "%s: a seal that an update can be approved for takes a recovery authority, "
+                        "and the store %s has none; make one with lct authority init --out FILE, "
+                        "take one with lct authority import FILE, or do without: --seal strict:... "
+                        "dies with its boot state, --seal none is not sealed",
+                        request->label, store->dirs[store->create_in]);
+    if (code != LCT_OK)
+        return lct_err_prefix(err, request->label);
+    seal->authority_len = authority.public_len;
+    memcpy(seal->authority, authority.public_area, authority.public_len);
+    lct_authority_clear(&authority);
+    return LCT_OK;
+}
+
+/* What the PCRs hold now. Values that nothing is sealed to are read as well: a bank that is not
+ * there could not be approved later. */
+static enum lct_code take_values(struct lct_seal *seal, bool *blank, struct lct_tpm *tpm,
+                                 OSSL_LIB_CTX *libctx, const struct lct_seal_request *request,
+                                 struct lct_err *err)
+{
+    struct lct_pcr_values values = {.pcrs = seal->pcrs.pcrs};
+    enum lct_code code = lct_tpm_read_pcrs(tpm, &values, request->label, err);
+
+    if (code != LCT_OK)
+        return code;
+    *blank = lct_pcr_values_are_blank(&values);
+    if (seal->kind == LCT_SEAL_AUTHORITY)
+        return LCT_OK;
+    seal->pcrs = values;
+    seal->has_values = true;
+    return lct_pcr_digest(seal->pcr_digest, libctx, &values, err);
+}
+
+static struct lct_tpm_counter_request counter_request(OSSL_LIB_CTX *libctx,
+                                                      const struct lct_seal_request *request)
+{
+    return (struct lct_tpm_counter_request){
+        .label = request->label, .owner_auth = request->owner_auth, .libctx = libctx};
+}
+
+/* The counter and the policyRef, which says both. */
+static enum lct_code bind(struct lct_seal *seal, struct lct_tpm *tpm, OSSL_LIB_CTX *libctx,
+                          const struct lct_seal_request *request, struct lct_err *err)
+{
+    const struct lct_tpm_counter_request counter = counter_request(libctx, request);
+
+    if (request->revocable) {
+        enum lct_code code = lct_tpm_counter_make(tpm, &seal->counter, &counter, err);
+        if (code != LCT_OK)
+            return code;
+    } else if (request->id == NULL) {
+        return LCT_OK;
+    }
+    return lct_seal_bind(seal, libctx, request->id != NULL ? request->id : "", err);
+}
+
+enum lct_code lct_seal_prepare(struct lct_seal *seal, bool *blank, const struct lct_store *store,
+                               struct lct_tpm *tpm, struct lct_crypto *crypto,
+                               const struct lct_seal_request *request, struct lct_err *err)
+{
+    bool authority = seal->kind == LCT_SEAL_AUTHORITY || seal->kind == LCT_SEAL_EITHER;
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
+    enum lct_code code = libctx != NULL ? LCT_OK : LCT_ERR_INTERNAL;
+
+    *blank = false;
+    if (request->revocable && seal->kind != LCT_SEAL_AUTHORITY)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "%s: only approvals can be revoked, and of this seal the first state needs "
+                        "none: --revocable goes with --seal authority",
+                        request->label);
+    if (code != LCT_OK || seal->kind == LCT_SEAL_NONE)
+        return code;
+    if (authority)
+        code = take_authority(seal, store, crypto, request, err);
+    if (code == LCT_OK)
+        code = take_values(seal, blank, tpm, libctx, request, err);
+    if (code == LCT_OK && authority) {
+        code = bind(seal, tpm, libctx, request, err);
+        if (code != LCT_OK)
+            lct_seal_abandon(seal, tpm, crypto, request);
+    }
+    return code;
+}
+
+void lct_seal_abandon(const struct lct_seal *seal, struct lct_tpm *tpm, struct lct_crypto *crypto,
+                      const struct lct_seal_request *request)
+{
+    const struct lct_tpm_counter_request counter =
+        counter_request(lct_crypto_get(crypto, NULL), request);
+
+    if (seal->counter.handle != 0 && counter.libctx != NULL)
+        (void)lct_tpm_counter_remove(tpm, &seal->counter, &counter, NULL);
+}
+
+char *lct_pcrs_write(const struct lct_pcr_values *values, const char *id,
+                     const struct lct_seal *seal)
+{
+    bool authority =
+        seal != NULL && (seal->kind == LCT_SEAL_AUTHORITY || seal->kind == LCT_SEAL_EITHER);
+    char *text = NULL;
+    json_t *object =
+        json_pack("{s:i, s:o, s:o, s:s?, s:o, s:o}", "version", PCRS_VERSION, "pcrs",
+                  lct_json_of_pcrs(&values->pcrs), "values", lct_json_of_values(values), "id", id,
+                  "policy_ref", authority ? ref_of(seal) : json_null(), "counter",
+                  authority ? counter_of(seal) : json_null());
+
+    if (object != NULL)
+        text = json_dumps(object, JSON_INDENT(2));
+    json_decref(object);
+    return text;
+}
+
+static bool read_pcrs(struct lct_pcr_values *values, struct lct_approval *approval, char *id,
+                      json_t *object)
+{
+    const char *pcrs, *name = NULL, *ref = NULL;
+    json_t *all, *counter, *name_json, *ref_json;
+    int version = 0;
+
+    if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:i, s:s, s:o, s:o, s:o, s:o}", "version",
+                       &version, "pcrs", &pcrs, "values", &all, "id", &name_json, "policy_ref",
+                       &ref_json, "counter", &counter) != 0 ||
+        version != PCRS_VERSION || !lct_json_maybe(&name, name_json) ||
+        !lct_json_maybe(&ref, ref_json) || !lct_json_pcrs(&values->pcrs, pcrs) ||
+        !lct_json_values(values, all) || !lct_json_counter(&approval->counter, counter) ||
+        (ref != NULL &&
+         !lct_hex_decode(approval->ref, &approval->ref_len, sizeof approval->ref, ref)))
+        return false;
+    if (name == NULL)
+        return true;
+    return lct_id_check(name, NULL) == LCT_OK && lct_json_text(id, LCT_MAX_ID + 1, name);
+}
+
+enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *approval, char *id,
+                            const uint8_t *text, size_t text_len, struct lct_err *err)
+{
+    json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+
+    memset(values, 0, sizeof *values);
+    approval->counter = (struct lct_counter){0};
+    approval->ref_len = 0;
+    id[0] = '\0';
+    bool good = object != NULL && read_pcrs(values, approval, id, object);
+    json_decref(object);
+    return good ? LCT_OK
+                : LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                           "these are no PCR values; lct pcrs writes them, on the machine whose "
+                           "state is to be approved");
+}

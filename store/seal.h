@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_STORE_SEAL_H
+#define LCT_STORE_SEAL_H
+
+#include "base/error.h"
+#include "store/authority.h"
+#include "tcg/seal.h"
+#include "tpm/tpm.h"
+
+#include <jansson.h>
+
+/*
+ * A seal as the record has it, in JSON; null for none:
+ *
+ *     {"kind": "either", "pcrs": "sha256:0,1,2,3,7", "values": {"sha256": {"0": "<hex>", ...}},
+ *      "pcr_digest": "<hex>", "authority": "<hex of TPM2B_PUBLIC>", "policy_ref": "<hex>",
+ *      "counter": {"handle": "0x01ac6374", "name": "<hex>", "value": 3}}
+ *
+ * kind is auth, strict, authority or either; what a kind has not is not there. The counter is where
+ * approvals can be revoked, values are where they are known, and a key that was imported may have
+ * an authority and no PCRs.
+ */
+
+/* NULL if out of memory. */
+json_t *lct_seal_json(const struct lct_seal *seal);
+
+/* Strict; false: it is none. */
+bool lct_seal_from_json(struct lct_seal *seal, const json_t *json);
+
+/* How a new seal is made. */
+struct lct_seal_request {
+    const char *label; /* "lct:alice" */
+    const char *id;    /* to bind it to; NULL: an empty policyRef */
+    bool revocable;    /* LCT_SEAL_AUTHORITY alone: with an NV counter, made now */
+    const struct lct_secret *owner_auth; /* for that; NULL: not known */
+};
+
+/*
+ * Completes a seal of lct_seal_parse: reads the PCRs, takes the store's authority, binds it.
+ * *blank: all PCRs are zero, nothing is measured here. LCT_ERR_NO_AUTHORITY, naming the ways on: an
+ * authority, --seal strict:..., --seal none; LCT_ERR_UNSUPPORTED: a bank that the TPM does not
+ * keep; LCT_ERR_USAGE: revocable, and not for the authority alone. After a failure later on, what
+ * it has made in the TPM goes with lct_seal_abandon.
+ */
+enum lct_code lct_seal_prepare(struct lct_seal *seal, bool *blank, const struct lct_store *store,
+                               struct lct_tpm *tpm, struct lct_crypto *crypto,
+                               const struct lct_seal_request *request, struct lct_err *err);
+void lct_seal_abandon(const struct lct_seal *seal, struct lct_tpm *tpm, struct lct_crypto *crypto,
+                      const struct lct_seal_request *request);
+
+/* PCR values as a text for `lct approve --pcrs`, JSON: {"version": 1, "pcrs": "...", "values":
+ * {...}} and of whom they are: "id", "policy_ref", "counter", each perhaps null. The caller frees
+ * it. NULL if out of memory. `id` may be NULL. */
+char *lct_pcrs_write(const struct lct_pcr_values *values, const char *id,
+                     const struct lct_seal *seal);
+
+/* From such a text: ref and counter go into `approval`. `id`, of LCT_MAX_ID + 1 bytes, is "" if it
+ * has none. LCT_ERR_BAD_RECORD. */
+enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *approval, char *id,
+                            const uint8_t *text, size_t text_len, struct lct_err *err);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unconst.h"
+#include "store/approval.h"
+#include "store/key.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct lct_tpm_key lct_key_values(const struct lct_key *key)
+{
+    const struct lct_key_approvals *known = atomic_load(&key->approvals);
+
+    return (struct lct_tpm_key){
+        .label = key->label,
+        .parent = key->generation.parent,
+        .rsa_parent = key->keyfile.rsa_parent,
+        .parent_name = &key->generation.parent_name,
+        .handle = key->generation.handle,
+        .name = &key->generation.name,
+        .public_area = key->keyfile.public_area,
+        .public_len = key->keyfile.public_len,
+        .private_area = key->keyfile.private_area,
+        .private_len = key->keyfile.private_len,
+        .pkey = key->pkey,
+        .needs_auth = key->generation.passphrase,
+        .auth = &key->passphrase,
+        .tries = key->tries,
+        .owner_auth = &key->owner_auth,
+        .seal = key->generation.seal.kind != LCT_SEAL_NONE ? &key->generation.seal : NULL,
+        .approvals = known != NULL ? known->all : NULL,
+        .num_approvals = known != NULL ? known->num : 0,
+        .libctx = key->libctx,
+    };
+}
+
+/* Those that were found, and those that are in the key's file. NULL if out of memory. */
+static struct lct_key_approvals *join(const struct lct_keyfile *keyfile,
+                                      const struct lct_approvals *found)
+{
+    size_t num = found->num + keyfile->num_approvals;
+    struct lct_key_approvals *all = calloc(1, sizeof *all + num * sizeof(struct lct_approval));
+
+    if (all == NULL)
+        return NULL;
+    for (size_t i = 0; i < found->num; i++)
+        all->all[all->num++] = found->all[i];
+    for (size_t i = 0; i < keyfile->num_approvals; i++)
+        if (!lct_approvals_have(all->all, all->num, &keyfile->approvals[i]))
+            all->all[all->num++] = keyfile->approvals[i];
+    return all;
+}
+
+static bool has_news(const struct lct_key_approvals *all, const struct lct_key_approvals *known)
+{
+    for (size_t i = 0; i < all->num; i++)
+        if (known == NULL || !lct_approvals_have(known->all, known->num, &all->all[i]))
+            return true;
+    return false;
+}
+
+/* Others that sign with the key may do the same: who has news puts it before all that is known. */
+static void publish(const struct lct_key *key, struct lct_key_approvals *all)
+{
+    struct lct_key *shared = lct_unconst(key);
+
+    all->older = atomic_load(&shared->approvals);
+    while (has_news(all, all->older))
+        if (atomic_compare_exchange_weak(&shared->approvals, &all->older, all))
+            return;
+    free(all);
+}
+
+enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *err)
+{
+    const struct lct_seal *seal = &key->generation.seal;
+    struct lct_approvals found;
+
+    if (seal->kind != LCT_SEAL_AUTHORITY && seal->kind != LCT_SEAL_EITHER)
+        return LCT_OK;
+    enum lct_code code =
+        lct_approvals_find(&found, key->dir, key->pcr_signature, seal, key->libctx, err);
+    if (code != LCT_OK)
+        return code;
+    struct lct_key_approvals *all = join(&key->keyfile, &found);
+    lct_approvals_clear(&found);
+    if (all == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    publish(key, all);
+    return LCT_OK;
+}
+
+/* *field is freed; NULL copies to NULL. False if out of memory. */
+static bool replace(char **field, const char *text)
+{
+    char *copy = text != NULL ? strdup(text) : NULL;
+
+    if (text != NULL && copy == NULL)
+        return false;
+    free(*field);
+    *field = copy;
+    return true;
+}
+
+enum lct_code lct_key_look_in(struct lct_key *key, const char *dir, const struct lct_config *config,
+                              struct lct_err *err)
+{
+    static const char none[] = "none", usual[] = "/run/systemd/tpm2-pcr-signature.json";
+    const char *file = config->pcr_signature != NULL ? config->pcr_signature : usual;
+
+    if (!replace(&key->dir, dir) ||
+        !replace(&key->pcr_signature, strcmp(file, none) != 0 ? file : NULL))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    return lct_key_take_approvals(key, err);
+}
+
+enum lct_code lct_key_export(uint8_t **pem, size_t *pem_len, const struct lct_key *key,
+                             struct lct_err *err)
+{
+    const struct lct_keyfile *keyfile = NULL;
+    enum lct_code code = lct_key_file(&keyfile, key, err);
+
+    *pem = NULL;
+    if (code == LCT_OK)
+        code = lct_key_take_approvals(key, err);
+    if (code != LCT_OK)
+        return code;
+    const struct lct_key_approvals *known = atomic_load(&key->approvals);
+    if (key->generation.seal.kind != LCT_SEAL_AUTHORITY || known == NULL)
+        return lct_keyfile_write_pem(pem, pem_len, keyfile, err);
+    struct lct_keyfile fresh = *keyfile; /* borrowed parts */
+    fresh.der = NULL;
+    fresh.der_len = 0;
+    fresh.seal = key->generation.seal;
+    fresh.policy_auth_value = key->generation.passphrase;
+    fresh.approvals = lct_unconst(known->all);
+    fresh.num_approvals = known->num;
+    return lct_keyfile_write_pem(pem, pem_len, &fresh, err);
+}
+
+/* After LCT_ERR_SEALED: whether there are approvals that were not tried. */
+static bool look_again(const struct lct_key *key, struct lct_tpm_key *tried, enum lct_code code)
+{
+    if (code != LCT_ERR_SEALED || lct_key_take_approvals(key, NULL) != LCT_OK)
+        return false;
+    const struct lct_tpm_key now = lct_key_values(key);
+    bool news = now.approvals != tried->approvals;
+    *tried = now;
+    return news;
+}
+
+enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
+                           struct lct_signature *signature, const struct lct_scheme *scheme,
+                           const uint8_t *digest, size_t digest_len, struct lct_err *err)
+{
+    struct lct_tpm_key values = lct_key_values(key);
+    enum lct_code code = lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
+
+    if (!look_again(key, &values, code))
+        return code;
+    return lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
+}
+
+enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
+                             uint8_t data[LCT_MAX_SEALED], size_t *data_len, struct lct_err *err)
+{
+    struct lct_tpm_key values = lct_key_values(key);
+    enum lct_code code = lct_tpm_unseal(tpm, data, data_len, &values, err);
+
+    if (!look_again(key, &values, code))
+        return code;
+    return lct_tpm_unseal(tpm, data, data_len, &values, err);
+}

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recovery authority: made, imported, shown, and its private half never in clear."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import stat
+import time
+
+import pytest
+
+import sealing
+from sealing import NO_AUTHORITY, boot
+from test_command import one_sentence
+from test_passphrase import echoes
+from tpm import TIMEOUT, wait_for
+
+USAGE, EXISTS, AUTH, UNSUPPORTED = 2, 4, 12, 15
+PHRASE = re.compile(r"^recovery phrase: (\S.*\S)$", re.MULTILINE)
+
+
+def converse(user, arguments, *answers: tuple[str, str]) -> tuple[int, str]:
+    """
+    Runs a command on a terminal of its own: for each pattern that it shows, in this order, types
+    the answer, once the terminal hides it if the answer begins with "*". Its status and all that
+    it showed.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(user.directory)
+        os.execvpe(arguments[0], [str(each) for each in arguments], user.environment())
+    shown, seen, pending = "", 0, list(answers)
+    end = time.monotonic() + TIMEOUT
+    while select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
+        try:
+            shown += os.read(terminal, 4096).decode()
+        except OSError:
+            break
+        if pending and (match := re.search(pending[0][0], shown[seen:])):
+            answer = pending.pop(0)[1]
+            if answer.startswith("*"):
+                wait_for(lambda: not echoes(terminal), "the terminal to hide what is typed")
+            os.write(terminal, f"{answer.removeprefix('*')}\n".encode())
+            seen += match.end()
+    else:
+        os.kill(pid, signal.SIGKILL)
+    os.close(terminal)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert not pending, shown
+    return status, shown.replace("\r\n", "\n")
+
+
+@pytest.fixture(name="sealing_user")
+def fixture_sealing_user(make_user, tpm):
+    """A user whose keys are to be sealed and whose store has no authority."""
+    user = make_user()
+    user.configure(seal=None)
+    user.write("data")
+    boot(tpm)
+    return user
+
+
+def init(user, *options, **arguments):
+    """Away from any terminal."""
+    return user.lct("authority", "init", "--out", "key.pem", *options, start_new_session=True,
+                    **arguments)
+
+
+def opens(user, phrase: str) -> bool:
+    """Whether openssl takes the private half with this passphrase."""
+    user.write("phrase", phrase)
+    done = user.openssl("pkey", "-in", "key.pem", "-passin", "file:phrase", "-pubout", status=None,
+                        env={"OPENSSL_CONF": os.devnull})
+    return done.returncode == 0
+
+
+def test_a_recovery_phrase_is_shown_once_and_opens_the_key(sealing_user):
+    user = sealing_user
+    phrases = set()
+    for _ in range(2):
+        done = init(user)
+        (phrase,) = PHRASE.findall(done.stdout)
+        assert (done.stdout + done.stderr).count(phrase) == 1
+        assert opens(user, phrase) and not opens(user, phrase[:-1])
+        assert len(phrase) >= 25, "128 bits, in whatever letters"
+        phrases.add(phrase)
+        everything = b"".join(path.read_bytes() for path in user.directory.rglob("*")
+                              if path.is_file() and path.name != "phrase")
+        assert phrase.encode() not in everything
+        assert phrase not in user.lct("authority", "show", "--json").stdout
+        user.path("key.pem").unlink()
+        (user.store / ".authority.pub.pem").unlink()
+    assert len(phrases) == 2
+
+
+@pytest.mark.parametrize("algorithm, kind", [
+    ("ec-p256", "prime256v1"), ("rsa-2048", "2048 bit"), ("rsa-3072", "3072 bit")])
+def test_the_private_half_is_encrypted_and_its_owner_s_alone(sealing_user, algorithm, kind):
+    user = sealing_user
+    secret = user.write("secret", "a passphrase of some length\n")
+    old = os.umask(0)
+    try:
+        init(user, "--passphrase-file", secret, "--algorithm", algorithm)
+    finally:
+        os.umask(old)
+    path = user.path("key.pem")
+    text = path.read_text()
+    assert re.findall("-----BEGIN (.*)-----", text) == ["ENCRYPTED PRIVATE KEY"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    parsed = sealing.openssl("asn1parse", "-in", path).decode()
+    assert "PBES2" in parsed and "aes-256" in parsed.lower()
+    rounds = re.search(r"(PBKDF2|scrypt|id-scrypt)", parsed)
+    assert rounds, parsed
+    if rounds[1] == "PBKDF2":
+        assert max(int(number, 16) for number in re.findall(r"INTEGER +:([0-9A-F]+)", parsed)
+                   ) >= 100000
+    public = sealing.openssl("pkey", "-in", path, "-passin", f"file:{secret}", "-text_pub",
+                             "-noout").decode()
+    assert kind in public
+    shown = json.loads(user.lct("authority", "show", "--json").stdout)
+    assert shown["algorithm"] == algorithm
+    assert shown["fingerprint"] == sealing.fingerprint(shown["public_key"].encode())
+
+
+@pytest.mark.parametrize("what", ["file", "link", "dangling link", "directory"])
+def test_init_replaces_nothing(sealing_user, what):
+    user = sealing_user
+    secret = user.write("secret", "a passphrase of some length")
+    precious = user.write("precious", "precious")
+    place = user.path("key.pem")
+    if what == "file":
+        place.write_text("precious")
+    elif what == "directory":
+        place.mkdir()
+    else:
+        place.symlink_to(precious if what == "link" else user.path("not there"))
+    one_sentence(init(user, "--passphrase-file", secret, status=None).stderr)
+    assert precious.read_text() == "precious" and not user.path("not there").exists()
+    assert what != "file" or place.read_text() == "precious"
+    user.lct("authority", "show", status=NO_AUTHORITY)
+
+
+def test_a_store_has_one_authority(sealing_user):
+    user = sealing_user
+    secret = user.write("secret", "a passphrase of some length")
+    init(user, "--passphrase-file", secret)
+    before = (user.store / ".authority.pub.pem").read_bytes()
+    user.path("key.pem").rename(user.path("kept.pem"))
+    one_sentence(init(user, "--passphrase-file", secret, status=EXISTS).stderr)
+    assert not user.path("key.pem").exists()
+    user.write("other.pub", sealing.software_key(user.path("other.pem")))
+    one_sentence(user.lct("authority", "import", "other.pub", status=EXISTS).stderr)
+    assert (user.store / ".authority.pub.pem").read_bytes() == before
+    user.write("same.pub", user.lct("authority", "show", "--pem").stdout)
+    user.lct("authority", "import", "same.pub")
+
+
+@pytest.mark.parametrize("algorithm", ["ec-p384", "rsa-1024", "ed25519", ""])
+def test_an_authority_is_of_a_kind_that_every_tpm_verifies(sealing_user, algorithm):
+    user = sealing_user
+    secret = user.write("secret", "a passphrase of some length")
+    done = init(user, "--passphrase-file", secret, "--algorithm", algorithm, status=None)
+    assert done.returncode in (USAGE, UNSUPPORTED)
+    one_sentence(done.stderr)
+    assert not user.path("key.pem").exists()
+
+
+def test_only_a_public_key_is_imported(sealing_user):
+    user = sealing_user
+    pem = sealing.software_key(user.path("private.pem"))
+    sentence = one_sentence(user.lct("authority", "import", "private.pem", status=USAGE).stderr)
+    assert "private key" in sentence
+    assert "BEGIN" not in sentence
+    user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384", "-out",
+                 "p384.pem")
+    user.openssl("pkey", "-in", "p384.pem", "-pubout", "-out", "p384.pub")
+    one_sentence(user.lct("authority", "import", "p384.pub", status=UNSUPPORTED).stderr)
+    for text in (b"", b"nothing", pem[:-40], os.urandom(100)):
+        one_sentence(user.lct("authority", "import", "-", stdin=text, status=None).stderr)
+    user.lct("authority", "show", status=NO_AUTHORITY)
+    user.lct("authority", "import", "-", stdin=pem)
+    assert user.lct("authority", "show", "--pem").stdout == pem.decode()
+    assert sealing.fingerprint(pem) in user.lct("authority", "show").stdout
+    assert stat.S_IMODE((user.store / ".authority.pub.pem").stat().st_mode) == 0o644
+
+
+def test_show_says_where_the_private_half_was_put(sealing_user):
+    user = sealing_user
+    init(user, "--passphrase-file", user.write("secret", "a passphrase of some length"))
+    place = str(user.path("key.pem").resolve())
+    assert place in user.lct("authority", "show").stdout
+    shown = json.loads(user.lct("authority", "show", "--json").stdout)
+    assert (shown["private_key"], shown["private_key_is_here"]) == (place, True)
+    user.path("key.pem").unlink()
+    shown = json.loads(user.lct("authority", "show", "--json").stdout)
+    assert (shown["private_key"], shown["private_key_is_here"]) == (place, False)
+
+
+def test_the_wrong_phrase_approves_nothing(sealing_user):
+    user = sealing_user
+    (phrase,) = PHRASE.findall(init(user).stdout)
+    user.lct("create", "k")
+    wrong = user.write("wrong", phrase[::-1])
+    right = user.write("right", phrase + "\n")
+    for words in (("approve", "k"), ("reseal", "k")):
+        error = user.lct(*words, "--authority", "key.pem", "--passphrase-file", wrong,
+                         status=AUTH).stderr
+        assert phrase not in error and "key.pem" in one_sentence(error)
+        user.lct(*words, "--authority", "key.pem", status=AUTH, start_new_session=True)
+    assert sealing.approvals(user) == []
+    user.lct("approve", "--authority", "key.pem", "--passphrase-file", right, "k")
+    assert len(sealing.approvals(user)) == 1
+
+
+def test_a_key_that_is_not_the_store_s_authority_approves_nothing(sealing_user):
+    user = sealing_user
+    init(user, "--passphrase-file", user.write("secret", sealing.PASSPHRASE))
+    user.lct("create", "k")
+    sealing.software_key(user.path("other.pem"))
+    user.openssl("pkey", "-in", "other.pem", "-aes256", "-passout", f"pass:{sealing.PASSPHRASE}",
+                 "-out", "locked.pem", env={"OPENSSL_CONF": os.devnull})
+    one_sentence(user.lct("approve", "--authority", "locked.pem", "--passphrase-file", "secret",
+                          "k", status=None).stderr)
+    assert sealing.approvals(user) == []
+
+
+def test_on_a_terminal_the_passphrase_is_asked_for_and_hidden(sealing_user):
+    user = sealing_user
+    lct = user.build / "lct"
+    status, shown = converse(user, [lct, "authority", "init", "--out", "key.pem", "--passphrase"],
+                             (r"passphrase.*:", "*typed and typed"),
+                             (r":", "*typed and typed"))
+    assert status == 0 and "typed" not in shown, shown
+    assert opens(user, "typed and typed")
+    user.lct("create", "k")
+    status, shown = converse(user, [lct, "approve", "--authority", "key.pem", "k"],
+                             (r"key\.pem.*:", "*typed and typed"))
+    assert status == 0 and "typed" not in shown, shown
+    assert len(sealing.approvals(user)) == 1
+
+
+def test_on_a_terminal_the_recovery_phrase_is_shown_there(sealing_user):
+    """And not on standard output, which may be a log."""
+    user = sealing_user
+    script = f"'{user.build}/lct' authority init --out key.pem >out 2>err"
+    status, shown = converse(user, ["/bin/sh", "-c", script])
+    (phrase,) = PHRASE.findall(shown)
+    assert status == 0 and opens(user, phrase)
+    assert phrase not in user.path("out").read_text() + user.path("err").read_text()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_on_a_terminal_the_first_sealed_key_offers_to_make_an_authority(sealing_user, wanted):
+    user = sealing_user
+    lct = user.build / "lct"
+    answers = [(r"\[y/N\]", "y"), (r"private half.*: $", "key.pem")] if wanted else [
+        (r"\[y/N\]", "")]
+    status, shown = converse(user, [lct, "create", "k"], *answers)
+    if wanted:
+        (phrase,) = PHRASE.findall(shown)
+        assert status == 0 and "created lct:k" in shown and opens(user, phrase)
+        assert sealing.seal_of(user, "k")["kind"] == "either"
+        user.lct("sign", "k", stdin="x", text=False)
+        status, shown = converse(user, [lct, "create", "other"])
+        assert status == 0 and "[y/N]" not in shown
+    else:
+        assert status == NO_AUTHORITY and "--seal none" in shown, shown
+        assert user.in_store() == [] and not user.path("key.pem").exists()

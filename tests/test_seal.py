@@ -1,0 +1,879 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Identities sealed to a boot state: what signs, what is refused, what approves another state."""
+
+import json
+import re
+import shutil
+import stat
+
+import pytest
+
+import sealing
+from keyfile import KeyFile
+from sealing import DEFAULT, NO_AUTHORITY, SEALED, boot, measure, public_pem, reboot, seal_of
+from test_bad_input import queue_says
+from test_command import one_sentence
+from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
+from test_faults import MADE_SRK
+from test_processes import fixture_process  # noqa: F401
+from test_tls import SOFTWARE, connect, start_server
+from tpm import Command
+
+USAGE, BAD_RECORD, AUTH, UNSUPPORTED = 2, 6, 12, 15
+REASON = "sealed to another boot state"
+SECRET = "correct horse"
+TWO_BANKS = "sha256:0,7+sha384:1"
+KINDS = pytest.mark.parametrize("algorithm", ["ec-p256", "rsa-2048"])
+
+
+def signs(user, key: str = "k", passphrase: bool = False):
+    """lct and openssl sign, and in software both signatures verify."""
+    options = ("--passphrase-file", user.write("secret", SECRET)) if passphrase else ()
+    public = user.write("public.pem", public_pem(user, key))
+    done = user.lct("sign", key, *options, stdin=user.path("data").read_bytes(), text=False)
+    user.verify(public, user.write("sig", done.stdout), user.path("data"))
+    given = ("-passin", f"pass:{SECRET}") if passphrase else ()
+    user.openssl("dgst", "-sha256", "-sign", f"lct:{key}", *given, "-out", "sig", "data")
+    user.verify(public, user.path("sig"), user.path("data"))
+
+
+def refused(user, *said: str, key: str = "k", passphrase: bool = False):
+    """Neither signs, and both say why in the same words."""
+    options = ("--passphrase-file", user.write("secret", SECRET)) if passphrase else ()
+    done = user.lct("sign", key, *options, stdin="x", status=SEALED)
+    sentence = one_sentence(done.stderr)
+    assert done.stdout == "" and sentence.startswith(f"lct:{key}: "), sentence
+    given = ("-passin", f"pass:{SECRET}") if passphrase else ()
+    done = user.openssl("dgst", "-sha256", "-sign", f"lct:{key}", *given, "-out", "sig", "data",
+                        status=1)
+    for each in (sentence, queue_says(done.stderr, REASON)):
+        assert all(text in each for text in said), each
+
+
+def create(user, *options: str, key: str = "k", passphrase: bool = False) -> str:
+    """An identity; nothing is said on standard error, but of a TPM's first. Standard output."""
+    if passphrase:
+        options = (*options, "--passphrase-file", user.write("secret", SECRET))
+    done = user.lct("create", key, *options)
+    assert done.stderr.removeprefix(MADE_SRK) == "", done.stderr
+    return done.stdout
+
+
+def approve(user, authority, *operands: str, **options):
+    return user.lct("approve", *authority.options, *operands, **options)
+
+
+# Right PCRs sign, others don't
+
+
+@pytest.mark.parametrize("passphrase", [False, True], ids=["", "passphrase"])
+@pytest.mark.parametrize("options, kind, spec", [
+    ((), "either", DEFAULT), (("--seal", TWO_BANKS), "either", TWO_BANKS),
+    (("--seal", "strict:sha256:7"), "strict", "sha256:7"), (("--bind",), "either", DEFAULT)],
+    ids=["default", "two banks", "strict", "bound"])
+def test_a_key_signs_in_the_state_that_it_is_sealed_to_and_in_no_other(
+        sealer, authority, tpm, options, kind, spec, passphrase):
+    found = sealing.pcr_values(tpm, spec)
+    said = create(sealer, *options, passphrase=passphrase)
+    signs(sealer, passphrase=passphrase)
+    signs(sealer, passphrase=passphrase)
+    seal = seal_of(sealer, "k")
+    assert (seal["kind"], seal["pcrs"]) == (kind, spec) and spec in said
+    public = KeyFile.read(sealer.store / "k" / "key-1.pem").public
+    ref = bytes.fromhex(seal.get("policy_ref", ""))
+    assert (ref == sealing.sha256(b"lct:bound:k")) == ("--bind" in options)
+    policy = sealing.policy_of_seal(kind, spec, found, authority.public, ref, passphrase)
+    assert sealing.sized(policy) in public, "authPolicy is the one that is computed here"
+    measure(tpm, 5)  # of no seal
+    signs(sealer, passphrase=passphrase)
+    measure(tpm, 7)
+    refused(sealer, "PCR 7 (sha256)", "lct doctor k", passphrase=passphrase)
+    sealer.lct("show", "k")
+    sealer.openssl("pkey", "-pubin", "-in", "lct:k", "-pubout")
+
+
+def test_the_bank_is_named_whose_pcr_differs(sealer, tpm):
+    create(sealer, "--seal", TWO_BANKS)
+    measure(tpm, 1, banks=("sha256",))
+    signs(sealer)
+    measure(tpm, 1, banks=("sha384",))
+    refused(sealer, "PCR 1 (sha384)")
+
+
+def test_a_passphrase_is_needed_in_the_right_state_too(make_sealer, make_tpm):
+    sealer = make_sealer(make_tpm())
+    create(sealer, passphrase=True)
+    sealer.lct("sign", "k", stdin="x", status=AUTH, start_new_session=True)
+    wrong = sealer.write("wrong", "not this one")
+    sealer.tpm.lockout_count += 1
+    error = sealer.lct("sign", "k", "--passphrase-file", wrong, stdin="x", status=AUTH).stderr
+    assert "wrong passphrase" in one_sentence(error)
+    signs(sealer, passphrase=True)
+
+
+def test_a_key_without_a_seal_signs_in_any_state(sealer, tpm):
+    create(sealer, "--seal", "none")
+    assert seal_of(sealer, "k") is None
+    measure(tpm, *range(8))
+    signs(sealer)
+
+
+@pytest.mark.parametrize("text, pcrs", [
+    ("sha256:7", "sha256:7"), ("strict:sha256:2", "sha256:2"), ("none", None),
+    ("authority", DEFAULT)])
+def test_the_configuration_says_what_new_keys_are_sealed_to(sealer, text, pcrs):
+    sealer.configure(seal=text)
+    sealer.lct("create", "k")
+    seal = seal_of(sealer, "k")
+    assert (seal and seal["pcrs"]) == pcrs
+    sealer.lct("create", "other", "--seal", "sha256:1")
+    assert seal_of(sealer, "other")["pcrs"] == "sha256:1"
+
+
+@KINDS
+def test_every_kind_of_key_is_sealed_and_approved(sealer, authority, tpm, algorithm):
+    create(sealer, "--algorithm", algorithm)
+    signs(sealer)
+    measure(tpm, 0)
+    refused(sealer, "PCR 0 (sha256)")
+    approve(sealer, authority, "k")
+    signs(sealer)
+    if algorithm.startswith("rsa"):
+        sealer.openssl("dgst", "-sha256", "-sign", "lct:k", "-sigopt", "rsa_padding_mode:pss",
+                       "-out", "sig", "data")
+    sealer.certificate("lct:k")
+    sealer.lct("csr", "k")
+    sealer.lct("check", "k")
+
+
+# Approvals
+
+
+@pytest.mark.parametrize("passphrase", [False, True], ids=["", "passphrase"])
+def test_an_approved_state_signs_with_the_same_key(sealer, authority, tpm, passphrase):
+    create(sealer, passphrase=passphrase)
+    before = public_pem(sealer, "k")
+    files = {path.name: path.read_bytes() for path in (sealer.store / "k").iterdir()}
+    for _ in range(2):
+        measure(tpm, 7, 2)
+        refused(sealer, "PCR 2 (sha256)", passphrase=passphrase)
+        approve(sealer, authority, "k")
+        signs(sealer, passphrase=passphrase)
+    assert public_pem(sealer, "k") == before
+    assert files == {path.name: path.read_bytes() for path in (sealer.store / "k").iterdir()}
+    assert len(sealing.approvals(sealer)) == 2
+
+
+def test_the_first_state_and_the_approved_one_sign_after_a_reboot(make_sealer, authority, make_tpm):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer)
+    measure(tpm, 7)
+    approve(sealer, authority, "k")
+    signs(sealer)
+    reboot(tpm)
+    signs(sealer)
+    measure(tpm, 7)
+    signs(sealer)
+    measure(tpm, 7)
+    refused(sealer, "PCR 7 (sha256)")
+    reboot(tpm, measured=False)
+    refused(sealer, "PCR 0 (sha256)")
+
+
+def test_a_seal_of_the_authority_alone_begins_with_its_first_approval(sealer, authority, tpm):
+    said = create(sealer, "--seal", "authority")
+    assert re.search(r"lct approve --authority \S+ k\b", said), said
+    assert seal_of(sealer, "k")["kind"] == "authority"
+    refused(sealer)
+    approve(sealer, authority, "k")
+    signs(sealer)
+    measure(tpm, 3)
+    refused(sealer)
+    approve(sealer, authority, "k")
+    signs(sealer)
+
+
+def test_a_strict_seal_is_not_approved(sealer, authority, tpm):
+    create(sealer, "--seal", "strict:sha256:7")
+    measure(tpm, 7)
+    one_sentence(approve(sealer, authority, "k", status=None).stderr)
+    refused(sealer, "PCR 7 (sha256)")
+
+
+def test_one_approval_is_for_all_that_are_sealed_to_the_same(sealer, authority, tpm):
+    for key, options in (("a", ()), ("b", ("--seal", "sha256:7")), ("c", ("--bind",)),
+                         ("d", ("--seal", "strict:sha256:7")), ("e", ("--seal", "none"))):
+        create(sealer, *options, key=key)
+    measure(tpm, 7)
+    approve(sealer, authority)
+    for key in "abce":
+        signs(sealer, key=key)
+    refused(sealer, key="d")
+    measure(tpm, 7)
+    approve(sealer, authority, "c")
+    signs(sealer, key="c")
+    for key in "abd":
+        refused(sealer, key=key)  # what is bound to c is for c alone
+    approve(sealer, authority, "a", "b")
+    for key in "ab":
+        signs(sealer, key=key)
+
+
+def test_a_state_is_approved_ahead_of_it(make_sealer, authority, make_tpm):
+    """What `lct pcrs` wrote at another moment, before the reboot into it or after."""
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer)
+    measure(tpm, 2)
+    written = sealer.write("later.json", sealer.lct("pcrs", "k").stdout)
+    reboot(tpm)
+    signs(sealer)
+    approve(sealer, authority, "--pcrs", str(written), "k")
+    measure(tpm, 2)
+    signs(sealer)
+    measure(tpm, 2)
+    refused(sealer, "PCR 2 (sha256)")
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["", "bound"])
+@pytest.mark.parametrize("by", ["files", "pipes"])
+def test_a_state_is_approved_on_another_machine(make_sealer, make_user, authority, tpm, bound, by):
+    """Which has the key and the request, and neither the TPM nor the store."""
+    sealer = make_sealer(tpm)
+    create(sealer, *(["--bind"] if bound else []))
+    create(sealer, *(["--bind"] if bound else []), key="other")
+    measure(tpm, 1)
+    request = sealer.lct("pcrs", "k").stdout
+    elsewhere = make_user("swtpm:path=/nowhere")
+    if by == "files":
+        elsewhere.lct("approve", *authority.options, "--pcrs",
+                      elsewhere.write("request", request), "--out", "approval")
+        sealer.lct("approve", "--import", elsewhere.path("approval"))
+    else:
+        made = elsewhere.lct("approve", *authority.options, "--pcrs", "-", "--out", "-",
+                             stdin=request).stdout
+        assert json.loads(made)["version"] == 1
+        sealer.lct("approve", "--import", "-", stdin=made)
+    assert not elsewhere.store.exists()
+    signs(sealer)
+    if bound:
+        refused(sealer, key="other")
+    else:
+        signs(sealer, key="other")
+
+
+def test_a_request_says_what_the_pcrs_hold(sealer, tpm):
+    create(sealer, "--seal", TWO_BANKS, "--bind")
+    request = json.loads(sealer.lct("pcrs", "k").stdout)
+    assert (request["version"], request["id"], request["pcrs"]) == (1, "k", TWO_BANKS)
+    assert request["policy_ref"] == sealing.sha256(b"lct:bound:k").hex()
+    found = sealing.pcr_values(tpm, TWO_BANKS)
+    assert request["values"] == {"sha256": {"0": found[0].hex(), "7": found[1].hex()},
+                                 "sha384": {"1": found[2].hex()}}
+    free = json.loads(sealer.lct("pcrs", "sha256:4").stdout)
+    assert free["values"] == {"sha256": {"4": sealing.pcr_values(tpm, "sha256:4")[0].hex()}}
+    assert free["id"] is None
+    assert json.loads(sealer.lct("pcrs").stdout)["pcrs"] == DEFAULT
+
+
+def test_an_approval_that_is_no_text_of_ours_is_refused(sealer, authority):
+    create(sealer)
+    for text in ("", "{}", "[]", "nothing", "{\"version\": 2}", "{\"sha256\": []}"):
+        for words in (("--import", "-"), (*authority.options, "--pcrs", "-", "k")):
+            one_sentence(sealer.lct("approve", *words, stdin=text, status=BAD_RECORD).stderr)
+    assert sealing.approvals(sealer) == []
+
+
+def test_what_approve_does_is_not_guessed(sealer, authority):
+    create(sealer)
+    one_sentence(sealer.lct("approve", "k", status=USAGE).stderr)
+    one_sentence(sealer.lct("approve", "--authority", "/nowhere", "--passphrase-file",
+                            authority.passphrase, "k", status=None).stderr)
+    approve(sealer, authority, "nobody", status=3)
+    approve(sealer, authority, "--pcrs", "/nowhere", "k", status=18)
+    assert sealing.approvals(sealer) == []
+
+
+def test_reseal_approves_what_the_pcrs_hold(sealer, authority, tpm):
+    create(sealer)
+    measure(tpm, 0, 7)
+    refused(sealer)
+    sealer.lct("reseal", "k", *authority.options)
+    signs(sealer)
+    sealer.lct("create", "strict", "--seal", "strict:sha256:7")
+    one_sentence(sealer.lct("reseal", "strict", *authority.options, status=None).stderr)
+    sealer.lct("reseal", "k", *authority.options, "--revoke", status=USAGE)
+
+
+@pytest.mark.parametrize("kind", ["ec-p256", "rsa-2048", "rsa-3072"])
+def test_an_authority_of_each_kind_approves(make_user, tpm, kind):
+    user = make_user()
+    user.configure(seal=None)
+    user.write("data")
+    boot(tpm)
+    authority = sealing.Authority.init(user, "--algorithm", kind)
+    create(user)
+    measure(tpm, 7)
+    refused(user)
+    approve(user, authority, "k")
+    signs(user)
+
+
+def test_approvals_made_without_lct_are_taken(sealer, authority, tpm):
+    """The format is a contract: a fleet's own tool may write it."""
+    create(sealer, "--seal", "sha256:1")
+    measure(tpm, 1)
+    found = sealing.pcr_values(tpm, "sha256:1")
+    approval = json.dumps(authority.approval("sha256:1", found))
+    sealer.lct("approve", "--import", "-", stdin=approval)
+    signs(sealer)
+    (path,) = sealing.approvals(sealer)
+    written = json.loads(path.read_text())
+    assert written == json.loads(approval) | {"created": written["created"]}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    path.unlink()
+    refused(sealer)
+    sealing.put_approval(sealer, path.name, approval)
+    signs(sealer)
+
+
+def test_approvals_of_more_pcrs_or_other_ones_than_the_first_state_s(sealer, authority, tpm):
+    """PolicyAuthorize says nothing of which PCRs are approved; the authority does."""
+    create(sealer, "--seal", "sha256:1")
+    measure(tpm, 1)
+    spec = "sha256:0,4+sha384:2"
+    approval = authority.approval(spec, sealing.pcr_values(tpm, spec))
+    sealing.put_approval(sealer, "of-others.json", json.dumps(approval))
+    signs(sealer)
+    measure(tpm, 1)
+    signs(sealer)
+    measure(tpm, 4)
+    refused(sealer)
+
+
+# systemd's
+
+
+@pytest.fixture(name="fleet")
+def fixture_fleet(sealer, tpm):
+    """A store whose authority signs with systemd-measure, and an identity sealed to PCR 11."""
+    shutil.rmtree(sealer.store)
+    sealer.key = sealer.path("fleet.pem")
+    pem = sealing.software_key(sealer.key, "rsa")
+    sealer.lct("authority", "import", sealer.write("fleet.pub", pem))
+    measure(tpm, 11)
+    create(sealer, "--seal", "sha256:11")
+    measure(tpm, 11)
+    sealer.signature = sealing.systemd_signature(sealer.key, 11,
+                                                 sealing.pcr_values(tpm, "sha256:11")[0])
+    return sealer
+
+
+def test_systemd_s_signature_is_an_approval(fleet, tpm):
+    path = fleet.path("tpm2-pcr-signature.json")
+    fleet.configure(seal=None, pcr_signature=str(path))
+    refused(fleet)  # and it need not be there
+    path.write_text(fleet.signature)
+    signs(fleet)
+    measure(tpm, 11)
+    refused(fleet)
+    theirs = json.loads(fleet.signature)
+    ours = json.loads(sealing.systemd_signature(fleet.key, 11,
+                                                sealing.pcr_values(tpm, "sha256:11")[0]))
+    path.write_text(json.dumps({"sha1": theirs["sha256"], "sha256": [
+        theirs["sha256"][0], *ours["sha256"]]}))
+    signs(fleet)
+
+
+def test_systemd_s_signature_is_imported(fleet):
+    fleet.lct("approve", "--import", "-", stdin=fleet.signature)
+    signs(fleet)
+
+
+SPOILT_ENTRIES = [
+    lambda entry: entry.update(pol="00" * 32), lambda entry: entry.update(pol=entry["pol"][2:]),
+    lambda entry: entry.update(sig=entry["sig"][4:]), lambda entry: entry.update(pcrs=[12]),
+    lambda entry: entry.pop("sig"), lambda entry: entry.update(pcrs=["11"]),
+    lambda entry: entry.update(pcrs=[4096]), lambda entry: entry.update(sig=7)]
+
+
+def test_a_spoilt_signature_of_systemd_s_approves_nothing(fleet):
+    path = fleet.path("signature.json")
+    fleet.configure(seal=None, pcr_signature=str(path))
+    for number, spoil in enumerate(SPOILT_ENTRIES):
+        whole = json.loads(fleet.signature)
+        spoil(whole["sha256"][0])
+        path.write_text(json.dumps(whole))
+        done = fleet.lct("sign", "k", stdin="x", status=None, text=False)
+        assert done.returncode == SEALED, number
+    path.write_text(fleet.signature)
+    signs(fleet)
+
+
+# What is revoked
+
+
+def nv_indices(tpm) -> list[int]:
+    return tpm.handles(0x01000000)
+
+
+def test_older_approvals_are_void_once_they_are_revoked(make_sealer, authority, make_tpm):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    assert nv_indices(tpm) == []
+    create(sealer, "--seal", "authority", "--revocable")
+    (index,) = nv_indices(tpm)
+    seal = seal_of(sealer, "k")
+    assert seal["counter"]["handle"] == f"0x{index:08x}"
+    approve(sealer, authority, "k")
+    signs(sealer)
+    old = sealing.approvals(sealer)
+    kept = {path.name: path.read_bytes() for path in old}
+    sealer.lct("reseal", "k", *authority.options, "--revoke")
+    signs(sealer)
+    for path in sealing.approvals(sealer):
+        path.unlink()
+    for name, content in kept.items():
+        sealing.put_approval(sealer, name, content)
+    refused(sealer)
+    approve(sealer, authority, "k")
+    signs(sealer)
+    reboot(tpm)
+    signs(sealer)
+    sealer.lct("delete", "k", "--yes")
+    assert nv_indices(tpm) == []
+
+
+@pytest.mark.parametrize("seal", [(), ("--seal", "sha256:7"), ("--seal", "strict:sha256:7"),
+                                  ("--seal", "none")])
+def test_only_what_the_authority_alone_seals_is_revocable(make_sealer, make_tpm, seal):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    one_sentence(sealer.lct("create", "k", "--revocable", *seal, status=USAGE).stderr)
+    assert nv_indices(tpm) == [] and sealer.in_store() == []
+
+
+REFUSED = (Command.NV_DefineSpace, Command.NV_Increment, Command.NV_ReadPublic, Command.NV_Read,
+           Command.PCR_Read, Command.Create, Command.Load)
+
+
+def test_what_fails_leaves_no_counter_behind(make_sealer, make_tpm, make_proxy):
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    sealer = make_sealer(tpm, proxy.tcti)
+    create(sealer, "--seal", "authority", "--revocable", key="other")
+    (index,) = nv_indices(tpm)
+    proxy.codes.clear()
+    create(sealer, "--seal", "authority", "--revocable")
+    met = [command for command in REFUSED if command in proxy.codes]
+    sealer.lct("delete", "k", "--yes")
+    assert {Command.NV_DefineSpace, Command.NV_Increment, Command.Create} <= set(met)
+    for command in met:
+        proxy.refuse(command, 0x84, 1)  # TPM_RC_VALUE
+        done = sealer.lct("create", "k", "--seal", "authority", "--revocable", status=None)
+        proxy.hook(command, lambda _command, ask: ask())
+        assert done.returncode != 0, command
+        one_sentence(done.stderr)
+        assert nv_indices(tpm) == [index] and sealer.in_store() == ["other"], command
+
+
+def test_the_owner_alone_counts_up(make_sealer, authority, make_tpm):
+    """Where the owner has an authorization, it is needed to make, revoke and remove."""
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "none", key="first")
+    tpm.tool("tpm2_changeauth", "-c", "owner", "the owner's own")
+    revocable = ("create", "k", "--seal", "authority", "--revocable")
+    sealer.lct(*revocable, status=AUTH, start_new_session=True)
+    assert nv_indices(tpm) == []
+    owned = {"seal": None, "owner_auth_file": str(sealer.write("owner", "the owner's own"))}
+    sealer.configure(**owned)
+    create(sealer, *revocable[2:])
+    sealer.configure(seal=None)
+    approve(sealer, authority, "k")
+    signs(sealer)
+    sealer.lct("reseal", "k", *authority.options, "--revoke", status=AUTH, start_new_session=True)
+    signs(sealer)
+    sealer.configure(**owned)
+    sealer.lct("reseal", "k", *authority.options, "--revoke")
+    sealer.configure(seal=None)
+    signs(sealer)
+    sealer.configure(**owned)
+    sealer.lct("delete", "k", "--yes")
+    assert nv_indices(tpm) == []
+
+
+# Programs that run on
+
+
+def test_a_running_program_signs_through_a_change_and_its_approval(sealer, authority, tpm,
+                                                                   persistent):
+    create(sealer)
+    program = persistent(sealer, "k")
+    for _ in range(2):
+        for _ in range(2):
+            assert program.try_to_sign()[0] == "signed"
+        measure(tpm, 7)
+        said, _ = program.try_to_sign()
+        assert said.startswith("failed: lct:k: ") and "PCR 7 (sha256)" in said
+        measure(tpm, 9)  # the counter of changes moves, the state does not
+        assert program.try_to_sign()[0].startswith("failed: lct:k: ")
+        approve(sealer, authority, "k")
+    assert program.try_to_sign()[0] == "signed"
+    program.end()
+
+
+def test_a_running_program_signs_after_any_pcr_was_extended(sealer, tpm, prompted):
+    """TPM_RC_PCR_CHANGED is about a PolicyPCR that was before, not about a state that is wrong."""
+    create(sealer)
+    program = prompted(sealer, "k")
+    for pcr in (10, 12, 16, 23):
+        program.sign()
+        measure(tpm, pcr)
+    program.sign()
+    assert program.end() == ""
+
+
+def test_a_running_program_signs_after_a_reboot(make_sealer, authority, make_tpm, persistent):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer)
+    program = persistent(sealer, "k")
+    assert program.try_to_sign()[0] == "signed"
+    reboot(tpm)
+    assert program.try_to_sign()[0] == "signed"
+    reboot(tpm, measured=False)
+    assert "PCR 0 (sha256)" in program.try_to_sign()[0]
+    boot(tpm)
+    measure(tpm, 7)
+    approve(sealer, authority, "k")
+    assert program.try_to_sign()[0] == "signed"
+    program.end()
+
+
+def test_a_pcr_that_changes_in_the_middle_of_a_signature(make_sealer, tpm, make_proxy):
+    """One of no seal costs another try; one of the seal is refused."""
+    proxy = make_proxy()
+    sealer = make_sealer(tpm, proxy.tcti)
+    create(sealer)
+
+    def extends(*pcrs):
+        def hook(_command, ask):
+            answer = ask()
+            measure(tpm, *pcrs)
+            return answer
+        return hook
+
+    proxy.hook(Command.PolicyPCR, extends(11), 1)
+    sealer.lct("sign", "k", stdin="x", text=False)
+    assert (Command.Sign, 0x128) in proxy.refusals()
+    proxy.hook(Command.PolicyPCR, extends(7), 1)
+    sentence = one_sentence(sealer.lct("sign", "k", stdin="x", status=SEALED).stderr)
+    assert "PCR 7 (sha256)" in sentence
+
+
+def test_a_tls_server_serves_through_a_change_and_its_approval(sealer, authority, tpm):
+    create(sealer)
+    certificate = sealer.certificate("lct:k")
+    server, port = start_server(sealer, "-key", "lct:k", "-cert", certificate, "-naccept", "3")
+
+    def greets(status: int):
+        return connect(sealer, port, "-CAfile", certificate, env=SOFTWARE, status=status)
+
+    assert "Verification: OK" in greets(0).stderr
+    server.read_until(b"hello server")
+    measure(tpm, 7)
+    greets(1)
+    approve(sealer, authority, "k")
+    assert "Verification: OK" in greets(0).stderr
+    server.read_until(rb"hello server(.|\n)*hello server")
+    assert b"PCR 7 (sha256)" in server.stop()
+
+
+def test_threads_and_children_share_a_sealed_key(sealer, authority, process, tpm):
+    create(sealer)
+    process(sealer, "threads", 25, "lct:k")
+    process(sealer, "crowd", 4, "lct:k")
+    measure(tpm, 7)
+    approve(sealer, authority, "k")
+    process(sealer, "threads", 10, "lct:k")
+
+
+def test_children_forked_at_any_moment_sign_with_a_sealed_key(make_sealer, process, make_tpm,
+                                                              make_tpmrm):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm, make_tpmrm(tpm).tcti)
+    create(sealer)
+    process(sealer, "storm", 24, 6, "lct:k")
+
+
+def test_a_sealed_passphrase_starts_a_service_unattended(sealer, tpm):
+    """What lct seal is for: the passphrase of a key is nowhere in clear."""
+    create(sealer, passphrase=True)
+    sealer.write("sealed", sealer.lct("seal", stdin=SECRET).stdout)
+    sealer.path("secret").unlink()
+    script = (f"'{sealer.build}/lct' unseal sealed | openssl dgst -sha256 -sign lct:k -passin stdin"
+              " -out sig data")
+    sealer.run("sh", "-c", script)
+    public = sealer.write("public.pem", public_pem(sealer, "k"))
+    sealer.verify(public, sealer.path("sig"), sealer.path("data"))
+    measure(tpm, 7)
+    sealer.run("sh", "-c", script, status=1)
+
+
+# What it costs
+
+
+def costs(sealer, counted, program) -> list[list]:
+    """The commands of each of four signatures in a running program."""
+    found = []
+    for _ in range(4):
+        counted.codes.clear()
+        assert program.try_to_sign()[0] == "signed"
+        found.append(list(counted.codes))
+        assert Command.PolicyPCR in found[-1] and found[-1].count(Command.Sign) == 1
+    program.end()
+    sealer.lct("sign", "k", stdin="x", text=False)
+    return found
+
+
+STATES = pytest.mark.parametrize("options, approved, steps", [
+    (("--seal", "strict:sha256:7"), False, 1), ((), False, 2), ((), True, 3)],
+    ids=["strict", "first state", "approved"])
+
+
+def seal_for_costs(sealer, authority, options, approved):
+    create(sealer, *options)
+    if approved:
+        measure(sealer.tpm, 7)
+        approve(sealer, authority, "k")
+
+
+@STATES
+def test_a_signature_costs_a_session_and_its_policy(make_sealer, authority, tpm, make_proxy,
+                                                    persistent, options, approved, steps):
+    """Without a resource manager nothing but the key stays, and that an approval was verified."""
+    proxy = make_proxy()
+    sealer = make_sealer(tpm, proxy.tcti)
+    seal_for_costs(sealer, authority, options, approved)
+    for codes in costs(sealer, proxy, persistent(sealer, "k"))[2:]:
+        assert Command.Load not in codes and Command.VerifySignature not in codes
+        assert len(codes) <= 5 + steps, codes
+
+
+@STATES
+def test_behind_a_resource_manager_a_signature_costs_its_policy(
+        make_sealer, authority, make_tpm, make_tpmrm, persistent, options, approved, steps):
+    tpm = make_tpm()
+    device = make_tpmrm(tpm)
+    sealer = make_sealer(tpm, device.tcti)
+    seal_for_costs(sealer, authority, options, approved)
+    for codes in costs(sealer, device, persistent(sealer, "k"))[2:]:
+        assert Command.Load not in codes and Command.StartAuthSession not in codes
+        assert len(codes) <= 2 + steps, codes
+
+
+def test_reading_asks_the_tpm_nothing(make_sealer, tpm, make_proxy):
+    proxy = make_proxy()
+    sealer = make_sealer(tpm, proxy.tcti)
+    create(sealer)
+    proxy.codes.clear()
+    for words in (["list"], ["list", "--json"], ["show", "k"], ["show", "k", "--json"],
+                  ["authority", "show"]):
+        sealer.lct(*words)
+    sealer.openssl("pkey", "-in", "lct:k", "-pubout")
+    assert proxy.codes == []
+
+
+# Behind resource managers
+
+
+def sealed_life(user, authority, tpm, program):
+    """A program that was started before signs, is refused, and signs again."""
+    assert program.try_to_sign()[0] == "signed"
+    measure(tpm, 7)
+    assert "PCR 7 (sha256)" in program.try_to_sign()[0]
+    approve(user, authority, "k")
+    for _ in range(2):
+        assert program.try_to_sign()[0] == "signed"
+    program.end()
+
+
+def test_behind_tpm2_abrmd(brokered, authority, persistent):
+    user, broker = brokered
+    user.env |= broker.env
+    user.configure(seal=None)
+    shutil.copytree(authority.store, user.store)
+    user.write("data")
+    boot(broker.tpm)
+    create(user)
+    create(user, "--seal", "strict:sha256:1", key="other", passphrase=True)
+    signs(user)
+    signs(user, key="other", passphrase=True)
+    sealed_life(user, authority, broker.tpm, persistent(user, "k"))
+
+
+def test_behind_a_resource_manager_s_device(make_sealer, authority, make_tpm, make_tpmrm,
+                                            persistent, process):
+    tpm = make_tpm()
+    device = make_tpmrm(tpm)
+    sealer = make_sealer(tpm, device.tcti)
+    create(sealer)
+    create(sealer, "--seal", "strict:sha256:1", key="other", passphrase=True)
+    signs(sealer)
+    signs(sealer, key="other", passphrase=True)
+    process(sealer, "crowd", 4, "lct:k")
+    programs = [persistent(sealer, "k") for _ in range(6)]
+    for program in programs:
+        assert program.try_to_sign()[0] == "signed"
+    sealed_life(sealer, authority, tpm, programs[0])
+    for program in programs[1:]:
+        assert program.try_to_sign()[0] == "signed"
+        program.end()
+
+
+# What is shown
+
+
+def test_show_and_list_say_what_a_key_is_sealed_to(sealer, authority):
+    short = sealing.fingerprint(authority.pem)[:16]
+    for key, options in (("a", ()), ("b", ("--seal", "strict:sha256:7")),
+                         ("c", ("--seal", "authority")), ("d", ("--seal", "none"))):
+        sealer.lct("create", key, *options)
+    texts = {
+        "a": rf"^seal +sealed to {DEFAULT} as of \d{{4}}-\d\d-\d\d, or any state approved by "
+             rf"{short}$",
+        "b": r"^seal +sealed to sha256:7 as of \d{4}-\d\d-\d\d, and no other state$",
+        "c": rf"^seal +.*approved by {short}", "d": r"^seal +(none|unsealed)"}
+    for key, text in texts.items():
+        assert re.search(text, sealer.lct("show", key).stdout, re.MULTILINE), key
+    rows = {row.split()[0]: row for row in sealer.lct("list").stdout.splitlines()}
+    for key, seal in (("a", DEFAULT), ("b", "strict:sha256:7"), ("c", "authority"), ("d", "none")):
+        assert re.search(rf"\s{seal}(\s|$)", rows[key]) or key == "d", rows
+    shown = json.loads(sealer.lct("show", "a", "--json").stdout)["seal"]
+    assert shown["kind"] == "either" and shown["pcrs"] == DEFAULT and shown["text"]
+    assert bytes.fromhex(shown["authority"]) == authority.public
+
+
+def test_create_says_what_a_key_is_sealed_to(sealer, authority):
+    short = sealing.fingerprint(authority.pem)[:16]
+    assert f"sealed to {DEFAULT} or any state approved by {short}" in create(sealer)
+
+
+def test_doctor_says_which_pcr_differs_and_who_may_approve(sealer, authority, tpm):
+    create(sealer)
+    (before,) = sealing.pcr_values(tpm, "sha256:7")
+    assert "PCR 7 (" not in sealer.lct("doctor", "k", status=None).stdout
+    measure(tpm, 7)
+    (after,) = sealing.pcr_values(tpm, "sha256:7")
+    done = sealer.lct("doctor", "k", status=SEALED)
+    assert "PCR 7 (sha256)" in done.stdout and "PCR 0 (" not in done.stdout
+    assert before.hex() in done.stdout.lower() and after.hex() in done.stdout.lower()
+    assert "Secure Boot" in done.stdout and "lct approve" in done.stdout
+    approve(sealer, authority, "k")
+    assert "lct approve" not in sealer.lct("doctor", "k", status=None).stdout
+
+
+def test_doctor_says_where_the_authority_lies(make_user, tpm):
+    user = make_user()
+    authority = sealing.Authority.init(user)
+    found = json.loads(user.lct("doctor", "--json", status=None).stdout)
+    told = [finding for finding in found if str(authority.key) in finding["text"]]
+    assert [finding["severity"] for finding in told] == ["warning"], found
+    authority.key.rename(user.path("elsewhere"))
+    found = json.loads(user.lct("doctor", "--json", status=None).stdout)
+    told = [finding for finding in found if str(authority.key) in finding["text"]]
+    assert "warning" not in [finding["severity"] for finding in told], found
+
+
+def test_other_tools_cannot_sign_with_the_default_seal(sealer):
+    create(sealer)
+    create(sealer, "--seal", "strict:sha256:7", key="strict")
+    create(sealer, "--seal", "none", key="free")
+    assert "other tools" in sealer.lct("export", "k").stderr
+    for key in ("strict", "free"):
+        assert sealer.lct("export", key).stderr == ""
+
+
+@pytest.mark.parametrize("seal", ["strict:sha256:7", "strict:sha256:0,7+sha384:1"])
+@pytest.mark.parametrize("passphrase", [False, True], ids=["", "passphrase"])
+def test_a_key_file_carries_the_policy_that_the_standard_can_say(sealer, tpm, seal, passphrase):
+    """It signs from the file alone, is imported again, and is refused in another state."""
+    create(sealer, "--seal", seal, passphrase=passphrase)
+    file = sealer.write("exported.pem", sealer.lct("export", "k").stdout)
+    secret = ("--passphrase-file", sealer.write("secret", SECRET)) if passphrase else ()
+    given = ("-passin", f"pass:{SECRET}") if passphrase else ()
+    public = sealer.write("public.pem", public_pem(sealer, "k"))
+    sign = ["dgst", "-sha256", "-sign", file, *given, "-out", "sig", "data"]
+    sealer.openssl(*sign)
+    sealer.verify(public, sealer.path("sig"), sealer.path("data"))
+    sealer.lct("import", "again", file, *secret)
+    signs(sealer, key="again", passphrase=passphrase)
+    measure(tpm, 7)
+    queue_says(sealer.openssl(*sign, status=1).stderr, REASON)
+    refused(sealer, key="again", passphrase=passphrase)
+
+
+# What is refused and what is warned of
+
+
+NO_SEALS = [
+    "sha256:16", "sha256:23", "sha256:7,16", "sha256:7+sha384:23", "sha256:", "sha256", "sha256:24",
+    "sha256:7,7", "sha256:7+sha256:1", "md5:7", "", "strict:", "strict:sha256:16",
+    "authority:sha256:23", "none:sha256:7", "all"]
+
+
+def test_what_is_no_seal_is_refused_before_anything_is_made(make_sealer, tpm, make_proxy):
+    proxy = make_proxy()
+    sealer = make_sealer(tpm, proxy.tcti)
+    proxy.codes.clear()
+    for spec in NO_SEALS:
+        one_sentence(sealer.lct("create", "k", "--seal", spec, status=USAGE).stderr)
+        if spec:
+            sealer.configure(seal=spec)
+            one_sentence(sealer.lct("create", "k", status=None).stderr)
+            sealer.configure(seal=None)
+    assert proxy.codes == [] and sealer.in_store() == []
+
+
+def test_a_bank_that_the_tpm_does_not_keep_is_refused(make_sealer, make_tpm):
+    """It would be sealed to nothing, and sign in any state."""
+    tpm = make_tpm()
+    tpm.tool("tpm2_pcrallocate", "sha1:none+sha256:all+sha384:none+sha512:none")
+    tpm.stop()
+    tpm.start()
+    sealer = make_sealer(tpm)
+    for seal in ("sha384:7", "strict:sha384:7", "sha256:7+sha384:7", "authority:sha384:7"):
+        done = sealer.lct("create", "k", "--seal", seal, status=UNSUPPORTED)
+        assert "sha384" in one_sentence(done.stderr) and sealer.in_store() == []
+    one_sentence(sealer.lct("pcrs", "sha384:7", status=UNSUPPORTED).stderr)
+    create(sealer)
+    signs(sealer)
+
+
+def test_a_machine_that_measures_nothing_is_warned_of(make_sealer, make_tpm):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    reboot(tpm, measured=False)
+    for seal in (DEFAULT, "strict:sha256:7"):
+        done = sealer.lct("create", f"k{len(seal)}", "--seal", seal)
+        assert re.search(r"^lct: .*nothing is measured", done.stderr), done.stderr
+        signs(sealer, key=f"k{len(seal)}")
+    boot(tpm)
+    create(sealer)
+
+
+@pytest.mark.parametrize("options", [(), ("--seal", "sha256:7"), ("--seal", "authority")])
+def test_without_an_authority_the_three_ways_on_are_named(make_user, tpm, make_proxy, options):
+    proxy = make_proxy()
+    user = make_user(proxy.tcti)
+    user.configure(seal=None)
+    error = user.lct("create", "k", *options, status=NO_AUTHORITY, start_new_session=True).stderr
+    sentence = one_sentence(error)
+    for way in ("lct authority", "--seal strict:", "--seal none"):
+        assert way in sentence
+    assert user.in_store() == [] and Command.Create not in proxy.codes
+    boot(tpm)
+    create(user, "--seal", "strict:sha256:7")
+    create(user, "--seal", "none", key="free")

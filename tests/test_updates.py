@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Updates that lock keys: who is warned, by which hook, and what is approved ahead of them."""
+
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+import sealing
+from conftest import ROOT, TIMEOUT
+from sealing import SEALED, measure, reboot
+from test_command import one_sentence
+
+HOOKS = ROOT / "conf" / "hooks"
+USAGE, UNSUPPORTED, CHECK, IO = 2, 15, 16, 18
+BANKS = {"sha256": 0x0B, "sha384": 0x0C}
+GLOBAL = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")  # EFI_IMAGE_SECURITY_DATABASE_GUID
+VARIABLE, IPL, POST_CODE = 0x80000001, 0x0D, 1
+
+
+@pytest.fixture(name="keys")
+def fixture_keys(sealer):
+    """A user whose keys are sealed in every way."""
+    for key, seal in (("default", ()), ("loader", ("--seal", "sha256:4")),
+                      ("strict", ("--seal", "strict:sha256:0,9")),
+                      ("approved", ("--seal", "authority:sha256:7")), ("free", ("--seal", "none"))):
+        sealer.lct("create", key, *seal)
+    return sealer
+
+
+@pytest.mark.parametrize("update, warned, lost", [
+    ("firmware", {"default"}, {"strict"}), ("secureboot", {"default", "approved"}, set()),
+    ("bootloader", {"loader"}, {"strict"}), ("kernel", {"loader"}, {"strict"}),
+    ("initramfs", {"loader"}, {"strict"})])
+def test_affected_names_the_keys_and_what_approves(keys, authority, update, warned, lost):
+    lines = keys.lct("affected", update).stdout.splitlines()
+    named = {word.removeprefix("lct:") for line in lines if "nobody" not in line
+             for word in line.split() if word.startswith("lct:")}
+    never = {word.removeprefix("lct:") for line in lines if "nobody" in line
+             for word in line.split() if word.startswith("lct:")}
+    assert (named, never) == (warned, lost)
+    (command,) = [line for line in lines if line.startswith("after the reboot:")]
+    before, _, ids = command.partition(f"lct approve --authority {authority.key} ")
+    assert before and set(ids.split()) == warned
+
+
+def test_affected_is_silent_where_nothing_is_and_asks_no_tpm(make_sealer, tpm, make_proxy):
+    proxy = make_proxy()
+    sealer = make_sealer(tpm, proxy.tcti)
+    sealer.lct("create", "k", "--seal", "sha256:7")
+    proxy.codes.clear()
+    for update in ("firmware", "bootloader", "kernel", "initramfs"):
+        done = sealer.lct("affected", update)
+        assert (done.stdout, done.stderr) == ("", "")
+    assert proxy.codes == []
+    assert "firmware" in one_sentence(sealer.lct("affected", "bios", status=USAGE).stderr)
+
+
+LEAKY = {"ASAN_OPTIONS": "detect_leaks=0"}  # sed is
+
+
+def path_with(user) -> dict[str, str]:
+    return LEAKY | {"PATH": f"{user.build}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("name", ["kernel-hook.sh", "initramfs-hook.sh"])
+def test_a_hook_warns_on_standard_error_and_never_fails(keys, user, name):
+    script = HOOKS / name
+    done = keys.run("sh", "-e", script, "6.1.0-1", "/boot/vmlinuz-6.1.0-1", env=path_with(keys))
+    assert done.stdout == "" and "lct:loader" in done.stderr and "lct approve" in done.stderr
+    quiet = user.run("sh", "-e", script, env=path_with(user))
+    assert quiet.stdout + quiet.stderr == ""
+    user.write("store", "no directory")
+    for env in (path_with(user), LEAKY | {"PATH": "/usr/bin:/bin"}):  # damaged; or there is no lct
+        quiet = user.run("sh", "-e", script, env=env)
+        assert quiet.stdout + quiet.stderr == ""
+
+
+def test_the_kernel_s_hook_speaks_for_the_initramfs_that_it_makes(keys):
+    env = path_with(keys) | {"DEB_MAINT_PARAMS": "configure"}
+    done = keys.run("sh", "-e", HOOKS / "initramfs-hook.sh", env=env)
+    assert done.stdout + done.stderr == ""
+
+
+def apt_command(user, esp) -> str:
+    """What apt runs, as apt reads it."""
+    if not shutil.which("apt-config"):
+        pytest.skip("apt is not installed")
+    done = subprocess.run(["apt-config", "-c", HOOKS / "apt-hook.conf", "dump", "--no-empty",
+                           "--format", "%v%n", "DPkg::Post-Invoke"], check=True, timeout=TIMEOUT,
+                          env=user.environment(), capture_output=True, text=True)
+    (command,) = [line for line in done.stdout.splitlines() if "lct" in line]
+    assert "/boot/efi /efi" in command
+    return command.replace("/boot/efi /efi", f"{esp} /not/there")
+
+
+def test_apt_s_hook_warns_of_a_boot_loader_that_is_newer_than_the_boot(keys):
+    esp = keys.path("esp")
+    (esp / "EFI" / "debian").mkdir(parents=True)
+    loader = esp / "EFI" / "debian" / "SHIMX64.EFI"
+    command = apt_command(keys, esp)
+
+    def run(**env):
+        done = keys.run("sh", "-c", command, env=path_with(keys) | env)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert run() == ""
+    loader.write_bytes(b"MZ")
+    assert "lct:loader" in run() and "lct approve" in run()
+    assert run(PATH="/usr/bin:/bin") == ""
+    os.utime(loader, (1e9, 1e9))
+    assert run() == ""
+
+
+def test_fwupd_s_units_are_sound(tmp_path):
+    if not (analyze := shutil.which("systemd-analyze")):
+        pytest.skip("systemd-analyze is not installed")
+    for kind in ("path", "service"):
+        shutil.copy(HOOKS / f"fwupd-hook.{kind}.unit", tmp_path / f"lct-fwupd.{kind}")
+    done = subprocess.run([analyze, "verify", *tmp_path.iterdir()], capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False)
+    assert done.returncode == 0 and "lct-fwupd" not in done.stderr, done.stderr
+
+
+def test_fwupd_s_service_warns_and_never_fails(keys, user):
+    (line,) = [line for line in (HOOKS / "fwupd-hook.service.unit").read_text().splitlines()
+               if line.startswith("ExecStart=")]
+    script = line.removeprefix("ExecStart=/bin/sh -c '").removesuffix("'").replace("$$", "$")
+    keys.path("bin").mkdir()
+    keys.write("bin/wall", "#!/bin/sh\ncat >>walled\n").chmod(0o755)
+    path = f"{keys.path('bin')}:{keys.build}:{os.environ['PATH']}"
+    done = keys.run("sh", "-c", script, env=LEAKY | {"PATH": path})
+    walled = keys.path("walled").read_text()
+    assert walled == done.stdout and {"lct:default", "lct:approved"} <= set(walled.split())
+    keys.path("walled").unlink()
+    user.run("sh", "-c", script, env=LEAKY | {"PATH": path})
+    assert not user.path("walled").exists()
+
+
+# What the next boot will measure
+
+
+def event(pcr: int, kind: int, measured: bytes, content: bytes) -> bytes:
+    """TCG_PCR_EVENT2: PC Client Platform Firmware Profile, 10.2.2."""
+    digests = b"".join(struct.pack("<H", number) + hashlib.new(bank, measured).digest()
+                       for bank, number in BANKS.items())
+    return (struct.pack("<III", pcr, kind, len(BANKS)) + digests
+            + struct.pack("<I", len(content)) + content)
+
+
+def event_log(events: list[bytes]) -> bytes:
+    sizes = b"".join(struct.pack("<HH", number, hashlib.new(bank).digest_size)
+                     for bank, number in BANKS.items())
+    spec = (b"Spec ID Event03\0" + struct.pack("<IBBBBI", 0, 0, 2, 0, 2, len(BANKS)) + sizes
+            + b"\0")
+    return struct.pack("<II", 0, 3) + bytes(20) + struct.pack("<I", len(spec)) + spec + b"".join(
+        events)
+
+
+def variable(name: str, content: bytes) -> bytes:
+    """UEFI_VARIABLE_DATA."""
+    return GLOBAL + struct.pack("<QQ", len(name), len(content)) + name.encode("utf-16-le") + content
+
+
+@pytest.fixture(name="machine_log")
+def fixture_machine_log(make_sealer, make_tpm):
+    """A TPM that has measured what the log says: the boot of these tests, dbx, a command line."""
+    tpm = make_tpm()
+    user = make_sealer(tpm)
+    dbx, cmdline = variable("dbx", b"old dbx"), b"BOOT_IMAGE=/vmlinuz root=/dev/sda quiet"
+    events = [event(pcr, POST_CODE, b"the boot", b"the boot") for pcr in range(8)]
+    events += [event(7, VARIABLE, dbx, dbx),
+               event(8, IPL, cmdline, b"kernel_cmdline: " + cmdline + b"\0")]
+    user.log = user.write("log", event_log(events))
+    user.cmdline = user.write("cmdline", cmdline + b"\n")
+    extend(tpm, 7, dbx)
+    extend(tpm, 8, cmdline)
+    return user
+
+
+def extend(tpm, pcr: int, measured: bytes):
+    tpm.tool("tpm2_pcrextend", f"{pcr}:" + ",".join(
+        f"{bank}={hashlib.new(bank, measured).hexdigest()}" for bank in BANKS))
+
+
+def predict(user, authority, change: str, *operands: str, **options):
+    return user.lct("approve", *authority.options, "--eventlog", user.log, "--cmdline",
+                    user.cmdline, "--predict", change, *operands, **options)
+
+
+def test_an_update_of_dbx_is_approved_before_the_reboot(machine_log, authority):
+    user = machine_log
+    user.lct("create", "k", "--seal", "sha256:0,7+sha384:7")
+    user.lct("create", "other", "--seal", "sha256:0")
+    new = user.write("new.dbx", b"new dbx")
+    before = user.lct("pcrs", "k").stdout
+    done = predict(user, authority, f"dbx={new}")
+    assert "lct:k" in done.stdout and "lct:other" in done.stderr
+    user.lct("sign", "k", stdin="x", text=False)
+    later = user.lct("pcrs", "k", "--predict", f"dbx={new}", "--eventlog", user.log).stdout
+    reboot(user.tpm)
+    extend(user.tpm, 7, variable("dbx", b"new dbx"))
+    assert user.lct("pcrs", "k").stdout == later != before
+    user.lct("sign", "k", stdin="x", text=False)
+    measure(user.tpm, 7)
+    user.lct("sign", "k", stdin="x", status=SEALED)
+
+
+@pytest.mark.parametrize("image", ["", "BOOT_IMAGE=/vmlinuz "], ids=["", "with its image"])
+def test_another_command_line_is_approved_before_the_reboot(machine_log, authority, image):
+    user = machine_log
+    user.lct("create", "k", "--seal", "sha256:8")
+    predict(user, authority, f"cmdline={image}root=/dev/sda", "k")
+    reboot(user.tpm)
+    user.lct("sign", "k", stdin="x", status=SEALED)
+    extend(user.tpm, 8, b"BOOT_IMAGE=/vmlinuz root=/dev/sda")
+    user.lct("sign", "k", stdin="x", text=False)
+
+
+def test_several_changes_are_predicted_at_once(machine_log, authority):
+    user = machine_log
+    user.lct("create", "k", "--seal", "sha256:3,7")
+    old, new = (hashlib.sha256(text).hexdigest() for text in (b"the boot", b"a card"))
+    predict(user, authority, f"digest={old.upper()}:{new}", "--predict",
+            f"dbx={user.write('empty', b'')}", "k")
+    user.tpm.stop()
+    user.tpm.start()
+    measure(user.tpm, 3, 7, what="a card")
+    extend(user.tpm, 7, variable("dbx", b""))
+    user.lct("sign", "k", stdin="x", text=False)
+
+
+@pytest.mark.parametrize("change, status, said", [
+    ("dbx=/nowhere", IO, "/nowhere"), ("MokList=log", USAGE, "MokList"), ("dbx", USAGE, "dbx"),
+    ("", USAGE, "foretold"), ("digest=00", USAGE, "OLD:NEW"), ("digest=00:01", USAGE, "1 bytes"),
+    (f"digest={'00' * 32}:{'01' * 32}", UNSUPPORTED, ""), ("cmdline=", USAGE, ""),
+    ("dbx=signed", USAGE, "signed update"), ("KEK=log", UNSUPPORTED, "")])
+def test_what_cannot_be_predicted_approves_nothing(machine_log, authority, change, status, said):
+    user = machine_log
+    user.write("signed", struct.pack("<HBBBBBBIhBB", 2026, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+               + struct.pack("<IHH", 64, 0x200, 0xEF1) + bytes(100))
+    user.lct("create", "k", "--seal", "sha256:7,8")
+    sentence = one_sentence(predict(user, authority, change, "k", status=status).stderr)
+    assert said in sentence
+    assert sealing.approvals(user) == []
+
+
+def test_a_log_that_does_not_tell_of_this_boot_predicts_nothing(machine_log, authority):
+    user = machine_log
+    user.lct("create", "k")
+    new = user.write("new.dbx", b"new dbx")
+    measure(user.tpm, 2)
+    assert "PCR 2" in one_sentence(
+        predict(user, authority, f"dbx={new}", "k", status=CHECK).stderr)
+    user.log = "/nowhere"
+    sentence = one_sentence(predict(user, authority, f"dbx={new}", "k", status=IO).stderr)
+    assert "--eventlog" in sentence and "after the reboot" in sentence
+    one_sentence(user.lct("pcrs", "--eventlog", "/nowhere", status=USAGE).stderr)
+    assert sealing.approvals(user) == []

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/authority.h"
+#include "tools/tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* An update, and the PCRs that it usually changes: PC Client Platform Firmware Profile, 3.3.4; UAPI
+ * group's Linux TPM PCR Registry. */
+struct update {
+    const char *name, *what;
+    uint32_t pcrs;       /* bit n: PCR n */
+    const char *predict; /* the option that approves it before the reboot, if it can be known */
+};
+
+static const struct update updates[] = {
+    {"firmware", "the firmware", 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6, NULL},
+    {"secureboot", "Secure Boot's keys or of what is revoked", 1 << 7 | 1 << 14,
+     "--predict dbx=FILE"},
+    {"bootloader", "the boot loader", 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 14, NULL},
+    {"kernel", "the kernel", 1 << 4 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12, NULL},
+    {"initramfs", "the initramfs", 1 << 4 | 1 << 9 | 1 << 11, NULL},
+};
+
+static const struct update *find_update(const char *name)
+{
+    for (size_t i = 0; i < sizeof updates / sizeof updates[0]; i++)
+        if (strcmp(updates[i].name, name) == 0)
+            return &updates[i];
+    return NULL;
+}
+
+/* Whom the update may lock: those that are sealed to one state alone, or the others. */
+struct filter {
+    const struct lct_tool *tool;
+    const struct update *update;
+    bool strict;
+    char *const *ids;
+    size_t num_ids;
+};
+
+static bool matches(const struct filter *filter, const char *id)
+{
+    struct lct_record *record = NULL;
+    uint32_t pcrs = 0;
+    bool strict = false;
+
+    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, NULL) == LCT_OK) {
+        const struct lct_seal *seal = &lct_record_generation(record, 0)->seal;
+        strict = seal->kind == LCT_SEAL_STRICT;
+        for (size_t i = 0; i < seal->pcrs.pcrs.num_banks; i++)
+            pcrs |= seal->pcrs.pcrs.banks[i].pcrs;
+    }
+    free(record);
+    return (pcrs & filter->update->pcrs) != 0 && strict == filter->strict;
+}
+
+static size_t count(const struct filter *filter)
+{
+    size_t num = 0;
+
+    for (size_t i = 0; i < filter->num_ids; i++)
+        num += matches(filter, filter->ids[i]);
+    return num;
+}
+
+static enum lct_code print_ids(const struct filter *filter, const char *prefix, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    for (size_t i = 0; i < filter->num_ids && code == LCT_OK; i++)
+        if (matches(filter, filter->ids[i]))
+            code = lct_tool_print(err, " %s%s", prefix, filter->ids[i]);
+    return code == LCT_OK ? lct_tool_print(err, "\n") : code;
+}
+
+static enum lct_code print_approvable(const struct filter *filter, const char *key_file,
+                                      struct lct_err *err)
+{
+    const struct update *update = filter->update;
+    enum lct_code code = lct_tool_print(
+        err, "an update of %s may lock these keys from the next boot on:", update->what);
+
+    if (code == LCT_OK)
+        code = print_ids(filter, "lct:", err);
+    if (code == LCT_OK && update->predict != NULL) {
+        code = lct_tool_print(err, "before the reboot: lct approve --authority %s %s", key_file,
+                              update->predict);
+        if (code == LCT_OK)
+            code = print_ids(filter, "", err);
+    }
+    if (code == LCT_OK)
+        code = lct_tool_print(err, "after the reboot:  lct approve --authority %s", key_file);
+    return code == LCT_OK ? print_ids(filter, "", err) : code;
+}
+
+static enum lct_code print_affected(struct filter *filter, const char *key_file,
+                                    struct lct_err *err)
+{
+    enum lct_code code = count(filter) > 0 ? print_approvable(filter, key_file, err) : LCT_OK;
+
+    filter->strict = true;
+    if (code != LCT_OK || count(filter) == 0)
+        return code;
+    code = lct_tool_print(err,
+                          "an update of %s may lock these keys for ever, since nobody can approve "
+                          "for them:",
+                          filter->update->what);
+    return code == LCT_OK ? print_ids(filter, "lct:", err) : code;
+}
+
+enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    struct lct_authority authority = {0};
+    struct filter filter = {.tool = tool};
+    char **operands, **ids = NULL;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, NULL, 0, 1, 1, &operands, &num_operands, err);
+
+    if (code != LCT_OK)
+        return code;
+    filter.update = find_update(operands[0]);
+    if (filter.update == NULL)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "\"%s\" is no update; choose firmware, secureboot, bootloader, kernel or "
+                        "initramfs",
+                        operands[0]);
+    code = lct_tool_open(tool, err);
+    if (code == LCT_OK)
+        code = lct_store_list(&tool->store, &ids, &filter.num_ids, err);
+    filter.ids = ids;
+    if (code == LCT_OK) {
+        (void)lct_authority_get(&authority, &tool->store, NULL, tool->crypto, NULL);
+        code = print_affected(
+            &filter, authority.private_key != NULL ? authority.private_key : "KEY.pem", err);
+    }
+    lct_authority_clear(&authority);
+    lct_store_free_ids(ids, filter.num_ids);
+    return code;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/approver.h"
+#include "tools/authority.h"
+#include "tools/counter.h"
+#include "tools/tool.h"
+
+#include "store/approval.h"
+#include "store/seal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_FILE = 1 << 20 };
+
+struct request {
+    const char *key_file, *pcrs, *out, *import;
+    struct lct_prediction prediction;
+};
+
+/* What a file of lct pcrs asks to be approved. */
+struct asked {
+    struct lct_pcr_values values;
+    struct lct_approval under;
+    char id[LCT_MAX_ID + 1];
+};
+
+static enum lct_code read_asked(struct asked *asked, const char *file, struct lct_err *err)
+{
+    uint8_t *text = NULL;
+    size_t text_len = 0;
+    enum lct_code code = lct_tool_read(&text, &text_len, file, MAX_FILE, err);
+
+    if (code != LCT_OK)
+        return code;
+    code = lct_pcrs_read(&asked->values, &asked->under, asked->id, text, text_len, err);
+    if (code != LCT_OK)
+        (void)lct_err_prefix(err, lct_tool_file(file));
+    free(text);
+    return code;
+}
+
+/* The store whose authority this is; LCT_ERR_WRONG_KEY: that of new identities has another. */
+static enum lct_code find_own_store(struct lct_authority *authority,
+                                    const struct lct_approver *approver, struct lct_err *err)
+{
+    struct lct_tool *tool = approver->tool;
+    enum lct_code code = lct_authority_get(authority, &tool->store, NULL, tool->crypto, err);
+
+    if (code == LCT_OK && strcmp(authority->fingerprint, approver->fingerprint) != 0)
+        code = LCT_FAIL(err, LCT_ERR_WRONG_KEY,
+                        "the authority of %s is %.*s, and %s is the key of %.*s; --out FILE writes "
+                        "the approval for another machine",
+                        authority->dir, LCT_FINGERPRINT_SHORT, authority->fingerprint,
+                        approver->file, LCT_FINGERPRINT_SHORT, approver->fingerprint);
+    return code;
+}
+
+/* Just as it was asked for, perhaps on another machine. */
+static enum lct_code approve_asked(struct lct_approver *approver, const struct asked *asked,
+                                   struct lct_err *err)
+{
+    struct lct_authority authority = {0};
+    char whom[sizeof "lct:" + LCT_MAX_ID] = "whatever this authority seals";
+    struct lct_record *record = NULL;
+    const char *dir = "";
+    enum lct_code code = LCT_OK;
+
+    if (asked->id[0] != '\0')
+        (void)snprintf(whom, sizeof whom, "lct:%s", asked->id);
+    if (approver->out == NULL) {
+        code = find_own_store(&authority, approver, err);
+        dir = authority.dir;
+        if (code == LCT_OK && asked->id[0] != '\0') /* it may be in another store */
+            (void)lct_store_get_record(&approver->tool->store, asked->id, &record, &dir, NULL);
+    }
+    if (code == LCT_OK)
+        code = lct_approver_sign(approver, &asked->under, &asked->values, dir, whom, err);
+    free(record);
+    lct_authority_clear(&authority);
+    return code;
+}
+
+/* Nothing is sealed here but perhaps files: the PCRs that new keys are sealed to. */
+static enum lct_code approve_default(struct lct_approver *approver, struct lct_err *err)
+{
+    struct asked asked = {.id = ""};
+    struct lct_seal seal = {0};
+    const struct lct_tool *tool = approver->tool;
+    enum lct_code code = lct_seal_parse(
+        &seal, tool->config.seal != NULL ? tool->config.seal : lct_seal_default, err);
+
+    if (code == LCT_OK && seal.pcrs.pcrs.num_banks == 0)
+        code = lct_seal_parse(&seal, lct_seal_default, err);
+    asked.values.pcrs = seal.pcrs.pcrs;
+    if (code == LCT_OK)
+        code = lct_approver_read(approver, &asked.values, "lct approve", err);
+    return code == LCT_OK ? approve_asked(approver, &asked, err) : code;
+}
+
+/* What can be left out when all are approved for, and is told. */
+static bool may_skip(const struct lct_approver *approver, enum lct_code code)
+{
+    return code == LCT_ERR_UNSUPPORTED && approver->prediction != NULL; /* it is of other PCRs */
+}
+
+/* Those that this authority seals; a damaged one is told, and the others are approved for. */
+static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *err)
+{
+    const struct lct_store *store = &approver->tool->store;
+    struct lct_err one;
+    char **ids = NULL;
+    size_t num_ids = 0, num = 0, num_skipped = 0;
+    enum lct_code code = lct_store_list(store, &ids, &num_ids, err);
+
+    for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
+        struct lct_record *record = NULL;
+        if (lct_store_get_record(store, ids[i], &record, NULL, &one) != LCT_OK) {
+            (void)fprintf(stderr, "lct: warning: %s\n", one.text);
+        } else if (lct_approver_is_of(approver, &lct_record_generation(record, 0)->seal)) {
+            code = lct_approver_approve(approver, ids[i], NULL, err);
+            num++;
+        }
+        free(record);
+        if (!may_skip(approver, code))
+            continue;
+        (void)fprintf(stderr, "lct: warning: %s\n", err->text);
+        code = LCT_OK;
+        num_skipped++;
+    }
+    lct_store_free_ids(ids, num_ids);
+    if (code == LCT_OK && num == 0)
+        return approve_default(approver, err);
+    return code == LCT_OK && num == num_skipped
+               ? LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "nothing could be predicted for any identity")
+               : code;
+}
+
+static enum lct_code approve_each(struct lct_approver *approver, char *const *operands,
+                                  int num_operands, const struct lct_pcr_values *values,
+                                  struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    for (int i = 0; i < num_operands && code == LCT_OK; i++) {
+        const char *id = NULL;
+        code = lct_tool_id(approver->tool, &id, operands[i], err);
+        if (code == LCT_OK)
+            code = lct_approver_approve(approver, id, values, err);
+    }
+    return code;
+}
+
+static enum lct_code approve(struct lct_tool *tool, const struct request *request,
+                             char *const *operands, int num_operands, struct lct_err *err)
+{
+    bool current = request->pcrs == NULL || strcmp(request->pcrs, "current") == 0;
+    struct asked asked = {.id = ""};
+    struct lct_approver approver = {.out = request->out};
+    const struct lct_prediction *prediction = &request->prediction;
+    const struct lct_pcr_values *values = current ? NULL : &asked.values;
+    enum lct_code code = current ? LCT_OK : read_asked(&asked, request->pcrs, err);
+
+    if (code == LCT_OK && !current)
+        code = lct_prediction_apply(&asked.values, tool, prediction, err);
+    if (code == LCT_OK)
+        code = lct_approver_open(&approver, tool, request->key_file, err);
+    approver.prediction = current && prediction->asked ? prediction : NULL;
+    approver.whose = prediction->asked ? "as predicted" : current ? "as they are now" : "as given";
+    if (code == LCT_OK && num_operands > 0)
+        code = approve_each(&approver, operands, num_operands, values, err);
+    else if (code == LCT_OK)
+        code = current ? approve_all(&approver, err) : approve_asked(&approver, &asked, err);
+    lct_approver_close(&approver);
+    return code;
+}
+
+static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_err *err)
+{
+    struct lct_authority authority = {0};
+    struct lct_approvals approvals = {0};
+    uint8_t *text = NULL;
+    size_t text_len = 0;
+    OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
+    enum lct_code code =
+        libctx != NULL ? lct_tool_read(&text, &text_len, file, MAX_FILE, err) : LCT_ERR_INTERNAL;
+
+    if (code == LCT_OK)
+        code = lct_authority_get(&authority, &tool->store, NULL, tool->crypto, err);
+    if (code == LCT_OK) {
+        code = lct_approvals_read(&approvals, text, text_len, authority.public_area,
+                                  authority.public_len, libctx, err);
+        if (code != LCT_OK)
+            (void)lct_err_prefix(err, lct_tool_file(file));
+    }
+    for (size_t i = 0; i < approvals.num && code == LCT_OK; i++)
+        code = lct_approval_put(authority.dir, &approvals.all[i], authority.fingerprint, err);
+    if (code == LCT_OK)
+        code = lct_tool_print(err, "took %zu approval%s by %.*s from %s\n", approvals.num,
+                              approvals.num == 1 ? "" : "s", LCT_FINGERPRINT_SHORT,
+                              authority.fingerprint, lct_tool_file(file));
+    free(text);
+    lct_approvals_clear(&approvals);
+    lct_authority_clear(&authority);
+    return code;
+}
+
+enum lct_code lct_approve_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    struct request request = {0};
+    const struct lct_option options[] = {
+        {"authority", &request.key_file, NULL},
+        {"pcrs", &request.pcrs, NULL},
+        {"out", &request.out, NULL},
+        {"import", &request.import, NULL},
+        {"predict", request.prediction.changes, &request.prediction.asked},
+        {"eventlog", &request.prediction.eventlog, NULL},
+        {"cmdline", &request.prediction.cmdline, NULL},
+    };
+    char **operands;
+    int num_operands;
+    enum lct_code code =
+        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 0, -1,
+                          &operands, &num_operands, err);
+
+    if (code != LCT_OK)
+        return code;
+    bool signs = request.key_file != NULL;
+    bool more =
+        request.pcrs != NULL || request.out != NULL || request.prediction.asked || num_operands > 0;
+    if (signs == (request.import != NULL) || (request.import != NULL && more))
+        return LCT_FAIL(err, LCT_ERR_USAGE, "usage: lct approve %s",
+                        lct_subcommand_by_name("approve")->arguments);
+    code = lct_prediction_check(&request.prediction, err);
+    if (code == LCT_OK)
+        code = lct_tool_open(tool, err);
+    if (code != LCT_OK)
+        return code;
+    return signs ? approve(tool, &request, operands, num_operands, err)
+                 : import(tool, request.import, err);
+}
+
+/* All approvals before become void. */
+static enum lct_code count_up(struct lct_tool *tool, const char *id, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    char label[sizeof "lct:" + LCT_MAX_ID];
+    enum lct_code code = lct_store_get_record(&tool->store, id, &record, NULL, err);
+
+    (void)snprintf(label, sizeof label, "lct:%s", id);
+    if (code == LCT_OK) {
+        struct lct_counter counter = lct_record_generation(record, 0)->seal.counter;
+        code = lct_tool_counter(tool, &counter, label, lct_tpm_counter_increment, err);
+    }
+    free(record);
+    return code == LCT_OK ? lct_tool_print(err, "revoked what was approved for lct:%s before\n", id)
+                          : code;
+}
+
+enum lct_code lct_reseal_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
+{
+    struct lct_approver approver = {0};
+    const char *key_file = NULL, *id = NULL;
+    const struct lct_option options[] = {{"authority", &key_file, NULL},
+                                         {"revoke", NULL, &approver.revoke}};
+    enum lct_code code =
+        lct_tool_begin(tool, argc, argv, options, sizeof options / sizeof options[0], &id, err);
+    bool revoke = approver.revoke;
+
+    if (code == LCT_OK && key_file == NULL)
+        code = LCT_FAIL(err, LCT_ERR_USAGE,
+                        "whose approval? --authority KEY.pem, the file that lct authority init "
+                        "wrote");
+    if (code == LCT_OK)
+        code = lct_approver_open(&approver, tool, key_file, err);
+    if (code == LCT_OK)
+        code = lct_approver_approve(&approver, id, NULL, err);
+    if (code == LCT_OK && revoke)
+        code = count_up(tool, id, err);
+    lct_approver_close(&approver);
+    return code;
+}

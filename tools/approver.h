@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_APPROVER_H
+#define LCT_TOOLS_APPROVER_H
+
+#include "store/seal.h"
+#include "tools/predict.h"
+#include "tools/tool.h"
+
+#include <openssl/types.h>
+
+/* Who approves: the private key of an authority at hand, and where approvals go. */
+struct lct_approver {
+    struct lct_tool *tool;
+    OSSL_LIB_CTX *libctx;
+    const char *file; /* of the key */
+    const char *out;  /* a file for the one approval; NULL: the store that the identity is in */
+    EVP_PKEY *pkey;
+    size_t public_len;
+    uint8_t public_area[LCT_MAX_AUTHORITY];
+    char fingerprint[65];
+    const struct lct_prediction *prediction; /* of what is read from the TPM; NULL: none */
+    bool revoke;                             /* older approvals shall be void */
+    const char *whose;                       /* the values, for people: "as they are now" */
+    struct lct_approval latest;              /* what was signed last, and for which store */
+    char *latest_dir;
+};
+
+/* Opens the key, which may ask for its passphrase. Zero is what lct_approver_close takes, too.
+ * Errors of lct_authority_key_read; LCT_ERR_UNSUPPORTED: it is no key of an authority. */
+enum lct_code lct_approver_open(struct lct_approver *approver, struct lct_tool *tool,
+                                const char *file, struct lct_err *err);
+void lct_approver_close(struct lct_approver *approver);
+
+/* Whether the key is the authority of what has this seal. */
+bool lct_approver_is_of(const struct lct_approver *approver, const struct lct_seal *seal);
+
+/* What the PCRs of values->pcrs hold, or are predicted to. Errors of lct_tpm_read_pcrs and
+ * lct_prediction_apply. */
+enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_pcr_values *values,
+                                const char *label, struct lct_err *err);
+
+/*
+ * Approves, for an identity, the state of `values`, or with NULL what its PCRs hold now, and says
+ * so. `values` may hold more than the PCRs that the identity is sealed to; of one that is sealed to
+ * the authority alone all of them count. LCT_ERR_USAGE: nothing can approve for it, or a PCR is not
+ * in the values; LCT_ERR_WRONG_KEY: its authority is another. Errors of lct_tpm_read_pcrs.
+ */
+enum lct_code lct_approver_approve(struct lct_approver *approver, const char *id,
+                                   const struct lct_pcr_values *values, struct lct_err *err);
+
+/*
+ * Approves a state under a policyRef and counter, those of `under`, that somebody else has asked
+ * for: into the store `dir`. `whom` is for people.
+ */
+enum lct_code lct_approver_sign(struct lct_approver *approver, const struct lct_approval *under,
+                                const struct lct_pcr_values *values, const char *dir,
+                                const char *whom, struct lct_err *err);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_AUTHORITY_H
+#define LCT_TOOLS_AUTHORITY_H
+
+#include "store/authority.h"
+#include "tools/tool.h"
+
+/* What an authority is to be. */
+struct lct_authority_request {
+    const char *out;       /* the file of the private half, which is new */
+    const char *algorithm; /* NULL: ec-p256 */
+    bool passphrase;       /* under one that is asked for, not under a recovery phrase */
+};
+
+/*
+ * Makes a recovery authority for the store that new identities go to. Its recovery phrase is shown
+ * once, on the terminal, or where there is none on standard output. What fails leaves no file.
+ * LCT_ERR_EXISTS: the store has one; LCT_ERR_USAGE; LCT_ERR_IO; LCT_ERR_AUTH; LCT_ERR_STORE.
+ */
+enum lct_code lct_tool_make_authority(struct lct_tool *tool,
+                                      const struct lct_authority_request *request,
+                                      struct lct_err *err);
+
+/* How a fingerprint is cut short in sentences: "%.*s". */
+enum { LCT_FINGERPRINT_SHORT = 16 };
+
+/* Whether there is a file where the private half was put: it may be on a stick. */
+bool lct_authority_is_here(const struct lct_authority *authority);
+
+#endif

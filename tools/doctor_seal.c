@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/doctor.h"
+
+#include "base/encode.h"
+#include "store/approval.h"
+#include "tools/authority.h"
+#include "tools/authority_key.h"
+#include "tools/seal_text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+enum { HEX = 2 * LCT_MAX_HASH + 1 };
+
+/* A seal, and how it stands with the PCRs as they are. */
+struct standing {
+    const char *id, *dir;
+    struct lct_generation generation;
+    struct lct_pcr_values now;
+    bool as_sealed;               /* the values are those of the sealing */
+    bool approved;                /* an approval is for them: */
+    struct lct_approval approval; /* the newest of these */
+    size_t num_approvals;
+};
+
+/* Whether an approval is for the state of this boot, and not revoked. */
+static bool holds_now(const struct lct_tool *tool, const struct lct_approval *approval,
+                      const char *label, OSSL_LIB_CTX *libctx)
+{
+    const struct lct_tpm_counter_request request = {label, NULL, libctx};
+    struct lct_pcr_values values = {.pcrs = approval->pcrs};
+    struct lct_counter counter = approval->counter;
+    uint8_t policy[LCT_POLICY_DIGEST];
+
+    if (lct_tpm_read_pcrs(tool->tpm, &values, label, NULL) != LCT_OK ||
+        lct_seal_state(policy, libctx, &values, &approval->counter, NULL) != LCT_OK ||
+        memcmp(policy, approval->policy, sizeof policy) != 0)
+        return false;
+    return counter.handle == 0 ||
+           (lct_tpm_counter_read(tool->tpm, &counter, &request, NULL) == LCT_OK &&
+            counter.value <= approval->counter.value);
+}
+
+static enum lct_code find_approval(struct standing *standing, const struct lct_tool *tool,
+                                   const char *label, OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    static const char systemds[] = "/run/systemd/tpm2-pcr-signature.json";
+    const char *file = tool->config.pcr_signature != NULL ? tool->config.pcr_signature : systemds;
+    struct lct_approvals approvals = {0};
+    enum lct_code code =
+        lct_approvals_find(&approvals, standing->dir, strcmp(file, "none") == 0 ? NULL : file,
+                           &standing->generation.seal, libctx, err);
+
+    for (size_t i = 0; i < approvals.num && !standing->approved; i++)
+        if (holds_now(tool, &approvals.all[i], label, libctx)) {
+            standing->approved = true;
+            standing->approval = approvals.all[i];
+        }
+    standing->num_approvals = approvals.num;
+    lct_approvals_clear(&approvals);
+    return code;
+}
+
+/* Nothing that is secret, and nothing that the lockout counts. */
+static enum lct_code judge(struct standing *standing, const struct lct_tool *tool,
+                           const char *label, struct lct_err *err)
+{
+    const struct lct_seal *seal = &standing->generation.seal;
+    uint8_t digest[LCT_POLICY_DIGEST];
+    OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
+
+    if (libctx == NULL)
+        return LCT_ERR_INTERNAL;
+    standing->now.pcrs = seal->pcrs.pcrs;
+    enum lct_code code = seal->pcrs.pcrs.num_banks > 0
+                             ? lct_tpm_read_pcrs(tool->tpm, &standing->now, label, err)
+                             : LCT_OK;
+    if (code == LCT_OK && seal->kind != LCT_SEAL_AUTHORITY) {
+        code = lct_pcr_digest(digest, libctx, &standing->now, err);
+        standing->as_sealed =
+            code == LCT_OK && memcmp(digest, seal->pcr_digest, sizeof digest) == 0;
+    }
+    if (code == LCT_OK && seal->kind != LCT_SEAL_STRICT)
+        code = find_approval(standing, tool, label, libctx, err);
+    return code;
+}
+
+/* Reads what an identity is sealed to. False: to nothing, or it cannot be read, which is told
+ * elsewhere. */
+static bool find_standing(struct standing *standing, const struct lct_tool *tool, const char *id)
+{
+    struct lct_record *record = NULL;
+    bool good = lct_store_get_record(&tool->store, id, &record, &standing->dir, NULL) == LCT_OK;
+
+    standing->id = id;
+    if (good)
+        standing->generation = *lct_record_generation(record, 0);
+    free(record);
+    enum lct_seal_kind kind = standing->generation.seal.kind;
+    return good && kind != LCT_SEAL_NONE && kind != LCT_SEAL_AUTH;
+}
+
+/* From what to what one PCR has changed. */
+static void find_change(struct lct_doctor *doctor, const struct standing *standing, size_t bank,
+                        unsigned pcr)
+{
+    const struct lct_pcr_values *was = &standing->generation.seal.pcrs;
+    const struct lct_hash *hash = was->pcrs.banks[bank].hash;
+    const uint8_t *then = was->values[bank][pcr], *now = standing->now.values[bank][pcr];
+    char was_text[HEX], now_text[HEX];
+    bool opens = standing->approved;
+
+    if (memcmp(then, now, hash->size) == 0)
+        return;
+    lct_hex_encode(was_text, then, hash->size);
+    lct_hex_encode(now_text, now, hash->size);
+    json_t *finding = lct_doctor_find(
+        doctor, LCT_TOPIC_IDENTITY, opens ? LCT_SEVERITY_NOTE : LCT_SEVERITY_WARNING, NULL,
+        "lct:%s: PCR %u (%s) was %s at the sealing and is %s; it holds %s", standing->id, pcr,
+        hash->name, was_text, now_text, lct_pcr_meaning(pcr));
+    (void)json_object_set_new(finding, "pcr", json_integer((json_int_t)pcr));
+    (void)json_object_set_new(finding, "bank", json_string(hash->name));
+    (void)json_object_set_new(finding, "was", json_string(was_text));
+    (void)json_object_set_new(finding, "is", json_string(now_text));
+}
+
+static void find_changes(struct lct_doctor *doctor, const struct standing *standing)
+{
+    const struct lct_seal *seal = &standing->generation.seal;
+
+    if (seal->kind == LCT_SEAL_AUTHORITY || standing->as_sealed)
+        return;
+    if (!seal->has_values)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_NOTE, NULL,
+                              "lct:%s: of the PCRs at its sealing only a digest is known: which of "
+                              "them differs is not",
+                              standing->id);
+    for (size_t bank = 0; seal->has_values && bank < seal->pcrs.pcrs.num_banks; bank++)
+        for (unsigned pcr = 0; pcr < LCT_NUM_PCRS; pcr++)
+            if ((seal->pcrs.pcrs.banks[bank].pcrs >> pcr & 1) != 0)
+                find_change(doctor, standing, bank, pcr);
+}
+
+/* What approves the state as it is, for one identity. */
+static const char *approving(char command[LCT_DOCTOR_COMMAND], const struct lct_tool *tool,
+                             const char *id)
+{
+    struct lct_authority authority = {0};
+
+    (void)lct_authority_get(&authority, &tool->store, NULL, tool->crypto, NULL);
+    (void)lct_doctor_command(command, "lct approve --authority",
+                             authority.private_key != NULL ? authority.private_key : "KEY.pem");
+    size_t len = strlen(command);
+    (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, " %s", id);
+    lct_authority_clear(&authority);
+    return command;
+}
+
+static void tell_standing(struct lct_doctor *doctor, const struct standing *standing)
+{
+    const struct lct_seal *seal = &standing->generation.seal;
+    char command[LCT_DOCTOR_COMMAND], words[LCT_SEAL_WORDS], pcrs[LCT_PCRS_TEXT];
+
+    (void)lct_seal_words(words, seal, standing->generation.created,
+                         lct_crypto_get(doctor->tool->crypto, NULL));
+    lct_pcrs_text(pcrs, standing->approved ? &standing->approval.pcrs : &seal->pcrs.pcrs);
+    if (standing->as_sealed)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL,
+                              "lct:%s is %s; the PCRs are as at the sealing", standing->id, words);
+    else if (standing->approved)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL,
+                              "lct:%s is %s; %s as it is was approved%s%.10s", standing->id, words,
+                              pcrs, standing->approval.created[0] != '\0' ? " on " : "",
+                              standing->approval.created);
+    else if (seal->kind == LCT_SEAL_STRICT)
+        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, LCT_ERR_SEALED, NULL,
+                                 "lct:%s is %s; this boot has another state, which nobody can "
+                                 "approve for it: undo the change, or make another key",
+                                 standing->id, words);
+    else
+        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, LCT_ERR_SEALED,
+                                 approving(command, doctor->tool, standing->id),
+                                 "lct:%s is %s; this boot has no such state (approvals that do not "
+                                 "fit: %zu); if the change is meant, approve it",
+                                 standing->id, words, standing->num_approvals);
+}
+
+void lct_doctor_seal(struct lct_doctor *doctor)
+{
+    struct standing *standing = calloc(1, sizeof *standing);
+    struct lct_err err = {.code = LCT_OK};
+    char label[sizeof "lct:" + LCT_MAX_ID];
+
+    (void)snprintf(label, sizeof label, "lct:%s", doctor->id);
+    if (standing != NULL && find_standing(standing, doctor->tool, doctor->id)) {
+        enum lct_code code = judge(standing, doctor->tool, label, &err);
+        if (code == LCT_OK) {
+            find_changes(doctor, standing);
+            tell_standing(doctor, standing);
+        } else {
+            (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", err.text);
+        }
+    }
+    free(standing);
+}
+
+void lct_doctor_seals(struct lct_doctor *doctor)
+{
+    struct standing *standing = calloc(1, sizeof *standing);
+    const struct lct_tool *tool = doctor->tool;
+    struct lct_doctor_list locked = {0};
+    char command[LCT_MAX_ID + 16] = "";
+    char **ids = NULL;
+    size_t num_ids = 0, num_sealed = 0;
+
+    (void)lct_store_list(&tool->store, &ids, &num_ids, NULL);
+    for (size_t i = 0; standing != NULL && i < num_ids; i++) {
+        memset(standing, 0, sizeof *standing);
+        if (!find_standing(standing, tool, ids[i]))
+            continue;
+        num_sealed++;
+        if (judge(standing, tool, ids[i], NULL) == LCT_OK &&
+            (standing->as_sealed || standing->approved))
+            continue;
+        if (locked.num == 0)
+            (void)snprintf(command, sizeof command, "lct doctor %s", ids[i]);
+        lct_doctor_list(&locked, ", ", "lct:%s", ids[i]);
+    }
+    if (locked.num > 0)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_WARNING, command,
+                              "keys whose seal this boot does not open: %s",
+                              lct_doctor_list_end(&locked));
+    else if (num_sealed > 0)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_OK, NULL,
+                              "keys that are sealed: %zu, which this boot opens", num_sealed);
+    lct_store_free_ids(ids, num_ids);
+    free(standing);
+}
+
+/* Whether a file is on something that can be taken out: Linux, Documentation/ABI, sysfs-block. */
+static bool is_removable(const struct lct_doctor *doctor, const char *path)
+{
+    static const char *const places[] = {"", "/.."}; /* of a disk, of a partition of one */
+    struct stat st;
+    char file[64 + 4096], value = '0';
+
+    if (stat(path, &st) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof places / sizeof places[0] && value != '1'; i++) {
+        (void)snprintf(file, sizeof file, "%s/sys/dev/block/%u:%u%s/removable", doctor->root,
+                       major(st.st_dev), minor(st.st_dev), places[i]);
+        FILE *in = fopen(file, "re");
+        if (in != NULL && fread(&value, 1, 1, in) != 1)
+            value = '0';
+        if (in != NULL)
+            (void)fclose(in);
+    }
+    return value == '1';
+}
+
+static json_t *tell_authority(struct lct_doctor *doctor, const struct lct_authority *authority)
+{
+    const char *file = authority->private_key;
+    char algorithm[16];
+
+    lct_authority_key_algorithm(algorithm, authority->pkey);
+    if (file == NULL)
+        return lct_doctor_find(
+            doctor, LCT_TOPIC_STORE, LCT_SEVERITY_OK, NULL,
+            "recovery authority: %.*s (%s), whose private half was not made here",
+            LCT_FINGERPRINT_SHORT, authority->fingerprint, algorithm);
+    if (!lct_authority_is_here(authority))
+        return lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_OK, NULL,
+                               "recovery authority: %.*s (%s), whose private half was put at %s "
+                               "and is not there now",
+                               LCT_FINGERPRINT_SHORT, authority->fingerprint, algorithm, file);
+    if (is_removable(doctor, file))
+        return lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_NOTE, NULL,
+                               "recovery authority: %.*s (%s), whose private half is at %s, on a "
+                               "removable disk: take it out when it has approved",
+                               LCT_FINGERPRINT_SHORT, authority->fingerprint, algorithm, file);
+    return lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_WARNING, NULL,
+                           "recovery authority: %.*s (%s), whose private half is on a disk of this "
+                           "machine, %s: who has the disk and its recovery phrase can approve any "
+                           "boot; move it elsewhere",
+                           LCT_FINGERPRINT_SHORT, authority->fingerprint, algorithm, file);
+}
+
+void lct_doctor_authority(struct lct_doctor *doctor)
+{
+    struct lct_tool *tool = doctor->tool;
+    struct lct_authority authority = {0};
+    struct lct_err err = {.code = LCT_OK};
+    enum lct_code code = lct_authority_get(&authority, &tool->store, NULL, tool->crypto, &err);
+
+    if (code == LCT_OK) {
+        json_t *finding = tell_authority(doctor, &authority);
+        (void)json_object_set_new(finding, "authority", json_string(authority.fingerprint));
+        (void)json_object_set_new(finding, "private_key",
+                                  authority.private_key != NULL ? json_string(authority.private_key)
+                                                                : json_null());
+    } else if (code == LCT_ERR_NO_AUTHORITY)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_NOTE,
+                              "lct authority init --out FILE",
+                              "there is no recovery authority, which lct create seals keys to "
+                              "unless it is told otherwise");
+    else
+        (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_WARNING, NULL, "%s", err.text);
+    lct_authority_clear(&authority);
+}

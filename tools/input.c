@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *lct_tool_file(const char *file)
+{
+    return strcmp(file, "-") == 0 ? "standard input" : file;
+}
+
+/* Until its end, or until there is no room; false with errno. */
+static bool read_all(int fd, uint8_t *bytes, size_t *bytes_len, size_t room)
+{
+    ssize_t n = 1;
+
+    for (*bytes_len = 0; n != 0 && *bytes_len < room;) {
+        n = read(fd, bytes + *bytes_len, room - *bytes_len);
+        if (n < 0 && errno != EINTR)
+            return false;
+        *bytes_len += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file, size_t max,
+                            struct lct_err *err)
+{
+    bool standard = strcmp(file, "-") == 0;
+    int fd = standard ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    enum lct_code code = LCT_OK;
+
+    *bytes_len = 0;
+    *bytes = malloc(max + 2);
+    if (fd < 0)
+        code = LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", file, strerror(errno));
+    else if (*bytes == NULL)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    else if (!read_all(fd, *bytes, bytes_len, max + 1))
+        code = LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", lct_tool_file(file),
+                        strerror(errno));
+    else if (*bytes_len > max)
+        code = LCT_FAIL(err, LCT_ERR_USAGE, "%s is longer than the %zu bytes that it may have",
+                        lct_tool_file(file), max);
+    else
+        (*bytes)[*bytes_len] = '\0';
+    if (fd >= 0 && !standard)
+        close(fd);
+    if (code != LCT_OK) {
+        if (*bytes != NULL)
+            explicit_bzero(*bytes, *bytes_len);
+        free(*bytes);
+        *bytes = NULL;
+    }
+    return code;
+}
+
+enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err *err)
+{
+    if (strcmp(file, "-") == 0)
+        return lct_tool_print(err, "%s", text);
+    FILE *out = fopen(file, "we");
+    bool good = out != NULL && fputs(text, out) >= 0;
+    if (out != NULL && fclose(out) != 0)
+        good = false;
+    return good ? LCT_OK
+                : LCT_FAIL(err, LCT_ERR_IO, "%s cannot be written: %s", file, strerror(errno));
+}

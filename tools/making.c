@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/making.h"
+
+#include "tools/unlock.h"
+
+#include <stdio.h>
+
+enum lct_code lct_making_begin(struct lct_making *making, const struct lct_tool *tool,
+                               bool passphrase, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    *making = (struct lct_making){0};
+    if (tool->passphrase_file != NULL)
+        code = lct_secret_read(&making->passphrase, "the passphrase", tool->passphrase_file, err);
+    else if (passphrase)
+        code =
+            lct_ask_secret(&making->passphrase, "new passphrase", "--passphrase-file", true, err);
+    return code == LCT_OK ? lct_tool_owner_auth(&making->owner_auth, tool, err) : code;
+}
+
+void lct_making_end(struct lct_making *making)
+{
+    lct_secret_wipe(&making->passphrase);
+    lct_secret_wipe(&making->owner_auth);
+}
+
+enum lct_code lct_making_run(struct lct_making *making,
+                             enum lct_code (*make)(void *arg, bool *made_srk, struct lct_err *err),
+                             void *arg, struct lct_err *err)
+{
+    bool made_srk = false, ask = making->owner_auth.len == 0 && lct_can_ask();
+    enum lct_code code = make(arg, &made_srk, err);
+
+    if (code == LCT_ERR_AUTH && ask) {
+        code = lct_ask_secret(&making->owner_auth, "authorization of the TPM's owner",
+                              "owner_auth_file in openssl.cnf", false, err);
+        if (code == LCT_OK)
+            code = make(arg, &made_srk, err);
+    }
+    if (made_srk)
+        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
+                      lct_srk_handle);
+    return code;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_SEALING_H
+#define LCT_TOOLS_SEALING_H
+
+#include "store/seal.h"
+#include "tools/tool.h"
+
+/* What something new is to be sealed to. */
+struct lct_sealing_request {
+    const char *spec; /* --seal; NULL: the configuration's, or the default */
+    const char *label;
+    const char *id; /* --bind, --revocable: to what */
+    bool bind, revocable;
+    struct lct_secret *owner_auth; /* for an NV counter; filled in if it has to be asked for */
+};
+
+/* Kind and PCRs of a request, with nothing looked at. LCT_ERR_USAGE. */
+enum lct_code lct_sealing_parse(struct lct_seal *seal, const struct lct_tool *tool,
+                                const struct lct_sealing_request *request, struct lct_err *err);
+
+/*
+ * Completes the seal of lct_sealing_parse with what the PCRs hold and the store's authority; where
+ * there is none, offers on a terminal to make one. Warns on stderr if nothing is measured here.
+ * Nothing happens to LCT_SEAL_NONE. Errors of lct_seal_prepare.
+ */
+enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
+                                   const struct lct_sealing_request *request, struct lct_err *err);
+
+/* After a failure later on: what completing it has made in the TPM. */
+void lct_sealing_abandon(const struct lct_seal *seal, struct lct_tool *tool,
+                         const struct lct_sealing_request *request);
+
+#endif
