@@ -151,10 +151,12 @@ enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size
         (void)unlinkat(dir, temporary, 0);
         return code;
     }
-    if (fsync(dir) != 0)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written to disk: %s", name,
-                        strerror(errno));
-    return LCT_OK;
+    if (fsync(dir) == 0)
+        return LCT_OK;
+    code = LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written to disk: %s", name, strerror(errno));
+    if (!replace) /* what was not there before is not there after a failure */
+        (void)unlinkat(dir, name, 0);
+    return code;
 }
 
 DIR *lct_file_open_dir(int dir, const char *name)

@@ -289,6 +289,13 @@ static enum lct_code describe_sealed(struct lct_key *key, const struct lct_seal 
     describe_seal(key, told ? seal : &keyfile->seal);
     if (told && key->generation.seal.kind == LCT_SEAL_NONE)
         return lct_key_check_seal(&key->public_area, key->libctx, seal, !keyfile->empty_auth, err);
+    /* It is part of what the response is encrypted with all the same: TPM 2.0 Part 1, 21.2. */
+    if (key->generation.seal.kind != LCT_SEAL_NONE && !key->generation.passphrase &&
+        !keyfile->empty_auth)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: it has an authorization that its policy does not ask for, which this "
+                        "lct does not follow",
+                        key->label);
     if (key->generation.seal.kind == LCT_SEAL_NONE &&
         (keyfile->has_policy || (key->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,

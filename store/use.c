@@ -33,10 +33,14 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
     };
 }
 
-/* Those that were found, and those that are in the key's file. NULL if out of memory. */
-static struct lct_key_approvals *join(const struct lct_keyfile *keyfile,
-                                      const struct lct_approvals *found)
+/*
+ * Those that were found, and those in the key's file that its authority has signed: a file may come
+ * from anywhere, and be full of what only takes the TPM's time. NULL if out of memory.
+ */
+static struct lct_key_approvals *join(const struct lct_key *key, const struct lct_approvals *found)
 {
+    const struct lct_keyfile *keyfile = &key->keyfile;
+    const struct lct_seal *seal = &key->generation.seal;
     size_t num = found->num + keyfile->num_approvals;
     struct lct_key_approvals *all = calloc(1, sizeof *all + num * sizeof(struct lct_approval));
 
@@ -45,7 +49,9 @@ static struct lct_key_approvals *join(const struct lct_keyfile *keyfile,
     for (size_t i = 0; i < found->num; i++)
         all->all[all->num++] = found->all[i];
     for (size_t i = 0; i < keyfile->num_approvals; i++)
-        if (!lct_approvals_have(all->all, all->num, &keyfile->approvals[i]))
+        if (!lct_approvals_have(all->all, all->num, &keyfile->approvals[i]) &&
+            lct_approval_verify(&keyfile->approvals[i], key->libctx, seal->authority,
+                                seal->authority_len, NULL) == LCT_OK)
             all->all[all->num++] = keyfile->approvals[i];
     return all;
 }
@@ -81,7 +87,7 @@ enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *
         lct_approvals_find(&found, key->dir, key->pcr_signature, seal, key->libctx, err);
     if (code != LCT_OK)
         return code;
-    struct lct_key_approvals *all = join(&key->keyfile, &found);
+    struct lct_key_approvals *all = join(key, &found);
     lct_approvals_clear(&found);
     if (all == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");

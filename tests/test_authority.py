@@ -158,6 +158,28 @@ def test_a_store_has_one_authority(sealing_user):
     user.lct("authority", "import", "same.pub")
 
 
+@pytest.mark.parametrize("action", ["kill", "EIO"])
+def test_no_failure_leaves_an_authority_without_its_private_half(sealing_user, action):
+    """Whatever was sealed to it then could never be approved."""
+    user = sealing_user
+    secret = user.write("secret", "a passphrase of some length")
+    public = user.store / ".authority.pub.pem"
+
+    def init_failing(**env) -> int:
+        for path in (user.path("key.pem"), public):
+            path.unlink(missing_ok=True)
+        return init(user, "--passphrase-file", secret, status=None,
+                    preload=[user.build / "tests" / "preload_fs.so"],
+                    env={"LCT_FS_BELOW": str(user.store)} | env).returncode
+
+    assert init_failing(LCT_FS_LOG=str(user.path("steps"))) == 0
+    steps = user.path("steps").read_text().split()
+    assert steps.count("fsync") >= 2
+    for step in range(1, len(steps) + 1):
+        init_failing(LCT_FS_ACTION=action, LCT_FS_STEP=str(step))
+        assert not public.exists() or user.path("key.pem").exists(), f"{step} of {steps}"
+
+
 @pytest.mark.parametrize("algorithm", ["ec-p384", "rsa-1024", "ed25519", ""])
 def test_an_authority_is_of_a_kind_that_every_tpm_verifies(sealing_user, algorithm):
     user = sealing_user

@@ -17,7 +17,7 @@ from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
 from test_faults import MADE_SRK
 from test_processes import fixture_process  # noqa: F401
 from test_tls import SOFTWARE, connect, start_server
-from tpm import Command
+from tpm import Command, response
 
 USAGE, BAD_RECORD, AUTH, UNSUPPORTED = 2, 6, 12, 15
 REASON = "sealed to another boot state"
@@ -877,3 +877,74 @@ def test_without_an_authority_the_three_ways_on_are_named(make_user, tpm, make_p
     boot(tpm)
     create(user, "--seal", "strict:sha256:7")
     create(user, "--seal", "none", key="free")
+
+
+def test_a_counter_s_name_is_its_own(make_sealer, make_tpm):
+    """A cleared TPM gives its index to the next: deleting who had it takes nothing from that."""
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "authority", "--revocable", key="old")
+    tpm.tool("tpm2_clear", "-c", "p")
+    create(sealer, "--seal", "authority", "--revocable", key="new")
+    old, new = (seal_of(sealer, key)["counter"] for key in ("old", "new"))
+    assert old["handle"] == new["handle"] and old["name"] != new["name"]
+    done = sealer.lct("delete", "old", "--yes")
+    assert "warning" in done.stderr
+    assert nv_indices(tpm) == [int(new["handle"], 16)]
+
+
+def test_no_counter_is_made_where_the_tpm_does_not_say_what_it_has(make_sealer, make_tpm,
+                                                                   make_proxy):
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    sealer = make_sealer(tpm, proxy.tcti)
+    create(sealer)
+
+    def hook(command, ask):
+        return response(0x101) if command[10:15] == bytes.fromhex("0000000101") else ask()
+
+    proxy.hook(Command.GetCapability, hook)
+    one_sentence(sealer.lct("create", "r", "--seal", "authority", "--revocable", status=9).stderr)
+    assert sealer.in_store() == ["k"] and nv_indices(tpm) == []
+
+
+@pytest.mark.parametrize("spec", ["sha256:16", "sha256:7,23"])
+def test_a_state_that_any_program_makes_is_not_approved(sealer, authority, tpm, spec):
+    create(sealer, "--seal", "authority")
+    asked = sealer.write("asked", sealer.lct("pcrs", spec).stdout)
+    for operands in ((), ("k",)):
+        done = approve(sealer, authority, "--pcrs", asked, *operands, status=USAGE)
+        assert "PCR " in one_sentence(done.stderr)
+    assert sealing.approvals(sealer) == []
+
+
+def test_another_bank_is_approved_once_the_first_one_is_gone(make_sealer, authority, make_tpm):
+    """As after an update of the firmware."""
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "authority:sha384:7", key="a")
+    create(sealer, "--seal", "sha384:7", key="k")
+    tpm.tool("tpm2_pcrallocate", "sha1:none+sha256:all+sha384:none+sha512:none")
+    reboot(tpm, measured=False)
+    assert "sha384" in one_sentence(sealer.lct("sign", "k", stdin="x", status=None).stderr)
+    asked = sealer.write("asked", sealer.lct("pcrs", "sha256:7").stdout)
+    approve(sealer, authority, "--pcrs", asked)
+    for key in ("a", "k"):
+        signs(sealer, key)
+        assert "was approved" in sealer.lct("doctor", key, status=None).stdout
+
+
+def test_one_that_cannot_be_approved_for_does_not_keep_the_others_locked(make_sealer, authority,
+                                                                         make_tpm):
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "authority", "--revocable", key="a")
+    create(sealer)
+    (index,) = nv_indices(tpm)
+    tpm.tool("tpm2_nvundefine", "-C", "o", hex(index))
+    measure(tpm, 7)
+    done = approve(sealer, authority)
+    assert "lct:a" in one_sentence(done.stderr) and "lct:k" in done.stdout
+    signs(sealer)
+    sealer.lct("delete", "k", "--yes")
+    assert "approved" in approve(sealer, authority, status=UNSUPPORTED).stderr

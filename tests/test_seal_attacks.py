@@ -16,7 +16,7 @@ import subprocess
 import pytest
 
 import sealing
-from keyfile import ATTRIBUTES, KeyFile
+from keyfile import ATTRIBUTES, KeyFile, armour, unarmour, values
 from sealing import SEALED, Counter, measure, seal_of
 from test_bad_input import edit_record, queue_says
 from test_command import one_sentence
@@ -385,14 +385,18 @@ def test_a_counter_made_anew_does_not_bring_approvals_back(revocable, authority,
     tpm, old = revocable.tpm, revocable.approval
     index = hex(old.counter.handle)
     revocable.lct("reseal", "k", *authority.options, "--revoke")
-    attributes = int(tpm.tool("tpm2_nvreadpublic", index).stdout.split("value: ")[2].split()[0], 16)
+    shown = tpm.tool("tpm2_nvreadpublic", index).stdout
+    attributes = int(shown.split("value: ")[2].split()[0], 16)
+    (tpm.directory / "nv.policy").write_bytes(
+        bytes.fromhex(shown.split("authorization policy: ")[1].split()[0]))
     tpm.tool("tpm2_nvundefine", "-C", "o", index)
     driver = drive(revocable)
     assert driver.sign_with(old) != 0
     tpm.tool("tpm2_nvdefine", index, "-C", "o", "-g", "sha256", "-a",
-             hex(attributes & ~(1 << 29)))
+             hex(attributes & ~(1 << 29)), "-L", "nv.policy")
     assert driver.sign_with(old) != 0
     tpm.tool("tpm2_nvincrement", "-C", "o", index)
+    assert old.counter.name.hex() in tpm.tool("tpm2_nvreadpublic", index).stdout.lower()
     assert driver.sign_with(old) == SEALED
 
 
@@ -710,3 +714,24 @@ def test_a_policy_step_that_is_suppressed_on_the_bus_gives_no_signature(moved, t
     done = moved.lct("sign", "other", stdin="x", status=None)
     assert done.returncode != 0 and done.stdout == ""
     one_sentence(done.stderr)
+
+
+def test_a_forged_approval_in_a_key_file_takes_nothing_of_the_tpm_s_time(make_sealer, authority,
+                                                                         make_tpm, make_proxy):
+    proxy = make_proxy(make_tpm())
+    sealer = make_sealer(proxy.tpm, proxy.tcti)
+    create(sealer, "--seal", "authority:sha256:7")
+    approve(sealer, authority, "k")
+    (path,) = sealing.approvals(sealer)
+    content = unarmour(sealer.lct("export", "k").stdout)
+    (_, (_, s)) = values(values(base64.b64decode(json.loads(path.read_text())["signature"]))[0][1])
+    path.unlink()
+    s = s.lstrip(b"\0")
+    assert content.count(s) == 1
+    sign = ("dgst", "-sha256", "-sign", "file.pem", "-out", "sig", "data")
+    sealer.write("file.pem", armour(content))
+    sealer.openssl(*sign)
+    assert proxy.count(Command.VerifySignature) == 1
+    sealer.write("file.pem", armour(content.replace(s, s[:-1] + bytes([s[-1] ^ 1]))))
+    sealer.openssl(*sign, status=1)
+    assert proxy.count(Command.VerifySignature) == 1

@@ -3,8 +3,13 @@
 
 import base64
 import json
+import os
 import re
+import resource
+import signal
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +18,7 @@ from keyfile import OID_SEALED, KeyFile, armour, der, values
 from sealing import NO_AUTHORITY, SEALED, measure, reboot
 from test_command import one_sentence
 from test_passphrase import count
-from tpm import SRK, Command
+from tpm import SRK, Command, wait_for
 
 USAGE, BAD_RECORD, AUTH, OTHER_TPM, UNSUPPORTED, IO = 2, 6, 12, 13, 15, 18
 SPEC = "sha256:7"
@@ -550,6 +555,15 @@ def test_secrets_of_other_tools_with_another_policy_are_refused(keeper):
         assert keeper.proxy.codes == []
 
 
+def test_an_authorization_that_the_policy_does_not_ask_for_is_refused(keeper):
+    """It would be part of the key that the response is encrypted with, and another secret came."""
+    theirs(keeper, "-L", "policy", "-p", "correct horse", "-a", "fixedtpm|fixedparent",
+           policy=pcr_policy(keeper.tpm), empty_auth=False).write(keeper.path("sealed"))
+    keeper.proxy.codes.clear()
+    assert "authorization" in refused(keeper, UNSUPPORTED)
+    assert keeper.proxy.codes == []
+
+
 def test_a_policy_that_is_not_the_object_s_is_refused_before_the_tpm_is_asked(keeper):
     pcr_policy(keeper.tpm)
     digest = step(0x17F, sealing.selection(SPEC) + bytes(32))
@@ -557,3 +571,21 @@ def test_a_policy_that_is_not_the_object_s_is_refused_before_the_tpm_is_asked(ke
     keeper.proxy.codes.clear()
     refused(keeper, UNSUPPORTED)
     assert keeper.proxy.codes == []
+
+
+def test_no_core_of_the_command_stays_behind(keeper):
+    """Nor are its memory and its descriptors another process's, of the same user, to read."""
+    def limits():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    for arguments, leaves in ((["sleep", "60"], True), ([keeper.build / "lct", "seal"], False)):
+        with subprocess.Popen(arguments, cwd=keeper.directory, env=keeper.environment(),
+                              stdin=subprocess.PIPE, preexec_fn=limits) as process:
+            state = Path(f"/proc/{process.pid}/stat")
+            wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "S", "it to wait")
+            process.send_signal(signal.SIGQUIT)
+            _, status = os.waitpid(process.pid, 0)
+            process.returncode = -signal.SIGQUIT
+        if leaves and not os.WCOREDUMP(status):
+            pytest.skip("no program leaves a core here")
+        assert os.WCOREDUMP(status) == leaves

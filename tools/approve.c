@@ -98,10 +98,11 @@ static enum lct_code approve_default(struct lct_approver *approver, struct lct_e
     return code == LCT_OK ? approve_asked(approver, &asked, err) : code;
 }
 
-/* What can be left out when all are approved for, and is told. */
-static bool may_skip(const struct lct_approver *approver, enum lct_code code)
+/* What can be left out when all are approved for, and is told: what is of PCRs that are not there
+ * or cannot be predicted, or of a counter that is gone. */
+static bool may_skip(enum lct_code code)
 {
-    return code == LCT_ERR_UNSUPPORTED && approver->prediction != NULL; /* it is of other PCRs */
+    return code == LCT_ERR_UNSUPPORTED || code == LCT_ERR_OTHER_TPM;
 }
 
 /* Those that this authority seals; a damaged one is told, and the others are approved for. */
@@ -122,7 +123,7 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
             num++;
         }
         free(record);
-        if (!may_skip(approver, code))
+        if (!may_skip(code))
             continue;
         (void)fprintf(stderr, "lct: warning: %s\n", err->text);
         code = LCT_OK;
@@ -132,7 +133,8 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
     if (code == LCT_OK && num == 0)
         return approve_default(approver, err);
     return code == LCT_OK && num == num_skipped
-               ? LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "nothing could be predicted for any identity")
+               ? LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "nothing could be %s for any identity",
+                          approver->prediction != NULL ? "predicted" : "approved")
                : code;
 }
 

@@ -111,7 +111,9 @@ enum lct_code lct_approver_sign(struct lct_approver *approver, const struct lct_
     char pcrs[LCT_PCRS_TEXT];
 
     approval.pcrs = values->pcrs;
-    enum lct_code code = sign(approver, &approval, values, dir, err);
+    enum lct_code code = lct_pcrs_check_seal(&approval.pcrs, err);
+    if (code == LCT_OK)
+        code = sign(approver, &approval, values, dir, err);
     if (code != LCT_OK)
         return code;
     lct_pcrs_text(pcrs, &approval.pcrs);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/decoder.h>
@@ -186,6 +187,19 @@ static bool write_all(int fd, const char *text, size_t text_len)
     return fsync(fd) == 0;
 }
 
+/* That there is such a file is on disk too, before anything is sealed to it. */
+static bool sync_dir_of(const char *file)
+{
+    char *copy = strdup(file);
+    int fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    bool good = fd < 0 || fsync(fd) == 0 || errno == EINVAL; /* not every file system can */
+
+    if (fd >= 0)
+        close(fd);
+    free(copy);
+    return good;
+}
+
 static enum lct_code write_new(const char *file, const char *text, size_t text_len,
                                struct lct_err *err)
 {
@@ -199,7 +213,7 @@ static enum lct_code write_new(const char *file, const char *text, size_t text_l
     bool good = write_all(fd, text, text_len);
     if (close(fd) != 0)
         good = false;
-    if (good)
+    if (good && sync_dir_of(file))
         return LCT_OK;
     int error = errno;
     (void)unlink(file);

@@ -64,6 +64,16 @@ static enum lct_code find_approval(struct standing *standing, const struct lct_t
     return code;
 }
 
+/* Of a bank that the TPM does not keep any more nothing is known, but another may be approved; else
+ * it is `code`. */
+static enum lct_code find_approved(struct standing *standing, const struct lct_tool *tool,
+                                   const char *label, OSSL_LIB_CTX *libctx, enum lct_code code)
+{
+    return find_approval(standing, tool, label, libctx, NULL) == LCT_OK && standing->approved
+               ? LCT_OK
+               : code;
+}
+
 /* Nothing that is secret, and nothing that the lockout counts. */
 static enum lct_code judge(struct standing *standing, const struct lct_tool *tool,
                            const char *label, struct lct_err *err)
@@ -78,6 +88,10 @@ static enum lct_code judge(struct standing *standing, const struct lct_tool *too
     enum lct_code code = seal->pcrs.pcrs.num_banks > 0
                              ? lct_tpm_read_pcrs(tool->tpm, &standing->now, label, err)
                              : LCT_OK;
+    if (code == LCT_ERR_UNSUPPORTED && seal->kind != LCT_SEAL_STRICT) {
+        standing->now.pcrs.num_banks = 0;
+        return find_approved(standing, tool, label, libctx, code);
+    }
     if (code == LCT_OK && seal->kind != LCT_SEAL_AUTHORITY) {
         code = lct_pcr_digest(digest, libctx, &standing->now, err);
         standing->as_sealed =
@@ -131,7 +145,8 @@ static void find_changes(struct lct_doctor *doctor, const struct standing *stand
 {
     const struct lct_seal *seal = &standing->generation.seal;
 
-    if (seal->kind == LCT_SEAL_AUTHORITY || standing->as_sealed)
+    if (seal->kind == LCT_SEAL_AUTHORITY || standing->as_sealed ||
+        standing->now.pcrs.num_banks == 0)
         return;
     if (!seal->has_values)
         (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_NOTE, NULL,

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...)
 {
@@ -119,6 +120,9 @@ int main(int argc, char **argv)
     struct lct_tool tool = {0};
     struct lct_err err = {.code = LCT_OK};
 
+    /* Passphrases, private keys and what was sealed are not to be in a core that stays behind; a
+     * program that takes our place may leave one of its own. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
     /* The configuration is ours to read: libcrypto shall not load providers for this program, least
      * of all ours. */
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);

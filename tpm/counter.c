@@ -6,12 +6,13 @@
 #include "tpm/session.h"
 
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <string.h>
 
 /* Where our counters begin, in the owner's part of NV (TCG Registry of Reserved TPM 2.0 Handles,
  * 2.2.2). */
 static const TPM2_NV_INDEX first_index = 0x01ac6374;
-enum { MAX_COUNTERS = 256 };
+enum { MAX_TRIES = 16 }; /* others may take an index before us */
 
 /* Counted up by the owner, read by anybody, and no guessing at it locks anything. */
 static const TPMA_NV attributes = (TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT) | TPMA_NV_OWNERWRITE |
@@ -24,17 +25,30 @@ struct counting {
                          const struct lct_secret *owner_auth, struct lct_err *err);
 };
 
+/*
+ * What makes a counter's Name its own: random bytes where a policy would be, which by these
+ * attributes is good for nothing. Else the next one at that index, after this is gone with a
+ * cleared TPM, would be taken for it, and be removed with what this one was for.
+ */
+static enum lct_code draw_tag(TPM2B_DIGEST *tag, OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    tag->size = LCT_POLICY_DIGEST;
+    return RAND_bytes_ex(libctx, tag->buffer, tag->size, 0) == 1
+               ? LCT_OK
+               : LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto has no random bytes");
+}
+
 /* The Name of an index of ours (TPM 2.0 Part 1, 16: of TPMS_NV_PUBLIC). */
 static enum lct_code name_index(struct lct_name *name, TPM2_NV_INDEX index, bool written,
-                                OSSL_LIB_CTX *libctx, struct lct_err *err)
+                                const TPM2B_DIGEST *tag, OSSL_LIB_CTX *libctx, struct lct_err *err)
 {
-    uint8_t bytes[64];
+    uint8_t bytes[96];
     struct lct_writer writer = {bytes, 0, sizeof bytes, false};
 
     lct_write_u32(&writer, index);
     lct_write_u16(&writer, TPM2_ALG_SHA256);
     lct_write_u32(&writer, attributes | (written ? TPMA_NV_WRITTEN : 0));
-    lct_write_sized(&writer, NULL, 0);
+    lct_write_sized(&writer, tag->buffer, tag->size);
     lct_write_u16(&writer, sizeof((struct lct_counter *)0)->value);
     *name = (struct lct_name){.len = 2 + 32, .data = {TPM2_ALG_SHA256 >> 8, TPM2_ALG_SHA256}};
     if (writer.failed ||
@@ -71,13 +85,14 @@ static enum lct_code execute(struct lct_tpm *tpm, const struct counting *countin
 
 /* TPM2_NV_DefineSpace. *taken: there is something at that index. */
 static enum lct_code define(struct lct_tpm *tpm, const struct counting *counting,
-                            const struct lct_secret *owner_auth, TPM2_NV_INDEX index, bool *taken,
-                            struct lct_err *err)
+                            const struct lct_secret *owner_auth, TPM2_NV_INDEX index,
+                            const TPM2B_DIGEST *tag, bool *taken, struct lct_err *err)
 {
     const TPM2B_AUTH none = {0};
     const TPM2B_NV_PUBLIC public_area = {.nvPublic = {.nvIndex = index,
                                                       .nameAlg = TPM2_ALG_SHA256,
                                                       .attributes = attributes,
+                                                      .authPolicy = *tag,
                                                       .dataSize = sizeof counting->counter->value}};
     TSS2_RC rc = Tss2_Sys_NV_DefineSpace_Prepare(tpm->sys, TPM2_RH_OWNER, &none, &public_area);
     enum lct_code code = execute(tpm, counting, owner_auth, TPM2_CC_NV_DefineSpace, NULL, &rc, err);
@@ -146,22 +161,26 @@ static enum lct_code make(struct lct_tpm *tpm, const struct counting *counting,
 {
     struct lct_counter *counter = counting->counter;
     OSSL_LIB_CTX *libctx = counting->request->libctx;
+    TPM2B_DIGEST tag;
     struct lct_name unwritten;
     bool taken = true;
-    enum lct_code code = LCT_OK;
+    enum lct_code code = draw_tag(&tag, libctx, err);
 
+    if (code != LCT_OK)
+        return code;
     counter->handle = first_index;
-    while (taken && counter->handle < first_index + MAX_COUNTERS) {
+    for (int tries = 0; taken && tries < MAX_TRIES; tries++) {
         code = find_free(tpm, &counter->handle, counting->request->label, err);
-        if (code == LCT_OK)
-            code = define(tpm, counting, owner_auth, counter->handle, &taken, err);
+        if (code != LCT_OK)
+            return code;
+        code = define(tpm, counting, owner_auth, counter->handle, &tag, &taken, err);
         if (code != LCT_OK && !taken)
             return code;
     }
     if (code == LCT_OK)
-        code = name_index(&unwritten, counter->handle, false, libctx, err);
+        code = name_index(&unwritten, counter->handle, false, &tag, libctx, err);
     if (code == LCT_OK)
-        code = name_index(&counter->name, counter->handle, true, libctx, err);
+        code = name_index(&counter->name, counter->handle, true, &tag, libctx, err);
     if (code != LCT_OK)
         return code;
     code = count_up(tpm, counting, owner_auth, &unwritten, err);

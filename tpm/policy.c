@@ -379,8 +379,19 @@ static enum lct_code is_as_sealed(bool *as_sealed, const struct lct_pcr_values *
     return code;
 }
 
-/* By reading what the PCRs hold. What the TPM then says of an approval that seems to be for it is
- * told, if there is no better one. */
+/* `why` as the caller's error. */
+static enum lct_code told(struct lct_err *err, const struct lct_err *why)
+{
+    if (err != NULL)
+        *err = *why;
+    return why->code;
+}
+
+/*
+ * By reading what the PCRs hold. What the TPM then says of an approval that seems to be for it is
+ * told, if there is no better one. A bank of the sealing that the TPM does not keep any more, since
+ * its firmware was updated, is told last: approvals of another one still count.
+ */
 static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
 {
     const struct lct_tpm_key *key = attempt->key;
@@ -388,11 +399,17 @@ static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct
     struct lct_err why = {.code = LCT_OK};
     size_t num_approvals = key->seal->kind != LCT_SEAL_STRICT ? key->num_approvals : 0;
     bool as_sealed = false;
-    enum lct_code code = lct_pcr_read(tpm, &now, key->label, err);
+    enum lct_code code = lct_pcr_read(tpm, &now, key->label, &why);
 
+    if (code == LCT_ERR_UNSUPPORTED)
+        now.pcrs.num_banks = 0;
+    else if (code != LCT_OK)
+        return told(err, &why);
     sealed = now;
     if (code == LCT_OK && key->seal->kind != LCT_SEAL_AUTHORITY)
         code = is_as_sealed(&as_sealed, &now, key, err);
+    else
+        code = LCT_OK;
     if (as_sealed) { /* it is now, or again: they have just changed */
         attempt->approval = NULL;
         return say(tpm, attempt, err);
@@ -403,19 +420,16 @@ static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct
         if (code != LCT_OK || !fits)
             continue;
         attempt->approval = &key->approvals[i];
-        code = say(tpm, attempt, err);
+        code = say(tpm, attempt, &why);
         if (code == LCT_OK || !attempt->refused)
-            return code;
-        if (err != NULL)
-            why = *err;
+            return code == LCT_OK ? code : told(err, &why);
         code = LCT_OK;
     }
     if (code != LCT_OK)
         return code;
-    if (why.code != LCT_ERR_SEALED)
+    if (why.code != LCT_ERR_SEALED && why.code != LCT_ERR_UNSUPPORTED)
         return fail_sealed(key, &sealed, err);
-    *err = why;
-    return why.code;
+    return told(err, &why);
 }
 
 /* The approval that satisfied this very key last, if it is still among those it has. */
