@@ -313,8 +313,10 @@ static int open_approvals(const char *dir)
     if (store < 0)
         return -1;
     bool made = mkdirat(store, approvals_dir, 0755) == 0;
-    int fd = openat(store, approvals_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     int error = errno;
+    int fd = openat(store, approvals_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && (errno != ENOENT || made)) /* else why it could not be made */
+        error = errno;
     if (fd >= 0 && made &&
         (fstat(store, &st) != 0 || fchmod(fd, 0755) != 0 ||
          (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) != 0) || fsync(store) != 0)) {
@@ -339,14 +341,16 @@ enum lct_code lct_approval_put(const char *dir, const struct lct_approval *appro
     lct_hex_encode(ref, approval->ref, approval->ref_len);
     (void)snprintf(name, sizeof name, "%.16s-%s%s%s%s", fingerprint, policy,
                    approval->ref_len > 0 ? "-" : "", ref, suffix);
+    enum lct_code code = LCT_OK;
     int fd = open_approvals(dir);
-    enum lct_code code =
-        fd >= 0 ? lct_file_put(fd, name, (const uint8_t *)text, strlen(text), 0644, true, err)
-                : LCT_FAIL(err, LCT_ERR_STORE, "its %s cannot be written: %s%s", approvals_dir,
-                           strerror(errno),
-                           errno == EACCES || errno == EPERM ? "; run as the store's owner" : "");
+    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
+        code = LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be written: %s%s", dir,
+                        strerror(errno),
+                        errno == EACCES || errno == EPERM ? "; run as the store's owner" : "");
+    else if (lct_file_put(fd, name, (const uint8_t *)text, strlen(text), 0644, true, err) != LCT_OK)
+        code = lct_err_prefix(err, dir);
     if (fd >= 0)
         close(fd);
     free(text);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, dir);
+    return code;
 }

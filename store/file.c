@@ -88,14 +88,16 @@ static bool write_all(int fd, const uint8_t *bytes, size_t bytes_len)
     return true;
 }
 
-static enum lct_code make_file(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
-                               const struct lct_owner *owner, mode_t mode, struct lct_err *err)
+/* `what` is how messages call it. */
+static enum lct_code make_file(int dir, const char *name, const char *what, const uint8_t *bytes,
+                               size_t bytes_len, const struct lct_owner *owner, mode_t mode,
+                               struct lct_err *err)
 {
     int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     int error = 0;
 
     if (fd < 0)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", what, strerror(errno));
     /* fchmod as well: the caller's umask is not ours to rely on. */
     if (!write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
         fchown(fd, owner->user, owner->group) != 0 || fsync(fd) != 0)
@@ -103,14 +105,14 @@ static enum lct_code make_file(int dir, const char *name, const uint8_t *bytes, 
     if (close(fd) != 0 && error == 0)
         error = errno;
     if (error != 0)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", name, strerror(error));
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", what, strerror(error));
     return LCT_OK;
 }
 
 enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                              const struct lct_owner *owner, struct lct_err *err)
 {
-    return make_file(dir, name, bytes, bytes_len, owner, 0640, err);
+    return make_file(dir, name, name, bytes, bytes_len, owner, 0640, err);
 }
 
 /* 0, or -1 with errno: EEXIST. */
@@ -138,7 +140,7 @@ enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size
     const struct lct_owner *owner = geteuid() == 0 ? &theirs : &own;
     (void)snprintf(temporary, sizeof temporary, ".new-%d", (int)gettid());
     (void)unlinkat(dir, temporary, 0); /* of a process of that number that crashed */
-    enum lct_code code = make_file(dir, temporary, bytes, bytes_len, owner, mode, err);
+    enum lct_code code = make_file(dir, temporary, name, bytes, bytes_len, owner, mode, err);
     if (code != LCT_OK) {
         (void)unlinkat(dir, temporary, 0);
         return code;

@@ -211,13 +211,13 @@ static void describe_seal(struct lct_key *key, const struct lct_seal *seal)
     generation->passphrase = auth_value;
 }
 
-/* The name by which messages call what is of no identity. */
-static void label_by_name(struct lct_key *key, const char *what)
+/* The name by which messages call a key of no identity. */
+static void label_by_name(struct lct_key *key)
 {
     char name[2 * sizeof key->generation.name.data + 1];
 
     lct_hex_encode(name, key->generation.name.data, key->generation.name.len);
-    (void)snprintf(key->label, sizeof key->label, "%s %.16s", what, name);
+    (void)snprintf(key->label, sizeof key->label, "key file %.16s", name);
 }
 
 /* All that its public area and its file say of it; what its TPM can do is not known and assumed. */
@@ -231,7 +231,7 @@ static enum lct_code describe(struct lct_key *key, struct lct_err *err)
 
     if (code != LCT_OK)
         return code;
-    label_by_name(key, "key file");
+    label_by_name(key);
     generation->algorithm = lct_public_algorithm(&key->public_area);
     if (generation->algorithm == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this lct knows no keys of its kind",
@@ -284,7 +284,6 @@ static enum lct_code describe_sealed(struct lct_key *key, const struct lct_seal 
         return code;
     if (key->public_area.type != TPM2_ALG_KEYEDHASH)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it holds a key and says that it is sealed data");
-    label_by_name(key, "sealed data");
     key->generation.parent = keyfile->parent;
     describe_seal(key, told ? seal : &keyfile->seal);
     if (told && key->generation.seal.kind == LCT_SEAL_NONE)
@@ -299,14 +298,14 @@ static enum lct_code describe_sealed(struct lct_key *key, const struct lct_seal 
     if (key->generation.seal.kind == LCT_SEAL_NONE &&
         (keyfile->has_policy || (key->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: it takes a policy to unseal it, which this lct does not follow",
-                        key->label);
+                        "it takes a policy to unseal it, which this lct does not follow");
     return LCT_OK;
 }
 
 enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypto,
                                   const uint8_t *bytes, size_t bytes_len,
-                                  const struct lct_seal *seal, struct lct_err *err)
+                                  const struct lct_seal *seal, const char *label,
+                                  struct lct_err *err)
 {
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
     struct lct_key *made = libctx != NULL ? new_key(crypto, libctx) : NULL;
@@ -316,6 +315,7 @@ enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypt
         return LCT_ERR_INTERNAL;
     if (made == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    (void)snprintf(made->label, sizeof made->label, "%s", label);
     enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, libctx, err);
     if (code == LCT_OK)
         code = describe_sealed(made, seal, err);

@@ -29,7 +29,8 @@ struct lct_key_approvals {
 struct lct_key {
     atomic_uint references;
     char id[LCT_MAX_ID + 1];        /* empty: of a key file alone */
-    char label[4 + LCT_MAX_ID + 1]; /* "lct:alice", or "key file 000b1a2b3c4d5e6f" by its Name */
+    char label[4 + LCT_MAX_ID + 1]; /* "lct:alice"; "key file 000b1a2b3c4d5e6f" by its
+                                       Name; of sealed data the file's name */
     struct lct_generation generation;
     struct lct_public public_area;
     struct lct_keyfile keyfile;
@@ -68,12 +69,14 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
 /*
  * Makes a key, in the sense of lct_tpm_unseal, of a TSS2 PRIVATE KEY that holds sealed data. It has
  * no public key. `seal` is what it is sealed to where the file cannot say that, of kind
- * LCT_SEAL_NONE: what the file says. Sends the TPM nothing. LCT_ERR_BAD_RECORD: also a seal that
- * its authPolicy is not of; LCT_ERR_UNSUPPORTED: it holds a key, or a policy that we do not follow.
+ * LCT_SEAL_NONE: what the file says. `label` is what messages call it, cut short if need be. Sends
+ * the TPM nothing. LCT_ERR_BAD_RECORD: also a seal that its authPolicy is not of;
+ * LCT_ERR_UNSUPPORTED: it holds a key, or a policy that we do not follow.
  */
 enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypto,
                                   const uint8_t *bytes, size_t bytes_len,
-                                  const struct lct_seal *seal, struct lct_err *err);
+                                  const struct lct_seal *seal, const char *label,
+                                  struct lct_err *err);
 
 /*
  * Whether a public area is of what is sealed so: its policy is this one, with PolicyAuthValue after

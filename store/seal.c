@@ -272,9 +272,16 @@ enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *
     approval->ref_len = 0;
     id[0] = '\0';
     bool good = object != NULL && read_pcrs(values, approval, id, object);
+    bool sealed_to_authority = good && !json_is_null(json_object_get(object, "policy_ref"));
     json_decref(object);
-    return good ? LCT_OK
-                : LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                           "these are no PCR values; lct pcrs writes them, on the machine whose "
-                           "state is to be approved");
+    if (!good)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "these are no PCR values; lct pcrs writes them, on the machine whose "
+                        "state is to be approved");
+    if (id[0] != '\0' && !sealed_to_authority)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "nothing can be approved for lct:%s, which is sealed strictly or not "
+                        "sealed; values for others are printed by lct pcrs SPEC",
+                        id);
+    return LCT_OK;
 }

@@ -55,7 +55,8 @@ char *lct_pcrs_write(const struct lct_pcr_values *values, const char *id,
                      const struct lct_seal *seal);
 
 /* From such a text: ref and counter go into `approval`. `id`, of LCT_MAX_ID + 1 bytes, is "" if it
- * has none. LCT_ERR_BAD_RECORD. */
+ * has none. LCT_ERR_BAD_RECORD; LCT_ERR_USAGE: it is of an identity, and has no policyRef, not even
+ * an empty one, since no authority can approve for that. */
 enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *approval, char *id,
                             const uint8_t *text, size_t text_len, struct lct_err *err);
 

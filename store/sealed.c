@@ -74,17 +74,30 @@ static bool take_blocks(struct part parts[NUM_PARTS], const uint8_t *text, size_
     return parts[KEYFILE].bytes != NULL;
 }
 
+/* Whether it was a file of ours, or began like another tool's, and could be whole elsewhere. */
+static bool is_alike(const uint8_t *text, size_t text_len)
+{
+    static const char begin[] = "-----BEGIN ";
+    bool found = text_len > 1 && text[0] == 0x30 && text[1] > 0x80; /* a SEQUENCE in DER */
+
+    for (size_t i = 0; i < NUM_PARTS && !found; i++)
+        found = memmem(text, text_len, labels[i], strlen(labels[i])) != NULL &&
+                memmem(text, text_len, begin, sizeof begin - 1) != NULL;
+    return found;
+}
+
 static enum lct_code take_apart(struct part parts[NUM_PARTS], const uint8_t *text, size_t text_len,
                                 struct lct_err *err)
 {
     memset(parts, 0, NUM_PARTS * sizeof *parts);
-    if (text_len <= LCT_MAX_SECRET_FILE && take_blocks(parts, text, text_len))
+    bool alike = is_alike(text, text_len);
+    if (alike && text_len <= LCT_MAX_SECRET_FILE && take_blocks(parts, text, text_len))
         return LCT_OK;
     clear(parts);
     memset(parts, 0, NUM_PARTS * sizeof *parts);
-    return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                    "it is no whole file of lct seal, nor a %s; restore it from a backup",
-                    lct_keyfile_label);
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it is no %sfile of lct seal, nor a %s%s",
+                    alike ? "whole " : "", lct_keyfile_label,
+                    alike ? "; restore it from a backup" : "");
 }
 
 /* Makes room for a part. */
@@ -334,7 +347,8 @@ static const char *find_dir(const struct lct_store *store, struct lct_crypto *cr
 
 enum lct_code lct_sealed_read(struct lct_key **key, struct lct_crypto *crypto,
                               const struct lct_store *store, const struct lct_config *config,
-                              const uint8_t *text, size_t text_len, struct lct_err *err)
+                              const char *file, const uint8_t *text, size_t text_len,
+                              struct lct_err *err)
 {
     struct part parts[NUM_PARTS];
     struct lct_seal seal = {0};
@@ -344,14 +358,15 @@ enum lct_code lct_sealed_read(struct lct_key **key, struct lct_crypto *crypto,
     if (code == LCT_OK && parts[SEAL].bytes != NULL)
         code = read_seal(&seal, &parts[SEAL], err);
     if (code == LCT_OK)
-        code =
-            lct_key_from_sealed(key, crypto, parts[KEYFILE].bytes, parts[KEYFILE].len, &seal, err);
+        code = lct_key_from_sealed(key, crypto, parts[KEYFILE].bytes, parts[KEYFILE].len, &seal,
+                                   file, err);
     if (code == LCT_OK)
         code =
             lct_key_look_in(*key, find_dir(store, crypto, &(*key)->generation.seal), config, err);
     if (code != LCT_OK) {
         lct_key_free(*key);
         *key = NULL;
+        (void)lct_err_prefix(err, file);
     }
     clear(parts);
     return code;

@@ -47,11 +47,13 @@ enum lct_code lct_sealed_make(char **text, bool *made_srk, struct lct_tpm *tpm,
 /*
  * A key, in the sense of lct_tpm_unseal, of such a file or of another tool's; lct_key_free. It has
  * no public key. Approvals are of the one of the store's directories whose authority it is sealed
- * to, and as configured. Sends the TPM nothing. Errors of lct_key_from_sealed.
+ * to, and as configured. `file` is what messages call it. Sends the TPM nothing. Errors of
+ * lct_key_from_sealed.
  */
 enum lct_code lct_sealed_read(struct lct_key **key, struct lct_crypto *crypto,
                               const struct lct_store *store, const struct lct_config *config,
-                              const uint8_t *text, size_t text_len, struct lct_err *err);
+                              const char *file, const uint8_t *text, size_t text_len,
+                              struct lct_err *err);
 
 /* What was sealed in the file that the key was read from, into *data, which the caller wipes and
  * frees with free(). Errors of lct_key_unseal; LCT_ERR_BAD_RECORD: the data beside it is missing,

@@ -87,10 +87,13 @@ static enum lct_code take_bank(struct lct_pcrs *pcrs, const char *text, size_t l
     enum lct_code code = take_list(&selected, colon + 1, list_len, err);
     if (code != LCT_OK)
         return code;
+    if (lct_pcrs_find(pcrs, hash->id) >= 0)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "the bank %s is named twice; its PCRs go into one list, as in sha256:0,7",
+                        name);
     return insert(pcrs, hash, selected)
                ? LCT_OK
-               : LCT_FAIL(err, LCT_ERR_USAGE, "the bank %s is named twice, or there are over %d",
-                          name, LCT_MAX_BANKS);
+               : LCT_FAIL(err, LCT_ERR_USAGE, "over %d banks are named", LCT_MAX_BANKS);
 }
 
 enum lct_code lct_pcrs_parse(struct lct_pcrs *pcrs, const char *text, size_t text_len,

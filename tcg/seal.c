@@ -29,6 +29,9 @@ enum lct_code lct_seal_parse(struct lct_seal *seal, const char *text, struct lct
     memset(seal, 0, sizeof *seal);
     if (strcmp(text, "none") == 0)
         return LCT_OK;
+    if (strcmp(text, "strict") == 0)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "\"strict\" names no PCRs; they stand behind it, as in strict:sha256:7");
     if (strcmp(text, "authority") == 0) {
         seal->kind = LCT_SEAL_AUTHORITY;
         text = lct_seal_default;

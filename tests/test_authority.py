@@ -18,7 +18,7 @@ from test_command import one_sentence
 from test_passphrase import echoes
 from tpm import TIMEOUT, wait_for
 
-USAGE, EXISTS, AUTH, UNSUPPORTED = 2, 4, 12, 15
+USAGE, EXISTS, AUTH, UNSUPPORTED, IO = 2, 4, 12, 15, 18
 PHRASE = re.compile(r"^recovery phrase: (\S.*\S)$", re.MULTILINE)
 
 
@@ -291,3 +291,24 @@ def test_on_a_terminal_the_first_sealed_key_offers_to_make_an_authority(sealing_
     else:
         assert status == NO_AUTHORITY and "--seal none" in shown, shown
         assert user.in_store() == [] and not user.path("key.pem").exists()
+
+
+def test_a_file_that_cannot_be_made_is_asked_for_again(sealing_user):
+    user = sealing_user
+    user.write("precious", "precious")
+    question = r"private half.*: $"
+    status, shown = converse(user, [user.build / "lct", "create", "k"], (r"\[y/N\]", "y"),
+                             (question, ""), (question, "precious"), (question, "key.pem"))
+    (phrase,) = PHRASE.findall(shown)
+    assert status == 0 and "precious is there already" in shown and opens(user, phrase)
+    assert user.path("precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("file, status", [("", NO_AUTHORITY), ("nowhere/key.pem", IO)])
+def test_a_file_is_asked_for_three_times_at_most(sealing_user, file, status):
+    user = sealing_user
+    question = (r"private half.*: $", file)
+    ended, shown = converse(user, [user.build / "lct", "create", "k"], (r"\[y/N\]", "y"),
+                            question, question, question)
+    assert ended == status and shown.count("private half") == 3, shown
+    assert user.in_store() == []

@@ -866,7 +866,8 @@ def test_the_settings_and_who_made_them(owner, tpm):
     found = the(examine(owner, "--tcti", tpm.tcti, env={"LCT_STORE": str(owner.store)}), "openssl",
                 "settings of lct")
     assert found["text"] == (f"settings of lct: tcti = {tpm.tcti} (--tcti), store = {owner.store} "
-                             "(LCT_STORE), session = always, timeout = 7")
+                             "(LCT_STORE), session = always, timeout = 7, seal = none, "
+                             "pcr_signature = none")
     assert (found["session"], found["timeout"]) == ("always", 7)
     owner.configure()
     found = the(examine(owner), "openssl", "settings of lct")

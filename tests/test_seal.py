@@ -12,14 +12,14 @@ import sealing
 from keyfile import KeyFile
 from sealing import DEFAULT, NO_AUTHORITY, SEALED, boot, measure, public_pem, reboot, seal_of
 from test_bad_input import queue_says
-from test_command import one_sentence
+from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
 from test_faults import MADE_SRK
 from test_processes import fixture_process  # noqa: F401
 from test_tls import SOFTWARE, connect, start_server
 from tpm import Command, response
 
-USAGE, BAD_RECORD, AUTH, UNSUPPORTED = 2, 6, 12, 15
+USAGE, BAD_RECORD, CONFIG, AUTH, OTHER_TPM, UNSUPPORTED = 2, 6, 8, 12, 13, 15
 REASON = "sealed to another boot state"
 SECRET = "correct horse"
 TWO_BANKS = "sha256:0,7+sha384:1"
@@ -194,6 +194,15 @@ def test_a_seal_of_the_authority_alone_begins_with_its_first_approval(sealer, au
     signs(sealer)
 
 
+def test_a_seal_of_the_authority_that_is_open_already_waits_for_nothing(sealer, authority):
+    create(sealer, "--seal", "authority")
+    approve(sealer, authority, "k")
+    assert "once a state is approved" not in create(sealer, "--seal", "authority", key="b")
+    said = create(sealer, "--seal", "authority", key="c", passphrase=True)
+    assert "once a state is approved" not in said
+    assert "once a state is approved" in create(sealer, "--seal", "authority", "--bind", key="d")
+
+
 def test_a_strict_seal_is_not_approved(sealer, authority, tpm):
     create(sealer, "--seal", "strict:sha256:7")
     measure(tpm, 7)
@@ -263,6 +272,79 @@ def test_a_state_is_approved_on_another_machine(make_sealer, make_user, authorit
         signs(sealer, key="other")
 
 
+@pytest.mark.parametrize("lie", [{"counter": None}, {"id": "other"}, {"id": None},
+                                 {"policy_ref": "00" * 32}], ids=lambda lie: next(iter(lie)))
+def test_a_request_that_lies_about_its_policy_ref_is_not_approved(make_sealer, make_user, authority,
+                                                                  tpm, lie):
+    """Else an approval could be had that is never revoked, or is another identity's."""
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "authority", "--revocable")
+    request = json.loads(sealer.lct("pcrs", "k").stdout)
+    elsewhere = make_user("swtpm:path=/nowhere")
+    good = elsewhere.lct("approve", *authority.options, "--pcrs", "-", "--out", "good",
+                         stdin=json.dumps(request))
+    assert f"until its counter is over {request['counter']['value']}" in good.stdout
+    done = elsewhere.lct("approve", *authority.options, "--pcrs", "-", "--out", "bad",
+                         stdin=json.dumps(request | lie), status=6)
+    assert "policyRef in the request" in done.stderr and not elsewhere.path("bad").exists()
+    sealer.lct("delete", "k", "--yes")
+
+
+@pytest.mark.parametrize("operands", [(), ("other",)], ids=["", "for another"])
+def test_a_request_of_a_strict_seal_is_not_approved(make_user, sealer, authority, operands):
+    """Its policyRef would be the empty one, and open every other key."""
+    create(sealer, "--seal", "strict:sha256:7")
+    create(sealer, key="other")
+    request = sealer.lct("pcrs", "k").stdout
+    for user in (sealer, make_user("swtpm:path=/nowhere")):
+        user.write("request", request)
+        for where in ((), ("--out", "approval")):
+            sentence = one_sentence(approve(user, authority, "--pcrs", "request", *where, *operands,
+                                            status=USAGE).stderr)
+            assert "nothing can be approved for lct:k" in sentence
+        assert sealing.approvals(user) == [] and not user.path("approval").exists()
+
+
+def others_opened(done) -> list[tuple[str, str, str]]:
+    """What approve warns of: the PCRs approved, whom that opens, and what that is sealed to."""
+    return re.findall(r"^lct: warning: this approval of (\S+) opens (\S+) as well, which is sealed "
+                      r"to (\S+); .*--bind.*$", done.stderr, re.MULTILINE)
+
+
+def test_approve_warns_of_those_that_an_approval_of_fewer_pcrs_opens(sealer, authority, tpm):
+    measure(tpm, 9)
+    create(sealer, "--seal", "sha256:9", key="app")
+    create(sealer, "--bind", key="bound")
+    assert approve(sealer, authority, "app").stderr == ""
+    create(sealer, "--seal", "authority:sha256:0,7", key="box")
+    create(sealer, key="web")
+    create(sealer, "--seal", "strict:sha256:1", key="strict")
+    assert others_opened(approve(sealer, authority, "app")) == [
+        ("sha256:9", "lct:box", "sha256:0,7")]
+    assert others_opened(approve(sealer, authority, "web")) == [(DEFAULT, "lct:app", "sha256:9")]
+    sealer.lct("delete", "app", "--yes")
+    assert approve(sealer, authority, "web").stderr == ""
+    assert approve(sealer, authority, "bound").stderr == ""
+    sealer.write("few", sealer.lct("pcrs", "sha256:9").stdout)
+    done = approve(sealer, authority, "--pcrs", "few", "--out", "approval")
+    assert others_opened(done) == [("sha256:9", "lct:box", "sha256:0,7")]
+
+
+def test_a_file_takes_one_approval_or_nothing_is_signed(sealer, authority):
+    create(sealer, key="a")
+    create(sealer, key="b")
+    create(sealer, "--seal", "sha256:7", key="c")
+    for operands in ((), ("a", "b", "c"), ("a", "c")):
+        done = approve(sealer, authority, "--out", "approval", *operands, status=USAGE)
+        assert "several" in one_sentence(done.stderr) and done.stdout == ""
+        assert not sealer.path("approval").exists()
+    assert approve(sealer, authority, "--out", "approval", "a", "b").stdout.count("approved") == 2
+    assert json.loads(sealer.path("approval").read_text())["pcrs"] == DEFAULT
+    assert sealing.approvals(sealer) == []
+    one_sentence(approve(sealer, authority, "a", "nobody", status=3).stderr)
+    assert sealing.approvals(sealer) == []
+
+
 def test_a_request_says_what_the_pcrs_hold(sealer, tpm):
     create(sealer, "--seal", TWO_BANKS, "--bind")
     request = json.loads(sealer.lct("pcrs", "k").stdout)
@@ -293,6 +375,34 @@ def test_what_approve_does_is_not_guessed(sealer, authority):
     approve(sealer, authority, "nobody", status=3)
     approve(sealer, authority, "--pcrs", "/nowhere", "k", status=18)
     assert sealing.approvals(sealer) == []
+
+
+def test_options_that_contradict_each_other_are_refused(sealer, authority):
+    create(sealer)
+    sealer.write("request", sealer.lct("pcrs", "k").stdout)
+    error = approve(sealer, authority, "--pcrs", "current", "--pcrs", "request", "k",
+                    status=USAGE).stderr
+    assert "--pcrs was given twice" in one_sentence(error)
+    assert sealing.approvals(sealer) == []
+
+
+def test_where_no_tpm_is_approve_says_that_values_can_be_given(make_sealer, authority, tpm):
+    sealer = make_sealer(tpm, "swtpm:path=/nowhere")
+    sentence = one_sentence(approve(sealer, authority, status=9).stderr)
+    assert sentence.endswith("; or give the values with --pcrs FILE")
+
+
+@NEEDS_ROOT
+def test_a_store_that_cannot_be_written_is_named(sealer, authority):
+    create(sealer)
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    for there in (False, True):
+        sealer.write("approval", json.dumps(authority.approval("sha256:1", [bytes(32)])))
+        let_others_in(sealer)
+        error = sealer.lct("approve", "--import", "approval", **nobody, status=7).stderr
+        assert one_sentence(error).startswith(
+            f"the store {sealer.store} cannot be written: Permission denied"), there
+        approve(sealer, authority, "k")  # from now on the directory of approvals is there
 
 
 def test_reseal_approves_what_the_pcrs_hold(sealer, authority, tpm):
@@ -502,6 +612,73 @@ def test_the_owner_alone_counts_up(make_sealer, authority, make_tpm):
     sealer.configure(**owned)
     sealer.lct("delete", "k", "--yes")
     assert nv_indices(tpm) == []
+
+
+@pytest.fixture(name="revocable")
+def fixture_revocable(make_sealer, authority, make_tpm):
+    """A key whose approval has a counter, at `index`."""
+    sealer = make_sealer(make_tpm())
+    create(sealer, "--seal", "authority", "--revocable")
+    approve(sealer, authority, "k")
+    (sealer.index,) = nv_indices(sealer.tpm)
+    return sealer
+
+
+def doctor(user, status: int | None = SEALED) -> tuple[str, list]:
+    """What doctor says of k: as text, and the findings about the identity."""
+    text = user.lct("doctor", "k", status=status).stdout
+    found = json.loads(user.lct("doctor", "k", "--json", status=status).stdout)
+    return text, [each for each in found if each["topic"] == "identity"]
+
+
+@pytest.mark.parametrize("approved", [True, False], ids=["approved", "in another state"])
+@pytest.mark.parametrize("another", [True, False], ids=["another is there", "nothing is there"])
+def test_a_key_whose_counter_is_gone_is_lost_and_that_is_said(revocable, authority, approved,
+                                                              another):
+    user = revocable
+    if not approved:
+        measure(user.tpm, 7)
+    user.tpm.tool("tpm2_nvundefine", f"0x{user.index:08x}")
+    if another:
+        user.tpm.tool("tpm2_nvdefine", f"0x{user.index:08x}", "-s", "8", "-a",
+                      "ownerread|ownerwrite|authread|nt=counter")
+    refused(user, "counter", "cannot be used any more")
+    text, found = doctor(user)
+    problems = [each for each in found if each["severity"] == "problem"]
+    assert len(problems) == 1 and problems[0]["command"] is None, found
+    assert "cannot be used any more" in problems[0]["text"] and "lct approve" not in text
+    assert "NV counter" in approve(user, authority, status=OTHER_TPM).stderr
+    create(user, key="other")
+    done = approve(user, authority)
+    assert "approved for lct:other" in done.stdout and "warning: lct:k: its NV" in done.stderr
+    done = user.lct("delete", "k", "--yes")
+    assert "warning" in done.stderr and "not at" in done.stderr
+    assert done.stdout == "deleted lct:k\n"
+    assert (nv_indices(user.tpm) == [user.index]) == another
+
+
+def test_a_counter_that_stays_is_told_with_what_removes_it(revocable):
+    user = revocable
+    user.tpm.tool("tpm2_changeauth", "-c", "owner", "the owner's own")
+    done = user.lct("delete", "k", "--yes", start_new_session=True)
+    assert "authorization" in done.stderr
+    assert f"tpm2_nvundefine 0x{user.index:08x}" in done.stdout
+    assert nv_indices(user.tpm) == [user.index]
+
+
+def test_a_revoked_approval_is_told_with_what_makes_a_new_one(revocable, authority):
+    user = revocable
+    (path,) = sealing.approvals(user)
+    old = path.read_bytes()
+    user.lct("reseal", "k", *authority.options, "--revoke")
+    for each in sealing.approvals(user):
+        each.unlink()
+    sealing.put_approval(user, "old.json", old)
+    refused(user, "revoked", "lct reseal k --authority KEY.pem")
+    _, found = doctor(user)
+    (problem,) = [each for each in found if each["severity"] == "problem"]
+    assert "revoked" in problem["text"]
+    assert problem["command"] == f"lct reseal k --authority {authority.key}"
 
 
 # Programs that run on
@@ -775,6 +952,52 @@ def test_doctor_says_which_pcr_differs_and_who_may_approve(sealer, authority, tp
     assert "lct approve" not in sealer.lct("doctor", "k", status=None).stdout
 
 
+def test_doctor_says_once_why_a_sealed_key_is_refused(sealer, authority, tpm):
+    create(sealer)
+    measure(tpm, 7)
+    for said in ("there is no approval", "approvals that do not fit: 1"):
+        text, found = doctor(sealer)
+        assert "lct doctor k" not in text + json.dumps(found)
+        (problem,) = [each for each in found if each["severity"] == "problem"]
+        assert said in problem["text"] and "lct approve" in problem["command"]
+        approve(sealer, authority, "k")
+        measure(tpm, 7)
+
+
+def test_doctor_names_the_authority_of_the_identity_itself(make_sealer, authority, tpm):
+    """Which need not be that of the store that new identities go to: root's are the system's."""
+    sealer = make_sealer(tpm)
+    create(sealer)
+    measure(tpm, 7)
+    own = sealer.path(".local/share/lct")
+    own.parent.mkdir(parents=True)
+    sealer.store.rename(own)
+    sealer.configure(seal=None, store=None)
+
+    def commands() -> set[str]:
+        _, found = doctor(sealer)
+        last = sealer.lct("affected", "secureboot").stdout.splitlines()[-1]
+        return {*(each["command"] for each in found if each["severity"] == "problem"),
+                last.partition(":")[2].strip()}
+
+    assert commands() == {f"lct approve --authority {authority.key} k"}
+    (own / ".authority.pub.pem").write_bytes(sealing.software_key(sealer.path("other.pem")))
+    assert commands() == {"lct approve --authority KEY.pem k"}
+
+
+def test_a_seal_of_the_configuration_that_is_none_is_its_fault(sealer):
+    sealer.configure(seal="sha256:99", pcr_signature="/nowhere/signature.json")
+    for words in (["create", "k"], ["seal"], ["pcrs"]):
+        done = sealer.lct(*words, stdin="x", status=CONFIG)
+        sentence = one_sentence(done.stderr)
+        assert sentence.startswith('seal is "sha256:99" in the configuration: '), sentence
+    assert sealer.in_store() == []
+    create(sealer, "--seal", "none")
+    done = sealer.lct("doctor", status=CONFIG)
+    assert re.search(r"problem +seal is \"sha256:99\"", done.stdout), done.stdout
+    assert "seal = sha256:99, pcr_signature = /nowhere/signature.json" in done.stdout
+
+
 def test_doctor_says_where_the_authority_lies(make_user, tpm):
     user = make_user()
     authority = sealing.Authority.init(user)
@@ -820,7 +1043,7 @@ def test_a_key_file_carries_the_policy_that_the_standard_can_say(sealer, tpm, se
 
 NO_SEALS = [
     "sha256:16", "sha256:23", "sha256:7,16", "sha256:7+sha384:23", "sha256:", "sha256", "sha256:24",
-    "sha256:7,7", "sha256:7+sha256:1", "md5:7", "", "strict:", "strict:sha256:16",
+    "sha256:7,7", "sha256:7+sha256:1", "md5:7", "", "strict", "strict:", "strict:sha256:16",
     "authority:sha256:23", "none:sha256:7", "all"]
 
 
@@ -832,9 +1055,17 @@ def test_what_is_no_seal_is_refused_before_anything_is_made(make_sealer, tpm, ma
         one_sentence(sealer.lct("create", "k", "--seal", spec, status=USAGE).stderr)
         if spec:
             sealer.configure(seal=spec)
-            one_sentence(sealer.lct("create", "k", status=None).stderr)
+            one_sentence(sealer.lct("create", "k", status=CONFIG).stderr)
             sealer.configure(seal=None)
     assert proxy.codes == [] and sealer.in_store() == []
+
+
+@pytest.mark.parametrize("spec, said", [
+    ("strict", "strict:sha256:7"), ("sha256:7+sha256:1", "named twice"),
+    ("sha1:7+sha256:7+sha384:7+sha512:7+sha3-256:7", "over 4 banks")])
+def test_what_is_wrong_with_a_seal_is_said(sealer, spec, said):
+    sentence = one_sentence(sealer.lct("create", "k", "--seal", spec, status=USAGE).stderr)
+    assert said in sentence and ("twice" in sentence) == ("twice" in said)
 
 
 def test_a_bank_that_the_tpm_does_not_keep_is_refused(make_sealer, make_tpm):
@@ -947,4 +1178,4 @@ def test_one_that_cannot_be_approved_for_does_not_keep_the_others_locked(make_se
     assert "lct:a" in one_sentence(done.stderr) and "lct:k" in done.stdout
     signs(sealer)
     sealer.lct("delete", "k", "--yes")
-    assert "approved" in approve(sealer, authority, status=UNSUPPORTED).stderr
+    assert "nothing to approve" in approve(sealer, authority, status=OTHER_TPM).stderr

@@ -173,11 +173,39 @@ def test_another_boot_state_does_not_unseal_until_it_is_approved(keeper, authori
     seal(keeper, secret)
     measure(keeper.tpm, 7)
     sentence = refused(keeper, SEALED)
-    assert "PCR 7 (sha256)" in sentence and "sealed data 000b" in sentence
+    assert "PCR 7 (sha256)" in sentence and sentence.startswith("sealed: ")
     approve(keeper, authority)
     unseals(keeper, secret)
     measure(keeper.tpm, 7)
     refused(keeper, SEALED)
+
+
+@pytest.mark.parametrize("spec", [SPEC, f"authority:{SPEC}"])
+def test_what_approves_for_a_secret_is_said_and_does(keeper, authority, spec):
+    seal(keeper, spec=spec)
+    measure(keeper.tpm, 7)
+    command = f"lct pcrs {SPEC} | lct approve --authority KEY.pem --pcrs -"
+    text = keeper.path("sealed").read_text()
+    assert refused(keeper, SEALED).startswith("sealed: ")
+    for done in (keeper.lct("unseal", "sealed", status=SEALED),
+                 keeper.lct("unseal", status=SEALED, stdin=text)):
+        sentence = one_sentence(done.stderr)
+        assert sentence.endswith(command) and "this key" not in sentence, sentence
+    assert sentence.startswith("standard input: ")
+    request = keeper.lct("pcrs", SPEC).stdout
+    keeper.lct("approve", *authority.options, "--pcrs", "-", stdin=request)
+    unseals(keeper)
+
+
+def test_what_is_open_already_waits_for_no_approval(keeper, authority):
+    options = ("--seal", f"authority:{SPEC}")
+    assert "once a state is approved" in keeper.lct("seal", *options, stdin="x").stderr
+    approve(keeper, authority)
+    assert keeper.lct("seal", *options, stdin="x").stderr == ""
+    done = keeper.lct("seal", *options, *write_passphrase(keeper), stdin=LONG)
+    assert done.stderr == ""
+    measure(keeper.tpm, 7)
+    assert "once a state is approved" in keeper.lct("seal", *options, stdin="x").stderr
 
 
 def test_an_approval_of_another_key_unseals_nothing(keeper, authority):
@@ -294,7 +322,7 @@ def test_a_file_that_is_damaged_anywhere_is_refused(keeper, label, place):
 @pytest.mark.parametrize("change", [
     lambda text: text[:len(text) // 2], lambda text: text[:-30], lambda text: text[200:],
     lambda text: text + text, lambda text: text + "more", lambda text: "more" + text,
-    lambda text: "", lambda text: "hello", lambda text: text.replace("TSS2 PRIVATE", "PRIVATE"),
+    lambda text: text.replace("TSS2 PRIVATE", "PRIVATE"),
     lambda text: text + assemble({LABELS[2]: bytes(99)}),
     lambda text: assemble(dict(reversed(blocks(text).items()))),
     lambda text: assemble({LABELS[0]: blocks(text)[LABELS[0]]}),
@@ -303,6 +331,14 @@ def test_what_is_no_whole_file_is_refused(keeper, change):
     keeper.write("sealed", change(seal(keeper, LONG).read_text()))
     keeper.proxy.codes.clear()
     assert "restore it" in refused(keeper, BAD_RECORD) or Command.Unseal in keeper.proxy.codes
+
+
+@pytest.mark.parametrize("text", [
+    "", "hello", "0123456789", "TSS2 PRIVATE KEY", armour(b"0").replace(LABELS[1], "CERTIFICATE")])
+def test_what_never_was_a_sealed_file_is_in_no_backup(keeper, text):
+    keeper.write("sealed", text)
+    sentence = refused(keeper, BAD_RECORD)
+    assert "no file of lct seal" in sentence and "backup" not in sentence
 
 
 def test_data_of_another_file_is_refused(keeper):
@@ -396,7 +432,7 @@ def test_a_program_gets_no_descriptor_and_nothing_is_left_in_the_tpm(keeper):
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_a_program_gets_the_secret_whatever_is_closed(keeper, closed):
     seal(keeper)
-    keeper.run("sh", "-c", f'exec "$0" unseal sealed --exec -- dd of=out status=none {closed}',
+    keeper.run("sh", "-c", f'exec "$0" unseal sealed --exec -- sh -c "cat >out" {closed}',
                keeper.build / "lct")
     assert keeper.path("out").read_bytes() == SECRET
 

@@ -59,6 +59,20 @@ def test_affected_is_silent_where_nothing_is_and_asks_no_tpm(make_sealer, tpm, m
     assert "firmware" in one_sentence(sealer.lct("affected", "bios", status=USAGE).stderr)
 
 
+def test_keys_of_several_authorities_are_approved_by_a_command_each(sealer):
+    for key in ("a", "c"):
+        sealer.lct("create", key)
+    (sealer.store / ".authority.pub.pem").unlink()
+    sealer.lct("authority", "init", "--out", "second.pem", "--passphrase-file",
+               sealer.write("secret", sealing.PASSPHRASE))
+    sealer.lct("create", "b")
+    place = sealer.path("second.pem").resolve()
+    lines = sealer.lct("affected", "firmware").stdout.splitlines()
+    assert lines[0].endswith(": lct:a lct:b lct:c")
+    assert [line.partition("lct approve ")[2] for line in lines[1:]] == [
+        "--authority KEY.pem a c", f"--authority {place} b"]
+
+
 LEAKY = {"ASAN_OPTIONS": "detect_leaks=0"}  # sed is
 
 
@@ -238,6 +252,7 @@ def test_several_changes_are_predicted_at_once(machine_log, authority):
     ("dbx=/nowhere", IO, "/nowhere"), ("MokList=log", USAGE, "MokList"), ("dbx", USAGE, "dbx"),
     ("", USAGE, "foretold"), ("digest=00", USAGE, "OLD:NEW"), ("digest=00:01", USAGE, "1 bytes"),
     (f"digest={'00' * 32}:{'01' * 32}", UNSUPPORTED, ""), ("cmdline=", USAGE, ""),
+    ("dbx=", USAGE, "its name is empty"), ("digest=:", USAGE, "OLD:NEW"),
     ("dbx=signed", USAGE, "signed update"), ("KEK=log", UNSUPPORTED, "")])
 def test_what_cannot_be_predicted_approves_nothing(machine_log, authority, change, status, said):
     user = machine_log
@@ -247,6 +262,16 @@ def test_what_cannot_be_predicted_approves_nothing(machine_log, authority, chang
     sentence = one_sentence(predict(user, authority, change, "k", status=status).stderr)
     assert said in sentence
     assert sealing.approvals(user) == []
+
+
+def test_what_cannot_be_a_change_is_refused_before_the_log_is_looked_for(machine_log, authority):
+    user = machine_log
+    user.lct("create", "k")
+    user.log = "/nowhere"
+    for change, said in (("digest=zz", "OLD:NEW"), ("db=", "its name is empty")):
+        assert said in one_sentence(predict(user, authority, change, "k", status=USAGE).stderr)
+        words = ("pcrs", "k", "--eventlog", "/nowhere", "--predict", change)
+        assert said in one_sentence(user.lct(*words, status=USAGE).stderr)
 
 
 def test_a_log_that_does_not_tell_of_this_boot_predicts_nothing(machine_log, authority):

@@ -35,72 +35,94 @@ struct filter {
     const struct lct_tool *tool;
     const struct update *update;
     bool strict;
+    const struct lct_seal *like; /* those of the same authority; NULL: of any */
     char *const *ids;
     size_t num_ids;
 };
 
-static bool matches(const struct filter *filter, const char *id)
+/* *seal is what it is sealed to. */
+static bool matches(const struct filter *filter, const char *id, struct lct_seal *seal)
 {
+    const struct lct_seal *like = filter->like;
     struct lct_record *record = NULL;
     uint32_t pcrs = 0;
-    bool strict = false;
 
-    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, NULL) == LCT_OK) {
-        const struct lct_seal *seal = &lct_record_generation(record, 0)->seal;
-        strict = seal->kind == LCT_SEAL_STRICT;
-        for (size_t i = 0; i < seal->pcrs.pcrs.num_banks; i++)
-            pcrs |= seal->pcrs.pcrs.banks[i].pcrs;
-    }
+    memset(seal, 0, sizeof *seal);
+    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, NULL) == LCT_OK)
+        *seal = lct_record_generation(record, 0)->seal;
     free(record);
-    return (pcrs & filter->update->pcrs) != 0 && strict == filter->strict;
+    for (size_t i = 0; i < seal->pcrs.pcrs.num_banks; i++)
+        pcrs |= seal->pcrs.pcrs.banks[i].pcrs;
+    return (pcrs & filter->update->pcrs) != 0 &&
+           (seal->kind == LCT_SEAL_STRICT) == filter->strict &&
+           (like == NULL || (like->authority_len == seal->authority_len &&
+                             memcmp(like->authority, seal->authority, like->authority_len) == 0));
 }
 
-static size_t count(const struct filter *filter)
+/* The place of the first that matches, from 0; num_ids: none does. */
+static size_t find_first(const struct filter *filter)
 {
-    size_t num = 0;
+    struct lct_seal seal;
+    size_t i = 0;
 
-    for (size_t i = 0; i < filter->num_ids; i++)
-        num += matches(filter, filter->ids[i]);
-    return num;
+    while (i < filter->num_ids && !matches(filter, filter->ids[i], &seal))
+        i++;
+    return i;
 }
 
 static enum lct_code print_ids(const struct filter *filter, const char *prefix, struct lct_err *err)
 {
+    struct lct_seal seal;
     enum lct_code code = LCT_OK;
 
     for (size_t i = 0; i < filter->num_ids && code == LCT_OK; i++)
-        if (matches(filter, filter->ids[i]))
+        if (matches(filter, filter->ids[i], &seal))
             code = lct_tool_print(err, " %s%s", prefix, filter->ids[i]);
     return code == LCT_OK ? lct_tool_print(err, "\n") : code;
 }
 
-static enum lct_code print_approvable(const struct filter *filter, const char *key_file,
-                                      struct lct_err *err)
+/* For those of one authority. */
+static enum lct_code print_commands(const struct filter *filter, struct lct_err *err)
 {
     const struct update *update = filter->update;
-    enum lct_code code = lct_tool_print(
-        err, "an update of %s may lock these keys from the next boot on:", update->what);
+    char path[PATH_MAX];
+    const char *file = lct_authority_key_file(path, filter->tool, filter->like);
+    enum lct_code code = LCT_OK;
 
-    if (code == LCT_OK)
-        code = print_ids(filter, "lct:", err);
-    if (code == LCT_OK && update->predict != NULL) {
-        code = lct_tool_print(err, "before the reboot: lct approve --authority %s %s", key_file,
+    if (update->predict != NULL) {
+        code = lct_tool_print(err, "before the reboot: lct approve --authority %s %s", file,
                               update->predict);
         if (code == LCT_OK)
             code = print_ids(filter, "", err);
     }
     if (code == LCT_OK)
-        code = lct_tool_print(err, "after the reboot:  lct approve --authority %s", key_file);
+        code = lct_tool_print(err, "after the reboot:  lct approve --authority %s", file);
     return code == LCT_OK ? print_ids(filter, "", err) : code;
 }
 
-static enum lct_code print_affected(struct filter *filter, const char *key_file,
-                                    struct lct_err *err)
+static enum lct_code print_approvable(const struct filter *filter, struct lct_err *err)
 {
-    enum lct_code code = count(filter) > 0 ? print_approvable(filter, key_file, err) : LCT_OK;
+    struct lct_seal seal;
+    struct filter like = *filter;
+    enum lct_code code = lct_tool_print(
+        err, "an update of %s may lock these keys from the next boot on:", filter->update->what);
+
+    if (code == LCT_OK)
+        code = print_ids(filter, "lct:", err);
+    like.like = &seal;
+    for (size_t i = 0; i < filter->num_ids && code == LCT_OK; i++)
+        if (matches(filter, filter->ids[i], &seal) && find_first(&like) == i)
+            code = print_commands(&like, err);
+    return code;
+}
+
+static enum lct_code print_affected(struct filter *filter, struct lct_err *err)
+{
+    enum lct_code code =
+        find_first(filter) < filter->num_ids ? print_approvable(filter, err) : LCT_OK;
 
     filter->strict = true;
-    if (code != LCT_OK || count(filter) == 0)
+    if (code != LCT_OK || find_first(filter) == filter->num_ids)
         return code;
     code = lct_tool_print(err,
                           "an update of %s may lock these keys for ever, since nobody can approve "
@@ -111,7 +133,6 @@ static enum lct_code print_affected(struct filter *filter, const char *key_file,
 
 enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    struct lct_authority authority = {0};
     struct filter filter = {.tool = tool};
     char **operands, **ids = NULL;
     int num_operands;
@@ -130,12 +151,8 @@ enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, str
     if (code == LCT_OK)
         code = lct_store_list(&tool->store, &ids, &filter.num_ids, err);
     filter.ids = ids;
-    if (code == LCT_OK) {
-        (void)lct_authority_get(&authority, &tool->store, NULL, tool->crypto, NULL);
-        code = print_affected(
-            &filter, authority.private_key != NULL ? authority.private_key : "KEY.pem", err);
-    }
-    lct_authority_clear(&authority);
+    if (code == LCT_OK)
+        code = print_affected(&filter, err);
     lct_store_free_ids(ids, filter.num_ids);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "tools/approver.h"
 #include "tools/authority.h"
 #include "tools/counter.h"
+#include "tools/sealing.h"
 #include "tools/tool.h"
 
 #include "store/approval.h"
@@ -56,6 +57,28 @@ static enum lct_code find_own_store(struct lct_authority *authority,
     return code;
 }
 
+/*
+ * A request comes from a machine that may have been taken over. A policyRef that is not the
+ * identity's own, by its id and counter, could be that of another, or of one whose approvals are
+ * revoked by a counter that the request leaves out.
+ */
+static enum lct_code check_ref(const struct lct_approver *approver, const struct asked *asked,
+                               struct lct_err *err)
+{
+    struct lct_seal own = {.counter = asked->under.counter};
+
+    if (asked->under.ref_len == 0)
+        return LCT_OK;
+    enum lct_code code = lct_seal_bind(&own, approver->libctx, asked->id, err);
+    if (code != LCT_OK || (asked->id[0] != '\0' && asked->under.ref_len == own.ref_len &&
+                           memcmp(asked->under.ref, own.ref, own.ref_len) == 0))
+        return code;
+    return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                    "the policyRef in the request is not the one of lct:%s; nothing is approved "
+                    "for it but by its id, on its own machine",
+                    asked->id);
+}
+
 /* Just as it was asked for, perhaps on another machine. */
 static enum lct_code approve_asked(struct lct_approver *approver, const struct asked *asked,
                                    struct lct_err *err)
@@ -68,14 +91,15 @@ static enum lct_code approve_asked(struct lct_approver *approver, const struct a
 
     if (asked->id[0] != '\0')
         (void)snprintf(whom, sizeof whom, "lct:%s", asked->id);
-    if (approver->out == NULL) {
+    code = check_ref(approver, asked, err);
+    if (code == LCT_OK && approver->out == NULL) {
         code = find_own_store(&authority, approver, err);
         dir = authority.dir;
         if (code == LCT_OK && asked->id[0] != '\0') /* it may be in another store */
             (void)lct_store_get_record(&approver->tool->store, asked->id, &record, &dir, NULL);
     }
     if (code == LCT_OK)
-        code = lct_approver_sign(approver, &asked->under, &asked->values, dir, whom, err);
+        code = lct_approver_plan_asked(approver, &asked->under, &asked->values, dir, whom, err);
     free(record);
     lct_authority_clear(&authority);
     return code;
@@ -86,12 +110,8 @@ static enum lct_code approve_default(struct lct_approver *approver, struct lct_e
 {
     struct asked asked = {.id = ""};
     struct lct_seal seal = {0};
-    const struct lct_tool *tool = approver->tool;
-    enum lct_code code = lct_seal_parse(
-        &seal, tool->config.seal != NULL ? tool->config.seal : lct_seal_default, err);
+    enum lct_code code = lct_sealing_default_pcrs(&seal, approver->tool, err);
 
-    if (code == LCT_OK && seal.pcrs.pcrs.num_banks == 0)
-        code = lct_seal_parse(&seal, lct_seal_default, err);
     asked.values.pcrs = seal.pcrs.pcrs;
     if (code == LCT_OK)
         code = lct_approver_read(approver, &asked.values, "lct approve", err);
@@ -112,6 +132,7 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
     struct lct_err one;
     char **ids = NULL;
     size_t num_ids = 0, num = 0, num_skipped = 0;
+    enum lct_code skipped = LCT_OK;
     enum lct_code code = lct_store_list(store, &ids, &num_ids, err);
 
     for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
@@ -119,23 +140,25 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
         if (lct_store_get_record(store, ids[i], &record, NULL, &one) != LCT_OK) {
             (void)fprintf(stderr, "lct: warning: %s\n", one.text);
         } else if (lct_approver_is_of(approver, &lct_record_generation(record, 0)->seal)) {
-            code = lct_approver_approve(approver, ids[i], NULL, err);
+            code = lct_approver_plan(approver, ids[i], NULL, err);
             num++;
         }
         free(record);
         if (!may_skip(code))
             continue;
         (void)fprintf(stderr, "lct: warning: %s\n", err->text);
+        skipped = code;
         code = LCT_OK;
         num_skipped++;
     }
     lct_store_free_ids(ids, num_ids);
     if (code == LCT_OK && num == 0)
         return approve_default(approver, err);
-    return code == LCT_OK && num == num_skipped
-               ? LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "nothing could be %s for any identity",
-                          approver->prediction != NULL ? "predicted" : "approved")
-               : code;
+    if (code != LCT_OK || num > num_skipped)
+        return code;
+    return approver->prediction != NULL
+               ? LCT_FAIL(err, skipped, "nothing could be predicted for any identity")
+               : LCT_FAIL(err, skipped, "there was nothing to approve for any identity");
 }
 
 static enum lct_code approve_each(struct lct_approver *approver, char *const *operands,
@@ -148,9 +171,17 @@ static enum lct_code approve_each(struct lct_approver *approver, char *const *op
         const char *id = NULL;
         code = lct_tool_id(approver->tool, &id, operands[i], err);
         if (code == LCT_OK)
-            code = lct_approver_approve(approver, id, values, err);
+            code = lct_approver_plan(approver, id, values, err);
     }
     return code;
+}
+
+/* The key may be at hand where no TPM is. */
+static enum lct_code suggest_file(struct lct_err *err)
+{
+    struct lct_err why = *err;
+
+    return LCT_FAIL(err, why.code, "%.500s; or give the values with --pcrs FILE", why.text);
 }
 
 static enum lct_code approve(struct lct_tool *tool, const struct request *request,
@@ -173,6 +204,10 @@ static enum lct_code approve(struct lct_tool *tool, const struct request *reques
         code = approve_each(&approver, operands, num_operands, values, err);
     else if (code == LCT_OK)
         code = current ? approve_all(&approver, err) : approve_asked(&approver, &asked, err);
+    if (code == LCT_ERR_NO_TPM && current)
+        code = suggest_file(err);
+    if (code == LCT_OK)
+        code = lct_approver_finish(&approver, err);
     lct_approver_close(&approver);
     return code;
 }
@@ -276,7 +311,9 @@ enum lct_code lct_reseal_run(struct lct_tool *tool, int argc, char **argv, struc
     if (code == LCT_OK)
         code = lct_approver_open(&approver, tool, key_file, err);
     if (code == LCT_OK)
-        code = lct_approver_approve(&approver, id, NULL, err);
+        code = lct_approver_plan(&approver, id, NULL, err);
+    if (code == LCT_OK)
+        code = lct_approver_finish(&approver, err);
     if (code == LCT_OK && revoke)
         code = count_up(tool, id, err);
     lct_approver_close(&approver);

@@ -35,13 +35,6 @@ enum lct_code lct_approver_open(struct lct_approver *approver, struct lct_tool *
                           : code;
 }
 
-void lct_approver_close(struct lct_approver *approver)
-{
-    EVP_PKEY_free(approver->pkey);
-    free(approver->latest_dir);
-    *approver = (struct lct_approver){0};
-}
-
 bool lct_approver_is_of(const struct lct_approver *approver, const struct lct_seal *seal)
 {
     return (seal->kind == LCT_SEAL_AUTHORITY || seal->kind == LCT_SEAL_EITHER) &&
@@ -49,16 +42,55 @@ bool lct_approver_is_of(const struct lct_approver *approver, const struct lct_se
            memcmp(seal->authority, approver->public_area, approver->public_len) == 0;
 }
 
-/* Whether this was signed last: the same state under the same policyRef, for the same store. */
-static bool is_latest(const struct lct_approver *approver, const struct lct_approval *approval,
-                      const char *dir)
-{
-    const struct lct_approval *latest = &approver->latest;
+/* An approval that is to be made. */
+struct lct_planned {
+    struct lct_approval approval; /* not signed yet; its policy is known */
+    struct lct_pcr_values values;
+    char *dir; /* the store it is for */
+    char whom[LCT_MAX_ID + 64];
+};
 
-    return approver->latest_dir != NULL && strcmp(approver->latest_dir, dir) == 0 &&
-           memcmp(latest->policy, approval->policy, sizeof latest->policy) == 0 &&
-           latest->ref_len == approval->ref_len &&
-           memcmp(latest->ref, approval->ref, latest->ref_len) == 0;
+void lct_approver_close(struct lct_approver *approver)
+{
+    EVP_PKEY_free(approver->pkey);
+    for (size_t i = 0; i < approver->num_planned; i++)
+        free(approver->planned[i].dir);
+    free(approver->planned);
+    *approver = (struct lct_approver){0};
+}
+
+/* The same state under the same policyRef. */
+static bool is_same(const struct lct_approval *a, const struct lct_approval *b)
+{
+    return memcmp(a->policy, b->policy, sizeof a->policy) == 0 && a->ref_len == b->ref_len &&
+           memcmp(a->ref, b->ref, a->ref_len) == 0;
+}
+
+enum lct_code lct_approver_plan_asked(struct lct_approver *approver,
+                                      const struct lct_approval *under,
+                                      const struct lct_pcr_values *values, const char *dir,
+                                      const char *whom, struct lct_err *err)
+{
+    enum lct_code code = lct_pcrs_check_seal(&values->pcrs, err);
+
+    if (code != LCT_OK)
+        return code;
+    struct lct_planned *all =
+        reallocarray(approver->planned, approver->num_planned + 1, sizeof *approver->planned);
+    char *copy = strdup(dir);
+
+    if (all != NULL)
+        approver->planned = all;
+    if (all == NULL || copy == NULL) {
+        free(copy);
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    }
+    struct lct_planned *planned = &all[approver->num_planned++];
+    *planned = (struct lct_planned){.approval = *under, .values = *values, .dir = copy};
+    planned->approval.pcrs = values->pcrs;
+    (void)snprintf(planned->whom, sizeof planned->whom, "%s", whom);
+    return lct_seal_state(planned->approval.policy, approver->libctx, values,
+                          &planned->approval.counter, err);
 }
 
 static enum lct_code write_out(const struct lct_approver *approver,
@@ -74,58 +106,122 @@ static enum lct_code write_out(const struct lct_approver *approver,
     return code;
 }
 
-/* One approval may serve many identities: it is signed and written once. */
-static enum lct_code sign(struct lct_approver *approver, struct lct_approval *approval,
-                          const struct lct_pcr_values *values, const char *dir, struct lct_err *err)
+static enum lct_code sign(const struct lct_approver *approver, struct lct_planned *planned,
+                          struct lct_err *err)
 {
     const time_t now = time(NULL);
+    struct lct_approval *approval = &planned->approval;
     struct tm tm = {0};
-    enum lct_code code =
-        lct_seal_state(approval->policy, approver->libctx, values, &approval->counter, err);
 
-    if (code != LCT_OK || is_latest(approver, approval, dir))
-        return code;
-    if (approver->out != NULL && approver->latest_dir != NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE,
-                        "--out takes one approval, and these identities need several; name one");
     if (gmtime_r(&now, &tm) == NULL ||
         strftime(approval->created, sizeof approval->created, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "the clock shows no time");
-    code = lct_approval_sign(approval, approver->libctx, values, approver->pkey, err);
-    if (code == LCT_OK)
-        code = approver->out != NULL ? write_out(approver, approval, err)
-                                     : lct_approval_put(dir, approval, approver->fingerprint, err);
+    enum lct_code code =
+        lct_approval_sign(approval, approver->libctx, &planned->values, approver->pkey, err);
     if (code != LCT_OK)
         return code;
-    free(approver->latest_dir);
-    approver->latest = *approval;
-    approver->latest_dir = strdup(dir);
-    return approver->latest_dir != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    return approver->out != NULL
+               ? write_out(approver, approval, err)
+               : lct_approval_put(planned->dir, approval, approver->fingerprint, err);
 }
 
-enum lct_code lct_approver_sign(struct lct_approver *approver, const struct lct_approval *under,
-                                const struct lct_pcr_values *values, const char *dir,
-                                const char *whom, struct lct_err *err)
+/* Whether an identity takes this approval, and is sealed to a PCR that is not in it. */
+static bool opens_more(const struct lct_approver *approver, const struct lct_planned *planned,
+                       const struct lct_seal *seal)
 {
-    struct lct_approval approval = *under;
-    char pcrs[LCT_PCRS_TEXT];
+    struct lct_pcr_values picked;
 
-    approval.pcrs = values->pcrs;
-    enum lct_code code = lct_pcrs_check_seal(&approval.pcrs, err);
-    if (code == LCT_OK)
-        code = sign(approver, &approval, values, dir, err);
-    if (code != LCT_OK)
-        return code;
-    lct_pcrs_text(pcrs, &approval.pcrs);
-    if (lct_pcr_values_are_blank(values))
+    return lct_approver_is_of(approver, seal) && seal->ref_len == 0 &&
+           !lct_pcr_values_pick(&picked, &seal->pcrs.pcrs, &planned->values);
+}
+
+/* TPM2_PolicyAuthorize says nothing of PCRs: an approval that is not bound opens all that are not.
+ * The first of those for which that is less than they are sealed to. */
+static void warn_of_others(const struct lct_approver *approver, const struct lct_planned *planned)
+{
+    const struct lct_store *store = &approver->tool->store;
+    char whom[sizeof "lct:" + LCT_MAX_ID], pcrs[LCT_PCRS_TEXT], sealed[LCT_PCRS_TEXT];
+    char **ids = NULL;
+    size_t num_ids = 0;
+    bool found = false;
+
+    if (planned->approval.ref_len == 0)
+        (void)lct_store_list(store, &ids, &num_ids, NULL);
+    for (size_t i = 0; i < num_ids && !found; i++) {
+        struct lct_record *record = NULL;
+        (void)snprintf(whom, sizeof whom, "lct:%s", ids[i]);
+        if (strcmp(whom, planned->whom) != 0 &&
+            lct_store_get_record(store, ids[i], &record, NULL, NULL) == LCT_OK) {
+            const struct lct_seal *seal = &lct_record_generation(record, 0)->seal;
+            found = opens_more(approver, planned, seal);
+            lct_pcrs_text(sealed, &seal->pcrs.pcrs);
+        }
+        free(record);
+    }
+    lct_store_free_ids(ids, num_ids);
+    if (!found)
+        return;
+    lct_pcrs_text(pcrs, &planned->values.pcrs);
+    (void)fprintf(stderr,
+                  "lct: warning: this approval of %s opens %s as well, which is sealed to %s; "
+                  "identities made with --bind have approvals of their own\n",
+                  pcrs, whom, sealed);
+}
+
+static enum lct_code say_approved(const struct lct_approver *approver,
+                                  const struct lct_planned *planned, struct lct_err *err)
+{
+    const struct lct_counter *counter = &planned->approval.counter;
+    char pcrs[LCT_PCRS_TEXT], until[64] = "";
+
+    lct_pcrs_text(pcrs, &planned->values.pcrs);
+    if (counter->handle != 0) /* a request may claim any */
+        (void)snprintf(until, sizeof until, ", until its counter is over %llu",
+                       (unsigned long long)counter->value);
+    if (lct_pcr_values_are_blank(&planned->values))
         (void)fprintf(stderr,
                       "lct: %s: warning: all of %s are zero in what was approved: a boot that "
                       "nothing is measured of\n",
-                      whom, pcrs);
+                      planned->whom, pcrs);
     if (approver->out != NULL && strcmp(approver->out, "-") == 0)
         return LCT_OK; /* which is the approval's alone */
-    return lct_tool_print(err, "approved for %s: %s %s, by %.*s\n", whom, pcrs, approver->whose,
-                          LCT_FINGERPRINT_SHORT, approver->fingerprint);
+    return lct_tool_print(err, "approved for %s: %s %s, by %.*s%s\n", planned->whom, pcrs,
+                          approver->whose, LCT_FINGERPRINT_SHORT, approver->fingerprint, until);
+}
+
+/* Whether one approval serves this identity and one that was planned before: in a file it does,
+ * whatever store they are in. */
+static bool is_repeated(const struct lct_approver *approver, size_t at)
+{
+    const struct lct_planned *all = approver->planned;
+    bool found = false;
+
+    for (size_t i = 0; i < at && !found; i++)
+        found = is_same(&all[i].approval, &all[at].approval) &&
+                (approver->out != NULL || strcmp(all[i].dir, all[at].dir) == 0);
+    return found;
+}
+
+enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    for (size_t i = 1; i < approver->num_planned && approver->out != NULL; i++)
+        if (!is_repeated(approver, i))
+            return LCT_FAIL(err, LCT_ERR_USAGE,
+                            "--out takes one approval, and these identities need several; name "
+                            "one");
+    for (size_t i = 0; i < approver->num_planned && code == LCT_OK; i++) {
+        struct lct_planned *planned = &approver->planned[i];
+        if (!is_repeated(approver, i)) {
+            code = sign(approver, planned, err);
+            if (code == LCT_OK)
+                warn_of_others(approver, planned);
+        }
+        if (code == LCT_OK)
+            code = say_approved(approver, planned, err);
+    }
+    return code;
 }
 
 /* What its counter has counted to by now; with `revoke`, what it will have. */
@@ -202,10 +298,10 @@ static enum lct_code check_authority(const struct lct_approver *approver,
 
 /* Of one generation, whose counter, if it has one, is counted up only once the new approval is
  * there: no failure leaves the identity without one. */
-static enum lct_code approve_generation(struct lct_approver *approver,
-                                        const struct lct_generation *generation, const char *dir,
-                                        const char *label, const struct lct_pcr_values *values,
-                                        struct lct_err *err)
+static enum lct_code plan_generation(struct lct_approver *approver,
+                                     const struct lct_generation *generation, const char *dir,
+                                     const char *label, const struct lct_pcr_values *values,
+                                     struct lct_err *err)
 {
     const struct lct_seal *seal = &generation->seal;
     struct lct_approval under = {.counter = seal->counter, .ref_len = seal->ref_len};
@@ -214,19 +310,21 @@ static enum lct_code approve_generation(struct lct_approver *approver,
     memcpy(under.ref, seal->ref, seal->ref_len);
     enum lct_code code = check_authority(approver, seal, label, err);
     if (code == LCT_OK && approver->revoke && seal->counter.handle == 0)
-        code = LCT_FAIL(err, LCT_ERR_USAGE,
-                        "%s: its approvals cannot be revoked; a key whose can is made with lct "
-                        "create --seal authority --revocable",
-                        label);
+        code =
+            LCT_FAIL(err, LCT_ERR_USAGE,
+                     "%s: its approvals cannot be revoked, but only those for a key that was made "
+                     "with lct create --seal authority --revocable",
+                     label);
     if (code == LCT_OK)
         code = find_values(approver, &state, seal, values, label, err);
     if (code == LCT_OK)
         code = read_counter(approver, &under.counter, label, err);
-    return code == LCT_OK ? lct_approver_sign(approver, &under, &state, dir, label, err) : code;
+    return code == LCT_OK ? lct_approver_plan_asked(approver, &under, &state, dir, label, err)
+                          : code;
 }
 
-enum lct_code lct_approver_approve(struct lct_approver *approver, const char *id,
-                                   const struct lct_pcr_values *values, struct lct_err *err)
+enum lct_code lct_approver_plan(struct lct_approver *approver, const char *id,
+                                const struct lct_pcr_values *values, struct lct_err *err)
 {
     struct lct_record *record = NULL;
     const char *dir = NULL;
@@ -235,8 +333,7 @@ enum lct_code lct_approver_approve(struct lct_approver *approver, const char *id
 
     (void)snprintf(label, sizeof label, "lct:%s", id);
     if (code == LCT_OK)
-        code =
-            approve_generation(approver, lct_record_generation(record, 0), dir, label, values, err);
+        code = plan_generation(approver, lct_record_generation(record, 0), dir, label, values, err);
     free(record);
     return code;
 }

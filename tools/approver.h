@@ -21,8 +21,8 @@ struct lct_approver {
     const struct lct_prediction *prediction; /* of what is read from the TPM; NULL: none */
     bool revoke;                             /* older approvals shall be void */
     const char *whose;                       /* the values, for people: "as they are now" */
-    struct lct_approval latest;              /* what was signed last, and for which store */
-    char *latest_dir;
+    size_t num_planned;                      /* what is to be approved, and is not yet */
+    struct lct_planned *planned;
 };
 
 /* Opens the key, which may ask for its passphrase. Zero is what lct_approver_close takes, too.
@@ -40,20 +40,30 @@ enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_
                                 const char *label, struct lct_err *err);
 
 /*
- * Approves, for an identity, the state of `values`, or with NULL what its PCRs hold now, and says
- * so. `values` may hold more than the PCRs that the identity is sealed to; of one that is sealed to
- * the authority alone all of them count. LCT_ERR_USAGE: nothing can approve for it, or a PCR is not
- * in the values; LCT_ERR_WRONG_KEY: its authority is another. Errors of lct_tpm_read_pcrs.
+ * Plans to approve, for an identity, the state of `values`, or with NULL what its PCRs hold now.
+ * Nothing is signed before lct_approver_finish. `values` may hold more than the PCRs that the
+ * identity is sealed to; of one that is sealed to the authority alone all of them count.
+ * LCT_ERR_USAGE: nothing can approve for it, or a PCR is not in the values; LCT_ERR_WRONG_KEY: its
+ * authority is another. Errors of lct_tpm_read_pcrs.
  */
-enum lct_code lct_approver_approve(struct lct_approver *approver, const char *id,
-                                   const struct lct_pcr_values *values, struct lct_err *err);
+enum lct_code lct_approver_plan(struct lct_approver *approver, const char *id,
+                                const struct lct_pcr_values *values, struct lct_err *err);
 
 /*
- * Approves a state under a policyRef and counter, those of `under`, that somebody else has asked
- * for: into the store `dir`. `whom` is for people.
+ * Plans to approve a state under a policyRef and counter, those of `under`, that somebody else has
+ * asked for: into the store `dir`. `whom` is for people. LCT_ERR_INTERNAL alone.
  */
-enum lct_code lct_approver_sign(struct lct_approver *approver, const struct lct_approval *under,
-                                const struct lct_pcr_values *values, const char *dir,
-                                const char *whom, struct lct_err *err);
+enum lct_code lct_approver_plan_asked(struct lct_approver *approver,
+                                      const struct lct_approval *under,
+                                      const struct lct_pcr_values *values, const char *dir,
+                                      const char *whom, struct lct_err *err);
+
+/*
+ * Signs what was planned, each approval once, writes it and says so; warns on stderr where nothing
+ * is measured, and of an identity that an approval opens although it is of fewer PCRs.
+ * LCT_ERR_USAGE, before anything is signed: `out` is set and these are several approvals.
+ * LCT_ERR_STORE; LCT_ERR_IO.
+ */
+enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err *err);
 
 #endif

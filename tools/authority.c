@@ -22,6 +22,24 @@ bool lct_authority_is_here(const struct lct_authority *authority)
     return authority->private_key != NULL && access(authority->private_key, F_OK) == 0;
 }
 
+const char *lct_authority_key_file(char file[PATH_MAX], const struct lct_tool *tool,
+                                   const struct lct_seal *seal)
+{
+    const struct lct_store *store = &tool->store;
+    bool found = false;
+
+    for (size_t i = 0; i < store->num_dirs && !found; i++) {
+        struct lct_authority authority;
+        found =
+            lct_authority_get(&authority, store, store->dirs[i], tool->crypto, NULL) == LCT_OK &&
+            authority.private_key != NULL && authority.public_len == seal->authority_len &&
+            memcmp(authority.public_area, seal->authority, seal->authority_len) == 0 &&
+            snprintf(file, PATH_MAX, "%s", authority.private_key) < PATH_MAX;
+        lct_authority_clear(&authority);
+    }
+    return found ? file : "KEY.pem";
+}
+
 /* From --passphrase-file, asked for, or made: then *made. */
 static enum lct_code find_phrase(struct lct_phrase *phrase, bool *made, const struct lct_tool *tool,
                                  const struct lct_authority_request *request, OSSL_LIB_CTX *libctx,

@@ -5,6 +5,8 @@
 #include "store/authority.h"
 #include "tools/tool.h"
 
+#include <limits.h>
+
 /* What an authority is to be. */
 struct lct_authority_request {
     const char *out;       /* the file of the private half, which is new */
@@ -23,6 +25,11 @@ enum lct_code lct_tool_make_authority(struct lct_tool *tool,
 
 /* How a fingerprint is cut short in sentences: "%.*s". */
 enum { LCT_FINGERPRINT_SHORT = 16 };
+
+/* The file with the private half of the authority of this seal, as far as a store knows where it
+ * was put; "KEY.pem" if none does. Returns `file` or that. */
+const char *lct_authority_key_file(char file[PATH_MAX], const struct lct_tool *tool,
+                                   const struct lct_seal *seal);
 
 /* Whether there is a file where the private half was put: it may be on a stick. */
 bool lct_authority_is_here(const struct lct_authority *authority);

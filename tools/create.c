@@ -8,6 +8,7 @@
 #include "store/enrol.h"
 #include "store/identity.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,21 +29,30 @@ static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, cons
                     name);
 }
 
-/* A key that only the authority's approvals open: what to do next. */
-static enum lct_code say_approvals(struct lct_tool *tool, const struct lct_key *key,
-                                   struct lct_err *err)
+/* Whether no approval that is there is for the state of this boot. Of a new counter there is none.
+ */
+static bool is_refused(const struct lct_tool *tool, struct lct_key *key)
 {
-    struct lct_authority authority = {0};
+    const struct lct_store *store = &tool->store;
+
+    return key->generation.seal.counter.handle != 0 ||
+           (lct_key_look_in(key, store->dirs[store->create_in], &tool->config, NULL) == LCT_OK &&
+            lct_enrol_try(key, tool->tpm, NULL) == LCT_ERR_SEALED);
+}
+
+/* A key that only the authority's approvals open: what to do next. */
+static enum lct_code say_approvals(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)
+{
+    char file[PATH_MAX];
     const struct lct_seal *seal = &key->generation.seal;
     enum lct_code code = LCT_OK;
 
     if (seal->kind != LCT_SEAL_AUTHORITY)
         return LCT_OK;
-    (void)lct_authority_get(&authority, &tool->store, NULL, tool->crypto, NULL);
-    code =
-        lct_tool_print(err, "it signs once a state is approved: lct approve --authority %s %s\n",
-                       authority.private_key != NULL ? authority.private_key : "KEY.pem", key->id);
-    lct_authority_clear(&authority);
+    if (is_refused(tool, key))
+        code = lct_tool_print(err,
+                              "it signs once a state is approved: lct approve --authority %s %s\n",
+                              lct_authority_key_file(file, tool, seal), key->id);
     if (code == LCT_OK && seal->counter.handle != 0)
         code = lct_tool_print(err,
                               "its counter takes an index of the TPM's NV memory, 0x%08x, until "
@@ -51,7 +61,7 @@ static enum lct_code say_approvals(struct lct_tool *tool, const struct lct_key *
     return code;
 }
 
-static enum lct_code say_created(struct lct_tool *tool, const struct lct_key *key, bool provision,
+static enum lct_code say_created(struct lct_tool *tool, struct lct_key *key, bool provision,
                                  struct lct_err *err)
 {
     const struct lct_generation *generation = &key->generation;

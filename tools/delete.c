@@ -44,9 +44,12 @@ static enum lct_code remove_counter(struct lct_tool *tool, const char *id,
     struct lct_err why = {.code = LCT_OK};
 
     (void)snprintf(label, sizeof label, "lct:%s", id);
-    if (lct_tool_counter(tool, counter, label, remove_command, &why) == LCT_OK)
+    enum lct_code code = lct_tool_counter(tool, counter, label, remove_command, &why);
+    if (code == LCT_OK)
         return LCT_OK;
     (void)fprintf(stderr, "lct: warning: %s\n", why.text);
+    if (code == LCT_ERR_OTHER_TPM) /* what is at its index, if anything, is not ours to name */
+        return LCT_OK;
     return lct_tool_print(err, "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x\n",
                           counter->handle);
 }

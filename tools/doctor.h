@@ -31,6 +31,7 @@ struct lct_doctor {
     json_t *findings; /* array of {topic, severity, text, command, ...} */
     bool probed;      /* the TPM has said of itself what is in `probe` */
     struct lct_probe probe;
+    bool sealed;          /* that this boot does not open the identity's seal is told */
     struct lct_err first; /* the first problem: the exit status */
 };
 

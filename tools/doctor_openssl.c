@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "tools/sealing.h"
+
 #include <limits.h>
 #include <openssl/conf.h>
 #include <openssl/core_names.h>
@@ -191,7 +193,9 @@ static void judge_loading(struct lct_doctor *doctor, const struct openssl *opens
 static void list_setting(struct lct_doctor_list *list, const char *key, const char *value,
                          const char *option, const char *variable)
 {
-    const char *by = option != NULL ? option : secure_getenv(variable) != NULL ? variable : NULL;
+    const char *by = option != NULL                                        ? option
+                     : variable != NULL && secure_getenv(variable) != NULL ? variable
+                                                                           : NULL;
 
     if (value != NULL)
         lct_doctor_list(list, ", ", "%s = %s%s%s%s", key, value, by != NULL ? " (" : "",
@@ -214,6 +218,8 @@ static void find_settings(struct lct_doctor *doctor)
         lct_doctor_list(&list, ", ", "session = always");
     if (config->timeout != 0)
         lct_doctor_list(&list, ", ", "timeout = %d", config->timeout);
+    list_setting(&list, "seal", config->seal, NULL, NULL);
+    list_setting(&list, "pcr_signature", config->pcr_signature, NULL, NULL);
     json_t *finding =
         lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "settings of lct: %s",
                         list.num > 0 ? lct_doctor_list_end(&list) : "none, which are the defaults");
@@ -221,6 +227,17 @@ static void find_settings(struct lct_doctor *doctor)
                               json_string(config->always_session ? "always" : "auto"));
     (void)json_object_set_new(finding, "timeout",
                               config->timeout != 0 ? json_integer(config->timeout) : json_null());
+}
+
+/* What lct create would say only once it is needed. */
+static void judge_seal(struct lct_doctor *doctor, const struct openssl *openssl)
+{
+    struct lct_err err = {.code = LCT_OK};
+    struct lct_seal seal;
+    enum lct_code code = lct_sealing_default(&seal, doctor->tool, &err);
+
+    if (code != LCT_OK)
+        (void)lct_doctor_problem(doctor, topic, code, openssl->command, "%s", err.text);
 }
 
 void lct_doctor_openssl(struct lct_doctor *doctor, bool configured)
@@ -245,8 +262,10 @@ void lct_doctor_openssl(struct lct_doctor *doctor, bool configured)
                 judge_loading(doctor, &openssl);
         }
     }
-    if (configured)
+    if (configured) {
         find_settings(doctor);
+        judge_seal(doctor, &openssl);
+    }
     ERR_clear_error();
     NCONF_free(openssl.conf);
     OPENSSL_free(file);

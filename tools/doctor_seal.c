@@ -7,6 +7,7 @@
 #include "tools/authority_key.h"
 #include "tools/seal_text.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,27 +22,38 @@ struct standing {
     struct lct_generation generation;
     struct lct_pcr_values now;
     bool as_sealed;               /* the values are those of the sealing */
+    bool lost;                    /* it has a counter, which is not in this TPM any more */
+    uint64_t count;               /* of that counter */
+    bool revoked;                 /* an approval was for them */
     bool approved;                /* an approval is for them: */
     struct lct_approval approval; /* the newest of these */
     size_t num_approvals;
 };
 
-/* Whether an approval is for the state of this boot, and not revoked. */
-static bool holds_now(const struct lct_tool *tool, const struct lct_approval *approval,
-                      const char *label, OSSL_LIB_CTX *libctx)
+/* Whether an approval is for the state of this boot, be it revoked or not. */
+static bool is_for_now(const struct lct_tool *tool, const struct lct_approval *approval,
+                       const char *label, OSSL_LIB_CTX *libctx)
 {
-    const struct lct_tpm_counter_request request = {label, NULL, libctx};
     struct lct_pcr_values values = {.pcrs = approval->pcrs};
-    struct lct_counter counter = approval->counter;
     uint8_t policy[LCT_POLICY_DIGEST];
 
-    if (lct_tpm_read_pcrs(tool->tpm, &values, label, NULL) != LCT_OK ||
-        lct_seal_state(policy, libctx, &values, &approval->counter, NULL) != LCT_OK ||
-        memcmp(policy, approval->policy, sizeof policy) != 0)
-        return false;
-    return counter.handle == 0 ||
-           (lct_tpm_counter_read(tool->tpm, &counter, &request, NULL) == LCT_OK &&
-            counter.value <= approval->counter.value);
+    return lct_tpm_read_pcrs(tool->tpm, &values, label, NULL) == LCT_OK &&
+           lct_seal_state(policy, libctx, &values, &approval->counter, NULL) == LCT_OK &&
+           memcmp(policy, approval->policy, sizeof policy) == 0;
+}
+
+static enum lct_code read_counter(struct standing *standing, const struct lct_tool *tool,
+                                  const char *label, OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    const struct lct_tpm_counter_request request = {label, NULL, libctx};
+    struct lct_counter counter = standing->generation.seal.counter;
+
+    if (counter.handle == 0)
+        return LCT_OK;
+    enum lct_code code = lct_tpm_counter_read(tool->tpm, &counter, &request, err);
+    standing->lost = code == LCT_ERR_OTHER_TPM;
+    standing->count = counter.value;
+    return standing->lost ? LCT_OK : code;
 }
 
 static enum lct_code find_approval(struct standing *standing, const struct lct_tool *tool,
@@ -54,10 +66,11 @@ static enum lct_code find_approval(struct standing *standing, const struct lct_t
         lct_approvals_find(&approvals, standing->dir, strcmp(file, "none") == 0 ? NULL : file,
                            &standing->generation.seal, libctx, err);
 
-    for (size_t i = 0; i < approvals.num && !standing->approved; i++)
-        if (holds_now(tool, &approvals.all[i], label, libctx)) {
-            standing->approved = true;
+    for (size_t i = 0; i < approvals.num && !standing->lost && !standing->approved; i++)
+        if (is_for_now(tool, &approvals.all[i], label, libctx)) {
             standing->approval = approvals.all[i];
+            standing->revoked = standing->count > standing->approval.counter.value;
+            standing->approved = !standing->revoked;
         }
     standing->num_approvals = approvals.num;
     lct_approvals_clear(&approvals);
@@ -97,6 +110,8 @@ static enum lct_code judge(struct standing *standing, const struct lct_tool *too
         standing->as_sealed =
             code == LCT_OK && memcmp(digest, seal->pcr_digest, sizeof digest) == 0;
     }
+    if (code == LCT_OK)
+        code = read_counter(standing, tool, label, libctx, err);
     if (code == LCT_OK && seal->kind != LCT_SEAL_STRICT)
         code = find_approval(standing, tool, label, libctx, err);
     return code;
@@ -159,29 +174,63 @@ static void find_changes(struct lct_doctor *doctor, const struct standing *stand
                 find_change(doctor, standing, bank, pcr);
 }
 
-/* What approves the state as it is, for one identity. */
+/* What approves the state as it is, for one identity, and makes what was revoked good again. */
 static const char *approving(char command[LCT_DOCTOR_COMMAND], const struct lct_tool *tool,
-                             const char *id)
+                             const struct standing *standing)
 {
-    struct lct_authority authority = {0};
+    char file[PATH_MAX], words[LCT_MAX_ID + 32] = "lct approve --authority";
+    const char *key = lct_authority_key_file(file, tool, &standing->generation.seal);
 
-    (void)lct_authority_get(&authority, &tool->store, NULL, tool->crypto, NULL);
-    (void)lct_doctor_command(command, "lct approve --authority",
-                             authority.private_key != NULL ? authority.private_key : "KEY.pem");
+    if (standing->revoked)
+        (void)snprintf(words, sizeof words, "lct reseal %s --authority", standing->id);
+    (void)lct_doctor_command(command, words, key);
     size_t len = strlen(command);
-    (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, " %s", id);
-    lct_authority_clear(&authority);
+    if (!standing->revoked)
+        (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, " %s", standing->id);
     return command;
+}
+
+static void tell_refusal(struct lct_doctor *doctor, const struct standing *standing,
+                         const char *words)
+{
+    static const enum lct_topic topic = LCT_TOPIC_IDENTITY;
+    const struct lct_seal *seal = &standing->generation.seal;
+    char command[LCT_DOCTOR_COMMAND], others[64] = "there is no approval";
+
+    doctor->sealed = true;
+    (void)approving(command, doctor->tool, standing);
+    if (standing->num_approvals > 0)
+        (void)snprintf(others, sizeof others, "approvals that do not fit: %zu",
+                       standing->num_approvals);
+    if (standing->lost)
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, NULL,
+                                 "lct:%s is %s; its NV counter at 0x%08x is gone from the TPM, and "
+                                 "without it the key cannot be used any more: make another key",
+                                 standing->id, words, seal->counter.handle);
+    else if (seal->kind == LCT_SEAL_STRICT)
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, NULL,
+                                 "lct:%s is %s; this boot has another state, which nobody can "
+                                 "approve for it: undo the change, or make another key",
+                                 standing->id, words);
+    else if (standing->revoked)
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, command,
+                                 "lct:%s is %s; the approval of this boot's state has been "
+                                 "revoked; if the state is meant, approve it anew",
+                                 standing->id, words);
+    else
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, command,
+                                 "lct:%s is %s; this boot has no such state (%s); if the change is "
+                                 "meant, approve it",
+                                 standing->id, words, others);
 }
 
 static void tell_standing(struct lct_doctor *doctor, const struct standing *standing)
 {
-    const struct lct_seal *seal = &standing->generation.seal;
-    char command[LCT_DOCTOR_COMMAND], words[LCT_SEAL_WORDS], pcrs[LCT_PCRS_TEXT];
+    char words[LCT_SEAL_WORDS], pcrs[LCT_PCRS_TEXT];
 
-    (void)lct_seal_words(words, seal, standing->generation.created,
+    (void)lct_seal_words(words, &standing->generation.seal, standing->generation.created,
                          lct_crypto_get(doctor->tool->crypto, NULL));
-    lct_pcrs_text(pcrs, standing->approved ? &standing->approval.pcrs : &seal->pcrs.pcrs);
+    lct_pcrs_text(pcrs, &standing->approval.pcrs);
     if (standing->as_sealed)
         (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL,
                               "lct:%s is %s; the PCRs are as at the sealing", standing->id, words);
@@ -190,17 +239,8 @@ static void tell_standing(struct lct_doctor *doctor, const struct standing *stan
                               "lct:%s is %s; %s as it is was approved%s%.10s", standing->id, words,
                               pcrs, standing->approval.created[0] != '\0' ? " on " : "",
                               standing->approval.created);
-    else if (seal->kind == LCT_SEAL_STRICT)
-        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, LCT_ERR_SEALED, NULL,
-                                 "lct:%s is %s; this boot has another state, which nobody can "
-                                 "approve for it: undo the change, or make another key",
-                                 standing->id, words);
     else
-        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, LCT_ERR_SEALED,
-                                 approving(command, doctor->tool, standing->id),
-                                 "lct:%s is %s; this boot has no such state (approvals that do not "
-                                 "fit: %zu); if the change is meant, approve it",
-                                 standing->id, words, standing->num_approvals);
+        tell_refusal(doctor, standing, words);
 }
 
 void lct_doctor_seal(struct lct_doctor *doctor)

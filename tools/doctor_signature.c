@@ -6,6 +6,7 @@
 #include "tools/unlock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static const enum lct_topic topic = LCT_TOPIC_SIGNATURE;
@@ -50,6 +51,17 @@ static const char *command_for(char command[COMMAND], const struct lct_doctor *d
                                                            : "tpm2_flushcontext -t";
 }
 
+/* The sentence of a sealed key leads to where the reader is already. */
+static void cut_hint(char *text, const char *id)
+{
+    char hint[LCT_MAX_ID + 24];
+    int len = snprintf(hint, sizeof hint, "; see lct doctor %s", id);
+    size_t text_len = strlen(text);
+
+    if (text_len >= (size_t)len && strcmp(text + text_len - (size_t)len, hint) == 0)
+        text[text_len - (size_t)len] = '\0';
+}
+
 /* `passphrase` is the key's, if it was found out already, else empty. */
 static void find_signature(struct lct_doctor *doctor, const char *id,
                            const struct lct_secret *passphrase)
@@ -73,9 +85,12 @@ static void find_signature(struct lct_doctor *doctor, const char *id,
                                                   "lct:%s signs (%s) in %.1f ms", id,
                                                   signing.key->generation.algorithm->name, ms),
                                   "milliseconds", json_real(ms));
-    else
+    else {
+        if (doctor->id != NULL)
+            cut_hint(err.text, id);
         (void)lct_doctor_problem(doctor, topic, code, command_for(command, doctor, id, &err), "%s",
                                  err.text);
+    }
     lct_signing_close(&signing);
 }
 
@@ -170,7 +185,7 @@ static enum lct_code unlock(void *arg, struct lct_key *key, struct lct_err *err)
     return code;
 }
 
-/* The checks of lct check, in its words. */
+/* The checks of lct check, in its words; what a seal refuses is explained by lct_doctor_seal. */
 static bool find_identity(struct lct_doctor *doctor, struct remembering *remembering)
 {
     struct lct_tool *tool = doctor->tool;
@@ -185,6 +200,9 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
 
     for (size_t i = 0; i < num; i++) {
         bad += !findings[i].good;
+        if (!findings[i].good && code == LCT_ERR_SEALED && doctor->sealed)
+            continue;
+        cut_hint(findings[i].why, doctor->id);
         if (findings[i].good)
             (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY,
                                   findings[i].note ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, NULL,

@@ -29,10 +29,14 @@ static const char **free_place(const char **values)
     return i < LCT_MAX_VALUES ? &values[i] : NULL;
 }
 
-static enum lct_code take_one(const struct lct_option *option, const char *name,
+static enum lct_code take_one(const struct lct_option *option, bool again, const char *name,
                               struct lct_err *err)
 {
     const char **place = option->value;
+
+    if (again && place != NULL && option->flag == NULL) /* of two answers neither is taken */
+        return LCT_FAIL(err, LCT_ERR_USAGE, "--%s was given twice; see lct help %s", option->name,
+                        name);
 
     if (place != NULL && option->flag != NULL)
         place = free_place(place);
@@ -46,10 +50,12 @@ static enum lct_code take_one(const struct lct_option *option, const char *name,
     return LCT_OK;
 }
 
-static enum lct_code take(const struct lct_option *options, size_t num_options, int argc,
-                          char **argv, struct lct_err *err)
+/* `num_own` of the options are the subcommand's; the last of the others that is given counts. */
+static enum lct_code take(const struct lct_option *options, size_t num_options, size_t num_own,
+                          int argc, char **argv, struct lct_err *err)
 {
     struct option table[LCT_MAX_OPTIONS + 1];
+    bool seen[LCT_MAX_OPTIONS] = {false};
     int got;
 
     fill(table, options, num_options);
@@ -62,9 +68,10 @@ static enum lct_code take(const struct lct_option *options, size_t num_options, 
         if (got < 0 || (size_t)got >= num_options)
             return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here; see lct help %s",
                             argv[optind - 1], argv[0]);
-        enum lct_code code = take_one(&options[got], argv[0], err);
+        enum lct_code code = take_one(&options[got], seen[got], argv[0], err);
         if (code != LCT_OK)
             return code;
+        seen[got] = (size_t)got < num_own;
     }
     return LCT_OK;
 }
@@ -83,7 +90,7 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
     all[num++] = (struct lct_option){"store", &tool->store_dir, NULL};
     all[num++] = (struct lct_option){"passphrase-file", &tool->passphrase_file, NULL};
     all[num++] = (struct lct_option){"help", NULL, &help};
-    enum lct_code code = take(all, num, argc, argv, err);
+    enum lct_code code = take(all, num, num_options, argc, argv, err);
     if (code != LCT_OK)
         return code;
     if (help) {

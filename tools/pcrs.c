@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/predict.h"
+#include "tools/sealing.h"
 #include "tools/tool.h"
 
 #include "store/seal.h"
@@ -34,23 +35,11 @@ static enum lct_code find_identity(struct whose *whose, struct lct_tool *tool, c
     return code;
 }
 
-/* Those of a new key. */
-static enum lct_code find_default(struct whose *whose, const struct lct_tool *tool,
-                                  struct lct_err *err)
-{
-    const char *spec = tool->config.seal != NULL ? tool->config.seal : lct_seal_default;
-    enum lct_code code = lct_seal_parse(&whose->seal, spec, err);
-
-    if (code == LCT_OK && whose->seal.pcrs.pcrs.num_banks == 0)
-        code = lct_seal_parse(&whose->seal, lct_seal_default, err);
-    return code;
-}
-
 static enum lct_code find_whose(struct whose *whose, struct lct_tool *tool, const char *operand,
                                 struct lct_err *err)
 {
     if (operand == NULL)
-        return find_default(whose, tool, err);
+        return lct_sealing_default_pcrs(&whose->seal, tool, err);
     if (!lct_uri_is_ours(operand) &&
         lct_pcrs_parse(&whose->seal.pcrs.pcrs, operand, strlen(operand), NULL) == LCT_OK)
         return LCT_OK;

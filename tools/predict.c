@@ -104,8 +104,8 @@ static enum lct_code take_cmdline(struct changes *changes, struct lct_forecast_c
                : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
-/* Hexadecimal of either case; *bytes is held. */
-static bool take_hex(struct changes *changes, uint8_t **bytes, size_t *bytes_len, const char *text,
+/* Hexadecimal of either case. */
+static bool read_hex(uint8_t bytes[LCT_MAX_HASH], size_t *bytes_len, const char *text,
                      size_t text_len)
 {
     char lower[2 * LCT_MAX_HASH + 1];
@@ -115,8 +115,18 @@ static bool take_hex(struct changes *changes, uint8_t **bytes, size_t *bytes_len
     for (size_t i = 0; i < text_len; i++)
         lower[i] = (char)tolower((unsigned char)text[i]);
     lower[text_len] = '\0';
-    *bytes = hold(changes, malloc(LCT_MAX_HASH));
-    return *bytes != NULL && lct_hex_decode(*bytes, bytes_len, LCT_MAX_HASH, lower);
+    return lct_hex_decode(bytes, bytes_len, LCT_MAX_HASH, lower);
+}
+
+/* OLD:NEW, of one size, which is not empty. */
+static bool read_digests(uint8_t before[LCT_MAX_HASH], uint8_t after[LCT_MAX_HASH], size_t *len,
+                         const char *text)
+{
+    size_t colon = strcspn(text, ":"), after_len = 0;
+
+    return text[colon] == ':' && read_hex(before, len, text, colon) &&
+           read_hex(after, &after_len, text + colon + 1, strlen(text + colon + 1)) &&
+           after_len == *len && after_len > 0;
 }
 
 /* The bank is that whose digests are of this size. */
@@ -124,15 +134,13 @@ static enum lct_code take_digest(struct changes *changes, struct lct_forecast_ch
                                  const char *text, struct lct_err *err)
 {
     const struct lct_pcrs *pcrs = &changes->values->pcrs;
-    size_t colon = strcspn(text, ":");
-    uint8_t *before = NULL, *after = NULL;
+    uint8_t *before = hold(changes, malloc(LCT_MAX_HASH));
+    uint8_t *after = hold(changes, malloc(LCT_MAX_HASH));
 
-    if (text[colon] != ':' || !take_hex(changes, &before, &change->before_len, text, colon) ||
-        !take_hex(changes, &after, &change->after_len, text + colon + 1,
-                  strlen(text + colon + 1)) ||
-        change->before_len != change->after_len)
-        return LCT_FAIL(err, LCT_ERR_USAGE,
-                        "\"%s\" is not two digests of one size in hexadecimal, OLD:NEW", text);
+    if (before == NULL || after == NULL ||
+        !read_digests(before, after, &change->before_len, text)) /* it was checked before */
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    change->after_len = change->before_len;
     change->before = before;
     change->after = after;
     for (size_t i = 0; i < pcrs->num_banks && change->hash == NULL; i++)
@@ -145,16 +153,47 @@ static enum lct_code take_digest(struct changes *changes, struct lct_forecast_ch
                           change->before_len, text);
 }
 
-/* What can be foretold, by the word before "=". */
+static enum lct_code check_file(const char *text, struct lct_err *err)
+{
+    return text[0] != '\0' ? LCT_OK
+                           : LCT_FAIL(err, LCT_ERR_USAGE,
+                                      "--predict takes a file with what the variable will hold, as "
+                                      "in dbx=FILE, and its name is empty");
+}
+
+static enum lct_code check_digests(const char *text, struct lct_err *err)
+{
+    uint8_t before[LCT_MAX_HASH], after[LCT_MAX_HASH];
+    size_t len = 0;
+
+    return read_digests(before, after, &len, text)
+               ? LCT_OK
+               : LCT_FAIL(err, LCT_ERR_USAGE,
+                          "\"%s\" is not two digests of one size in hexadecimal, OLD:NEW", text);
+}
+
+static enum lct_code check_nothing(const char *text, struct lct_err *err)
+{
+    (void)text;
+    (void)err;
+    return LCT_OK;
+}
+
+/* What can be foretold, by the word before "=": `check` is of what can be known to be wrong before
+ * anything is read. */
 static const struct form {
     const char *name;
     enum lct_forecast_kind kind;
+    enum lct_code (*check)(const char *text, struct lct_err *err);
     enum lct_code (*take)(struct changes *changes, struct lct_forecast_change *change,
                           const char *text, struct lct_err *err);
 } forms[] = {
-    {"PK", LCT_FORECAST_VARIABLE, take_variable},    {"KEK", LCT_FORECAST_VARIABLE, take_variable},
-    {"db", LCT_FORECAST_VARIABLE, take_variable},    {"dbx", LCT_FORECAST_VARIABLE, take_variable},
-    {"cmdline", LCT_FORECAST_CMDLINE, take_cmdline}, {"digest", LCT_FORECAST_DIGEST, take_digest},
+    {"PK", LCT_FORECAST_VARIABLE, check_file, take_variable},
+    {"KEK", LCT_FORECAST_VARIABLE, check_file, take_variable},
+    {"db", LCT_FORECAST_VARIABLE, check_file, take_variable},
+    {"dbx", LCT_FORECAST_VARIABLE, check_file, take_variable},
+    {"cmdline", LCT_FORECAST_CMDLINE, check_nothing, take_cmdline},
+    {"digest", LCT_FORECAST_DIGEST, check_digests, take_digest},
 };
 
 static const struct form *find_form(const char *change)
@@ -172,12 +211,18 @@ enum lct_code lct_prediction_check(const struct lct_prediction *prediction, stru
     if (!prediction->asked && (prediction->eventlog != NULL || prediction->cmdline != NULL))
         return LCT_FAIL(err, LCT_ERR_USAGE, "%s is for --predict",
                         prediction->eventlog != NULL ? "--eventlog" : "--cmdline");
-    for (size_t i = 0; prediction->changes[i] != NULL; i++)
-        if (find_form(prediction->changes[i]) == NULL)
+    for (size_t i = 0; prediction->changes[i] != NULL; i++) {
+        const char *change = prediction->changes[i];
+        const struct form *form = find_form(change);
+        if (form == NULL)
             return LCT_FAIL(err, LCT_ERR_USAGE,
                             "\"%s\" is nothing that can be foretold; --predict takes dbx=FILE "
                             "(db, KEK, PK), cmdline=TEXT or digest=OLD:NEW",
-                            prediction->changes[i]);
+                            change);
+        enum lct_code code = form->check(change + strlen(form->name) + 1, err);
+        if (code != LCT_OK)
+            return code;
+    }
     return LCT_OK;
 }
 

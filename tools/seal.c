@@ -27,12 +27,34 @@ static enum lct_code make(void *arg, bool *made_srk, struct lct_err *err)
                            attempt->secret, attempt->secret_len, err);
 }
 
+/* Whether no approval that is there is for the state of this boot: it is unsealed as it will be. */
+static bool is_refused(struct lct_tool *tool, const char *text, const struct lct_secret *passphrase)
+{
+    struct lct_key *key = NULL;
+    uint8_t *secret = NULL;
+    size_t secret_len = 0;
+    enum lct_code code = lct_sealed_read(&key, tool->crypto, &tool->store, &tool->config,
+                                         "the secret", (const uint8_t *)text, strlen(text), NULL);
+
+    if (code == LCT_OK) {
+        key->passphrase = *passphrase;
+        code = lct_sealed_open(&secret, &secret_len, key, tool->tpm, (const uint8_t *)text,
+                               strlen(text), NULL);
+    }
+    if (secret != NULL)
+        explicit_bzero(secret, secret_len);
+    free(secret);
+    lct_key_free(key);
+    return code == LCT_ERR_SEALED;
+}
+
 /* What only the authority's approvals open: what to do next. Standard output is the file. */
-static void say_approvals(const struct lct_seal *seal)
+static void say_approvals(struct lct_tool *tool, const struct lct_seal *seal, const char *text,
+                          const struct lct_secret *passphrase)
 {
     char pcrs[LCT_PCRS_TEXT];
 
-    if (seal->kind != LCT_SEAL_AUTHORITY)
+    if (seal->kind != LCT_SEAL_AUTHORITY || !is_refused(tool, text, passphrase))
         return;
     lct_pcrs_text(pcrs, &seal->pcrs.pcrs);
     (void)fprintf(stderr,
@@ -65,7 +87,7 @@ static enum lct_code seal_input(struct lct_tool *tool, const struct lct_sealing_
     if (code == LCT_OK)
         code = lct_tool_print(err, "%s", attempt.text);
     if (code == LCT_OK)
-        say_approvals(seal);
+        say_approvals(tool, seal, attempt.text, &making->passphrase);
     free(attempt.text);
     return code;
 }

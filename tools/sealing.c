@@ -8,16 +8,41 @@
 #include <stdio.h>
 #include <string.h>
 
+enum lct_code lct_sealing_default(struct lct_seal *seal, const struct lct_tool *tool,
+                                  struct lct_err *err)
+{
+    const char *spec = tool->config.seal;
+    struct lct_err why = {.code = LCT_OK};
+
+    if (spec == NULL)
+        return lct_seal_parse(seal, lct_seal_default, err);
+    if (lct_seal_parse(seal, spec, &why) == LCT_OK)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_CONFIG, "seal is \"%.100s\" in the configuration: %s", spec,
+                    why.text);
+}
+
+enum lct_code lct_sealing_default_pcrs(struct lct_seal *seal, const struct lct_tool *tool,
+                                       struct lct_err *err)
+{
+    enum lct_code code = lct_sealing_default(seal, tool, err);
+
+    return code == LCT_OK && seal->pcrs.pcrs.num_banks == 0
+               ? lct_seal_parse(seal, lct_seal_default, err)
+               : code;
+}
+
 enum lct_code lct_sealing_parse(struct lct_seal *seal, const struct lct_tool *tool,
                                 const struct lct_sealing_request *request, struct lct_err *err)
 {
     const char *spec = request->spec != NULL       ? request->spec
                        : tool->config.seal != NULL ? tool->config.seal
                                                    : lct_seal_default;
-    enum lct_code code = lct_seal_parse(seal, spec, err);
+    enum lct_code code = request->spec != NULL ? lct_seal_parse(seal, spec, err)
+                                               : lct_sealing_default(seal, tool, err);
 
     if (code != LCT_OK)
-        return request->spec == NULL ? lct_err_prefix(err, "seal") : code;
+        return code;
     if (request->revocable && seal->kind != LCT_SEAL_AUTHORITY)
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "--revocable is for --seal authority: the state of the sealing itself can "
@@ -38,25 +63,47 @@ static struct lct_seal_request to_request(const struct lct_sealing_request *requ
     };
 }
 
+/* Until the file that is typed can be made, three times at most. False: none was typed, and *code
+ * is left alone. */
+static bool make_authority(struct lct_tool *tool, enum lct_code *code, struct lct_err *err)
+{
+    enum { TRIES = 3 };
+    bool typed = false;
+
+    for (int i = 0; i < TRIES && (!typed || *code == LCT_ERR_IO); i++) {
+        char file[PATH_MAX];
+        const struct lct_authority_request request = {.out = file};
+        int len = lct_ask_answer(file, sizeof file,
+                                 "File for its private half, best on a stick that is kept "
+                                 "elsewhere: ");
+        if (len < 0)
+            break;
+        if (len == 0)
+            continue;
+        typed = true;
+        *code = lct_tool_make_authority(tool, &request, err);
+        if (*code == LCT_ERR_IO && i + 1 < TRIES)
+            (void)fprintf(stderr, "lct: %s\n", err->text);
+    }
+    return typed;
+}
+
 /* Makes an authority if the user at the terminal wants one. False: there is none. */
 static bool offer_authority(struct lct_tool *tool, enum lct_code *code, struct lct_err *err)
 {
-    char answer[8], file[PATH_MAX];
+    const char *passphrase_file = tool->passphrase_file; /* which is the identity's */
+    char answer[8];
 
     if (!lct_can_ask() ||
         lct_ask_answer(answer, sizeof answer,
                        "There is no recovery authority here, who approves the state of the boot "
                        "after an update.\nMake one now? [y/N] ") <= 0 ||
-        (strcmp(answer, "y") != 0 && strcmp(answer, "yes") != 0) ||
-        lct_ask_answer(file, sizeof file,
-                       "File for its private half, best on a stick that is kept elsewhere: ") <= 0)
+        (strcmp(answer, "y") != 0 && strcmp(answer, "yes") != 0))
         return false;
-    const struct lct_authority_request request = {.out = file};
-    const char *passphrase_file = tool->passphrase_file; /* which is the identity's */
     tool->passphrase_file = NULL;
-    *code = lct_tool_make_authority(tool, &request, err);
+    bool typed = make_authority(tool, code, err);
     tool->passphrase_file = passphrase_file;
-    return true;
+    return typed;
 }
 
 /* With the owner's authorization, if an NV counter takes it and there is somebody to ask. */

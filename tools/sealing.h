@@ -14,7 +14,17 @@ struct lct_sealing_request {
     struct lct_secret *owner_auth; /* for an NV counter; filled in if it has to be asked for */
 };
 
-/* Kind and PCRs of a request, with nothing looked at. LCT_ERR_USAGE. */
+/* What new things are sealed to where nobody says: by the configuration, or the default.
+ * LCT_ERR_CONFIG: the configuration's is no seal. */
+enum lct_code lct_sealing_default(struct lct_seal *seal, const struct lct_tool *tool,
+                                  struct lct_err *err);
+
+/* The same, for its PCRs: those of the default, if it has none. */
+enum lct_code lct_sealing_default_pcrs(struct lct_seal *seal, const struct lct_tool *tool,
+                                       struct lct_err *err);
+
+/* Kind and PCRs of a request, with nothing looked at. LCT_ERR_USAGE; LCT_ERR_CONFIG, as
+ * lct_sealing_default. */
 enum lct_code lct_sealing_parse(struct lct_seal *seal, const struct lct_tool *tool,
                                 const struct lct_sealing_request *request, struct lct_err *err);
 

@@ -38,9 +38,9 @@ struct lct_subcommand {
 const struct lct_subcommand *lct_subcommand_by_name(const char *name);
 
 /*
- * An option "--name": `value` takes its argument, or `flag` becomes true. With both it may be given
- * more than once: `value` is an array of LCT_MAX_VALUES and one more that stays NULL, all NULL at
- * first, and the first free one takes the argument.
+ * An option "--name": `value` takes its argument, once, or `flag` becomes true. With both it may be
+ * given more than once: `value` is an array of LCT_MAX_VALUES and one more that stays NULL, all
+ * NULL at first, and the first free one takes the argument.
  */
 struct lct_option {
     const char *name;

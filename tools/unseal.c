@@ -59,6 +59,22 @@ static enum lct_code take_input(const uint8_t *secret, size_t secret_len, struct
                            strerror(error));
 }
 
+/* A secret is of no store: what approves for it is by its PCRs. What is bound (by another tool) or
+ * strict, none of our approvals opens. */
+static void suggest_approval(const struct lct_seal *seal, struct lct_err *err)
+{
+    struct lct_err why = *err;
+    char pcrs[LCT_PCRS_TEXT];
+
+    if (seal->authority_len == 0 || seal->ref_len > 0)
+        return;
+    lct_pcrs_text(pcrs, &seal->pcrs.pcrs);
+    (void)LCT_FAIL(err, why.code,
+                   "%.300s; if this state is meant, approve it: lct pcrs %s%s| lct approve "
+                   "--authority KEY.pem --pcrs -",
+                   why.text, pcrs, pcrs[0] != '\0' ? " " : "");
+}
+
 /* What was sealed, which the caller wipes and frees. */
 static enum lct_code unseal(uint8_t **secret, size_t *secret_len, struct lct_tool *tool,
                             const char *file, struct lct_err *err)
@@ -70,16 +86,16 @@ static enum lct_code unseal(uint8_t **secret, size_t *secret_len, struct lct_too
 
     *secret = NULL;
     *secret_len = 0;
-    if (code == LCT_OK) {
-        code =
-            lct_sealed_read(&key, tool->crypto, &tool->store, &tool->config, text, text_len, err);
-        if (code != LCT_OK)
-            (void)lct_err_prefix(err, lct_tool_file(file));
-    }
+    if (code == LCT_OK)
+        code = lct_sealed_read(&key, tool->crypto, &tool->store, &tool->config, lct_tool_file(file),
+                               text, text_len, err);
     if (code == LCT_OK)
         code = lct_tool_unlock(tool, key, err);
-    if (code == LCT_OK)
+    if (code == LCT_OK) {
         code = lct_sealed_open(secret, secret_len, key, tool->tpm, text, text_len, err);
+        if (code == LCT_ERR_SEALED)
+            suggest_approval(&key->generation.seal, err);
+    }
     lct_key_free(key);
     free(text);
     return code;

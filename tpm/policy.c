@@ -75,6 +75,48 @@ static enum lct_code say_pcrs(struct lct_tpm *tpm, struct attempt *attempt, stru
                 err);
 }
 
+/* The id in the label of an identity's key. */
+static const char *id_of(const char *label)
+{
+    return strncmp(label, "lct:", 4) == 0 ? label + 4 : NULL;
+}
+
+static enum lct_code fail_revoked(const struct lct_tpm_key *key, struct lct_err *err)
+{
+    const char *id = id_of(key->label);
+
+    return LCT_FAIL(err, LCT_ERR_SEALED,
+                    "%s: the approval of this boot state has been revoked; a new one is made "
+                    "with: lct reseal %s --authority KEY.pem",
+                    key->label, id != NULL ? id : "ID");
+}
+
+static enum lct_code fail_lost(const struct lct_tpm_key *key, struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_SEALED,
+                    "%s: its NV counter at 0x%08x is gone from the TPM, and without it the key "
+                    "cannot be used any more",
+                    key->label, key->seal->counter.handle);
+}
+
+/* Whether a key has a counter, and what is at its index, if anything, is another. */
+static bool is_counter_lost(struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    const struct lct_counter *counter = &key->seal->counter;
+    TPM2B_NV_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0};
+
+    if (counter->handle == 0)
+        return false;
+    TSS2_RC rc =
+        Tss2_Sys_NV_ReadPublic(tpm->sys, counter->handle, NULL, &public_area, &tpm_name, NULL);
+    if (lct_result_is_lost_handle(rc))
+        return true;
+    const struct lct_name name = lct_tpm_name(&tpm_name);
+    return lct_tpm_result(tpm, key->label, TPM2_CC_NV_ReadPublic, rc, NULL) == LCT_OK &&
+           !lct_name_equal(&name, &counter->name);
+}
+
 /* TPM2_PolicyNV (Part 3, 23.9): anybody may read the counter, whose authorization is empty. */
 static enum lct_code say_counter(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
 {
@@ -87,17 +129,12 @@ static enum lct_code say_counter(struct lct_tpm *tpm, struct attempt *attempt, s
                                    &lct_tpm_no_auth, &operand, 0, TPM2_EO_UNSIGNED_LE, NULL);
     if (lct_result_base(rc) == TPM2_RC_POLICY) {
         attempt->refused = true;
-        return LCT_FAIL(err, LCT_ERR_SEALED,
-                        "%s: the approval of this boot state has been revoked; a new one is made "
-                        "with: lct reseal",
-                        attempt->key->label);
+        return fail_revoked(attempt->key, err);
     }
-    if (lct_result_is_lost_handle(rc) && (rc & TPM2_RC_N_MASK) < TPM2_RC_3) {
+    if ((lct_result_is_lost_handle(rc) && (rc & TPM2_RC_N_MASK) < TPM2_RC_3) ||
+        lct_result_base(rc) == TPM2_RC_NV_UNINITIALIZED) { /* ours has counted once at least */
         attempt->refused = true;
-        return LCT_FAIL(err, LCT_ERR_SEALED,
-                        "%s: its NV counter at 0x%08x is gone from the TPM, and without it the key "
-                        "cannot be used any more",
-                        attempt->key->label, counter->handle);
+        return fail_lost(attempt->key, err);
     }
     return said(tpm, attempt, TPM2_CC_PolicyNV, rc, err);
 }
@@ -300,9 +337,11 @@ enum { MAX_HINT = 160 };
 /* What else tells of it; nothing where the key is of no identity. */
 static void hint(char text[MAX_HINT], const char *label)
 {
+    const char *id = id_of(label);
+
     text[0] = '\0';
-    if (strncmp(label, "lct:", 4) == 0)
-        (void)snprintf(text, MAX_HINT, "; see lct doctor %.128s", label + 4);
+    if (id != NULL)
+        (void)snprintf(text, MAX_HINT, "; see lct doctor %.128s", id);
 }
 
 /* The first PCR that is not as it was at the sealing. False: none, or it is not known. */
@@ -337,8 +376,8 @@ static enum lct_code fail_sealed(const struct lct_tpm_key *key, const struct lct
                         key->label, see);
     if (find_difference(key->seal, now, &pcr, &bank))
         return LCT_FAIL(err, LCT_ERR_SEALED,
-                        "%s: PCR %u (%s) is not the value this key is sealed to%s%s", key->label,
-                        pcr, bank->name, also, see);
+                        "%s: PCR %u (%s) is not the value this %s is sealed to%s%s", key->label,
+                        pcr, bank->name, key->pkey != NULL ? "key" : "secret", also, see);
     lct_pcrs_text(pcrs, &key->seal->pcrs.pcrs);
     return LCT_FAIL(err, LCT_ERR_SEALED, "%s: the PCRs %s have not the values it is sealed to%s%s",
                     key->label, pcrs, also, see);
@@ -427,9 +466,9 @@ static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct
     }
     if (code != LCT_OK)
         return code;
-    if (why.code != LCT_ERR_SEALED && why.code != LCT_ERR_UNSUPPORTED)
-        return fail_sealed(key, &sealed, err);
-    return told(err, &why);
+    if (why.code == LCT_ERR_SEALED || why.code == LCT_ERR_UNSUPPORTED)
+        return told(err, &why);
+    return is_counter_lost(tpm, key) ? fail_lost(key, err) : fail_sealed(key, &sealed, err);
 }
 
 /* The approval that satisfied this very key last, if it is still among those it has. */
