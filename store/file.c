@@ -73,8 +73,7 @@ out:
     return code;
 }
 
-/* All of it, or false with errno. */
-static bool write_all(int fd, const uint8_t *bytes, size_t bytes_len)
+bool lct_file_write_all(int fd, const uint8_t *bytes, size_t bytes_len)
 {
     while (bytes_len > 0) {
         ssize_t n = write(fd, bytes, bytes_len);
@@ -99,7 +98,7 @@ static enum lct_code make_file(int dir, const char *name, const char *what, cons
     if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", what, strerror(errno));
     /* fchmod as well: the caller's umask is not ours to rely on. */
-    if (!write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
+    if (!lct_file_write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
         fchown(fd, owner->user, owner->group) != 0 || fsync(fd) != 0)
         error = errno;
     if (close(fd) != 0 && error == 0)

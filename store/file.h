@@ -38,6 +38,9 @@ enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, si
 enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                            mode_t mode, bool replace, struct lct_err *err);
 
+/* Writes all of it, or false with errno. */
+bool lct_file_write_all(int fd, const uint8_t *bytes, size_t bytes_len);
+
 /* The entries of the directory `name` in `dir`, which is no link; closedir when done. NULL with
  * errno. */
 DIR *lct_file_open_dir(int dir, const char *name);

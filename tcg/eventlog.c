@@ -1,33 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tcg/eventlog.h"
 
+#include "tcg/marshal.h"
+
 #include <openssl/evp.h>
 #include <string.h>
 
-/* The log's little-endian encoding, read front to back. The first thing that does not fit leaves
- * `failed` set. */
-struct reader {
-    const uint8_t *bytes;
-    size_t left;
-    bool failed;
-};
-
-static const uint8_t *take(struct reader *reader, size_t len)
+/* The log is little-endian. */
+static uint32_t read_number(struct lct_reader *reader, size_t size)
 {
-    const uint8_t *start = reader->bytes;
-
-    if (reader->failed || len > reader->left) {
-        reader->failed = true;
-        return NULL;
-    }
-    reader->bytes += len;
-    reader->left -= len;
-    return start;
-}
-
-static uint32_t read_number(struct reader *reader, size_t size)
-{
-    const uint8_t *bytes = take(reader, size);
+    const uint8_t *bytes = lct_reader_take(reader, size);
     uint32_t number = 0;
 
     for (size_t i = 0; bytes != NULL && i < size; i++)
@@ -36,12 +18,13 @@ static uint32_t read_number(struct reader *reader, size_t size)
 }
 
 /* An event's own bytes, behind their length. */
-static struct reader read_sized(struct reader *reader)
+static struct lct_reader read_sized(struct lct_reader *reader)
 {
     size_t len = read_number(reader, 4);
-    const uint8_t *start = take(reader, len);
+    const uint8_t *start = lct_reader_take(reader, len);
 
-    return start != NULL ? (struct reader){start, len, false} : (struct reader){.failed = true};
+    return start != NULL ? (struct lct_reader){start, len, false}
+                         : (struct lct_reader){.failed = true};
 }
 
 static size_t find_bank(const struct lct_eventlog *log, uint16_t id)
@@ -54,7 +37,7 @@ static size_t find_bank(const struct lct_eventlog *log, uint16_t id)
 }
 
 /* TCG_EfiSpecIDEventAlgorithmSize: each hash once, and as large as it is. */
-static bool read_bank(struct lct_eventlog *log, struct reader *reader)
+static bool read_bank(struct lct_eventlog *log, struct lct_reader *reader)
 {
     uint16_t id = (uint16_t)read_number(reader, 2), size = (uint16_t)read_number(reader, 2);
     const struct lct_hash *hash = lct_hash_by_id(id);
@@ -69,17 +52,18 @@ static bool read_bank(struct lct_eventlog *log, struct reader *reader)
 }
 
 /* TCG_EfiSpecIDEvent, PFP, 10.4.5.1, behind its signature. */
-static bool read_banks(struct lct_eventlog *log, struct reader *reader)
+static bool read_banks(struct lct_eventlog *log, struct lct_reader *reader)
 {
-    (void)take(reader, 4); /* platformClass */
-    (void)take(reader, 4); /* specVersionMinor, specVersionMajor, specErrata, uintnSize */
+    (void)lct_reader_take(reader, 4); /* platformClass */
+    (void)lct_reader_take(reader,
+                          4); /* specVersionMinor, specVersionMajor, specErrata, uintnSize */
     size_t num = read_number(reader, 4);
     if (num == 0 || num > LCT_EVENTLOG_MAX_BANKS)
         return false;
     while (log->num_banks < num)
         if (!read_bank(log, reader))
             return false;
-    (void)take(reader, read_number(reader, 1)); /* vendorInfo */
+    (void)lct_reader_take(reader, read_number(reader, 1)); /* vendorInfo */
     return !reader->failed && reader->left == 0;
 }
 
@@ -88,16 +72,16 @@ enum lct_code lct_eventlog_begin(struct lct_eventlog *log, const uint8_t *bytes,
 {
     static const uint8_t signature[16] = "Spec ID Event03";
     static const uint8_t zero[20];
-    struct reader reader = {bytes, bytes_len, false};
+    struct lct_reader reader = {bytes, bytes_len, false};
 
     *log = (struct lct_eventlog){0};
     if (bytes_len > LCT_EVENTLOG_MAX_LEN)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the event log is longer than any is");
     /* PFP, 10.2.1: the header alone is a TCG_PCR_EVENT, whose one digest is of SHA-1. */
     uint32_t pcr = read_number(&reader, 4), type = read_number(&reader, 4);
-    const uint8_t *digest = take(&reader, sizeof zero);
-    struct reader event = read_sized(&reader);
-    const uint8_t *start = take(&event, sizeof signature);
+    const uint8_t *digest = lct_reader_take(&reader, sizeof zero);
+    struct lct_reader event = read_sized(&reader);
+    const uint8_t *start = lct_reader_take(&event, sizeof signature);
     if (reader.failed)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "the event log ends in its first event");
     if (type != LCT_EV_NO_ACTION || start == NULL ||
@@ -121,7 +105,7 @@ bool lct_eventlog_at_end(const struct lct_eventlog *log)
 
 /* TPML_DIGEST_VALUES (PFP, 10.2.2): no more digests than there are banks, none of another bank. */
 static void read_digests(struct lct_event *event, const struct lct_eventlog *log,
-                         struct reader *reader)
+                         struct lct_reader *reader)
 {
     size_t num = read_number(reader, 4);
 
@@ -132,14 +116,14 @@ static void read_digests(struct lct_event *event, const struct lct_eventlog *log
         if (bank == log->num_banks || event->digests[bank] != NULL)
             reader->failed = true;
         else
-            event->digests[bank] = take(reader, log->banks[bank].size);
+            event->digests[bank] = lct_reader_take(reader, log->banks[bank].size);
     }
 }
 
 enum lct_code lct_eventlog_next(struct lct_event *event, struct lct_eventlog *log,
                                 struct lct_err *err)
 {
-    struct reader reader = {log->bytes, log->bytes_len, false};
+    struct lct_reader reader = {log->bytes, log->bytes_len, false};
 
     *event = (struct lct_event){.number = log->num_events};
     if (log->num_events == LCT_EVENTLOG_MAX_EVENTS)
@@ -147,7 +131,7 @@ enum lct_code lct_eventlog_next(struct lct_event *event, struct lct_eventlog *lo
     event->pcr = read_number(&reader, 4);
     event->type = read_number(&reader, 4);
     read_digests(event, log, &reader);
-    struct reader data = read_sized(&reader);
+    struct lct_reader data = read_sized(&reader);
     if (reader.failed || (event->pcr >= LCT_NUM_PCRS && event->type != LCT_EV_NO_ACTION))
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "event %zu of the event log is malformed",
                         event->number);

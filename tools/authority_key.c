@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/authority_key.h"
 
+#include "store/file.h"
 #include "tools/unlock.h"
 
 #include <errno.h>
@@ -175,18 +176,6 @@ static BIO *encrypt(EVP_PKEY *pkey, OSSL_LIB_CTX *libctx, const struct lct_phras
     return bio;
 }
 
-static bool write_all(int fd, const char *text, size_t text_len)
-{
-    while (text_len > 0) {
-        ssize_t n = write(fd, text, text_len);
-        if (n < 0 && errno != EINTR)
-            return false;
-        text += n > 0 ? n : 0;
-        text_len -= n > 0 ? (size_t)n : 0;
-    }
-    return fsync(fd) == 0;
-}
-
 /* That there is such a file is on disk too, before anything is sealed to it. */
 static bool sync_dir_of(const char *file)
 {
@@ -210,7 +199,7 @@ static enum lct_code write_new(const char *file, const char *text, size_t text_l
                         "%s is there already, and is not replaced; name another file", file);
     if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be made: %s", file, strerror(errno));
-    bool good = write_all(fd, text, text_len);
+    bool good = lct_file_write_all(fd, (const uint8_t *)text, text_len) && fsync(fd) == 0;
     if (close(fd) != 0)
         good = false;
     if (good && sync_dir_of(file))
