@@ -31,3 +31,18 @@ enum lct_code lct_capability_property(struct lct_tpm *tpm, const char *label, ui
     *value = data.data.tpmProperties.count > 0 && first->property == property ? first->value : 0;
     return code;
 }
+
+enum lct_code lct_capability_handles(struct lct_tpm *tpm, TPML_HANDLE *list, const char *label,
+                                     uint32_t first, uint32_t last, struct lct_err *err)
+{
+    TPMS_CAPABILITY_DATA data;
+    const TPML_HANDLE *all = &data.data.handles;
+    enum lct_code code =
+        lct_capability_get(tpm, &data, label, TPM2_CAP_HANDLES, first, TPM2_MAX_CAP_HANDLES, err);
+
+    list->count = 0;
+    for (uint32_t i = 0; code == LCT_OK && i < all->count && i < TPM2_MAX_CAP_HANDLES; i++)
+        if (all->handle[i] >= first && all->handle[i] <= last)
+            list->handle[list->count++] = all->handle[i];
+    return code;
+}

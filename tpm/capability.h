@@ -21,4 +21,8 @@ static const uint32_t lct_transient_first = 0x80000000;
 enum lct_code lct_capability_property(struct lct_tpm *tpm, const char *label, uint32_t property,
                                       uint32_t *value, struct lct_err *err);
 
+/* The handles there are from `first` to `last`, which are of one kind, in order. */
+enum lct_code lct_capability_handles(struct lct_tpm *tpm, TPML_HANDLE *list, const char *label,
+                                     uint32_t first, uint32_t last, struct lct_err *err);
+
 #endif
