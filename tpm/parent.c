@@ -100,7 +100,23 @@ static enum lct_code take_public(struct lct_tpm *tpm, struct lct_public *public_
                     label);
 }
 
-/* TPM2_CreatePrimary of the SRK's template. */
+static const TPM2B_PUBLIC *template_of(const struct lct_parent_request *request)
+{
+    if (request->template != NULL)
+        return request->template;
+    return request->rsa ? &rsa_template : &srk_template;
+}
+
+/* Whether one of its template was made before whose Name nobody learned. */
+static bool had_lost(struct lct_tpm *tpm, const struct lct_parent_request *request,
+                     TPM2_HANDLE hierarchy)
+{
+    bool lost = request->template == NULL && lct_tpm_had_lost_primary(tpm, hierarchy, request->rsa);
+
+    return lost || request->again;
+}
+
+/* TPM2_CreatePrimary of the request's template. */
 static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *parent,
                                     const struct lct_parent_request *request, TPM2_HANDLE hierarchy,
                                     const struct lct_secret *auth, struct lct_err *err)
@@ -119,8 +135,7 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     TPM2B_NAME name = {0};
 
     TSS2_RC rc = Tss2_Sys_CreatePrimary_Prepare(tpm->sys, hierarchy, &sensitive,
-                                                request->rsa ? &rsa_template : &srk_template,
-                                                &outside, &pcrs);
+                                                template_of(request), &outside, &pcrs);
     enum lct_code code =
         rc == TSS2_RC_SUCCESS
             ? lct_tpm_execute(tpm, request->label, TPM2_CC_CreatePrimary, &terms, &rc, err)
@@ -132,12 +147,12 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
     }
     if (tpm->broken && is_pinned(request))
         lct_tpm_note_debris(tpm, request->pinned);
-    else if (tpm->broken)
+    else if (tpm->broken && request->template == NULL)
         lct_tpm_note_lost_primary(tpm, hierarchy, request->rsa);
     if (code != LCT_OK)
         return code;
     parent->transient = true;
-    parent->twin = lct_tpm_had_lost_primary(tpm, hierarchy, request->rsa) || request->again;
+    parent->twin = had_lost(tpm, request, hierarchy);
     code = take_public(tpm, &parent->public_area, &parent->name, request, &out, &name, err);
     if (tpm->broken) { /* one of them is its Name */
         const struct lct_name said = lct_tpm_name(&name);

@@ -20,9 +20,11 @@ struct lct_parent_request {
     const char *label;
     uint32_t where;                      /* a persistent handle, or a hierarchy: TPM2_RH_* */
     bool rsa;                            /* in a hierarchy: of the RSA template, not the ECC one */
+    const TPM2B_PUBLIC *template;        /* in a hierarchy: of this one, not the storage template */
     const struct lct_name *pinned;       /* its Name; NULL or empty: not known */
     const struct lct_secret *owner_auth; /* the hierarchy's; NULL: not known */
-    bool again; /* the connection broke in it before: what was made then may be there still */
+    bool again; /* the connection broke in it before: what was made then may be there still. Of the
+                 * storage templates this is known without */
     OSSL_LIB_CTX *libctx;
 };
 
