@@ -28,7 +28,8 @@ from tpmrm import CannotMount, Device, Tpmrm, code_of
 SHARE = 17  # of the cases one in so many, unless all
 LIMIT = 120  # s for a command: it hangs
 SECRET, OWNER = "correct horse", "the owner's own"
-OWNER_HANDLE, LOCKOUT_HANDLE, PASSWORD_SESSION = 0x40000001, 0x4000000A, 0x40000009
+OWNER_HANDLE, ENDORSEMENT_HANDLE, LOCKOUT_HANDLE = 0x40000001, 0x4000000B, 0x4000000A
+PASSWORD_SESSION = 0x40000009
 CHANGE_AUTH, LOCKOUT_RESET = 0x129, 0x139
 LOCKOUT_STATUS, LAST_STATUS = 11, 21
 
@@ -64,6 +65,7 @@ class Operation:
     key: tuple[str, ...] | None = None
     srk: bool = True
     owner: bool = False
+    endorsement: bool = False  # that hierarchy has the owner's authorization, too
     settings: tuple[tuple[str, str], ...] = ()
     handle: int = 0  # where lct:k is in the TPM
     seal: str = "none"  # of lct:k
@@ -120,6 +122,9 @@ OPERATIONS = {
     "import-software-always": Operation(("lct", "import", "new", "soft.pem", "--software"),
                                         srk=False,
                                         settings=(("session", "always"), NO_PROVISION)),
+    "ek": Operation(("lct", "ek")),
+    "ek-endorsement": Operation(("lct", "ek"), srk=False, endorsement=True,
+                                settings=(("endorsement_auth_file", "owner"),)),
     "openssl": Operation(("openssl", "dgst", "-sha256", "-sign", "lct:k", "data"), ()),
     "program": Operation(("evp", "attempts", "lct:k"), ()),
     "program-passphrase": Operation(("evp", "attempts", "lct:k"), PASSPHRASE,
@@ -139,7 +144,7 @@ OPERATIONS |= {
 }
 MANAGED = ("create-under", "create-passphrase", "sign", "sign-passphrase", "sign-always", "check",
            "sign-handle-passphrase", "import", "import-handle", "import-software", "openssl",
-           "program", "program-passphrase", "sign-approved", "program-sealed")
+           "program", "program-passphrase", "sign-approved", "program-sealed", "ek")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,15 +222,18 @@ class Swtpms:
         if self.tpm.property(0x20E) > 0:
             self.ask(LOCKOUT_RESET, (LOCKOUT_HANDLE,), "")
 
-    def has_owner(self) -> bool:
-        return bool(self.tpm.property(0x200) & 1)
+    def authorize(self, hierarchy: int, bit: int, wanted: bool):
+        """A hierarchy with or without an authorization; the bit says which it is."""
+        if bool(self.tpm.property(0x200) & bit) == wanted:
+            return
+        old, new = ("", OWNER) if wanted else (OWNER, "")
+        secret = new.encode()
+        self.ask(CHANGE_AUTH, (hierarchy,), old, struct.pack(">H", len(secret)) + secret)
 
     def become(self, operation: Operation, make_srk):
-        """With or without an owner's authorization and a storage root key."""
-        if self.has_owner() != operation.owner:
-            old, new = ("", OWNER) if operation.owner else (OWNER, "")
-            secret = new.encode()
-            self.ask(CHANGE_AUTH, (OWNER_HANDLE,), old, struct.pack(">H", len(secret)) + secret)
+        """With or without authorizations and a storage root key."""
+        self.authorize(OWNER_HANDLE, 1, operation.owner)
+        self.authorize(ENDORSEMENT_HANDLE, 2, operation.endorsement)
         if not operation.srk and SRK in self.tpm.persistent():
             self.ask(Command.EvictControl, (OWNER_HANDLE, SRK), OWNER if operation.owner else "",
                      struct.pack(">I", SRK))
@@ -444,7 +452,7 @@ def says_one_thing(run: Run) -> str | None:
         ours = [line for line in run.errors.splitlines() if ":lct:" in line]
         if run.status != 1 or len(ours) != 1:
             return f"status {run.status}, not one reason of ours: {run.errors}"
-    if run.output and run.operation.words[1] != "check":
+    if run.output and run.operation.words[1] not in ("check", "ek"):
         return f"failed, but has output: {run.output!r}"
     return None
 

@@ -271,7 +271,7 @@ def test_the_manual_documents_every_exit_status(build):
 
 def test_the_manual_documents_every_subcommand_and_key():
     command = (ROOT / "docs/lct.1").read_text()
-    for name in ("create", "list", "show", "delete", "check", "doctor", "csr", "cert", "pem",
+    for name in ("create", "list", "show", "delete", "check", "doctor", "ek", "csr", "cert", "pem",
                  "export", "import", "sign", "config", "help", "authority", "approve", "reseal",
                  "pcrs", "affected", "seal", "unseal"):
         assert re.search(rf"\bCm {name}\b", command), name

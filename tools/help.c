@@ -136,6 +136,14 @@ static const struct lct_subcommand subcommands[] = {
      lct_unseal_run},
     {"delete", "ID [--yes]", "delete an identity and its key, for ever",
      "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
+    {"ek", "[--json|--pem]", "show the TPM's endorsement keys and their certificates",
+     "Certificates, which the TPM's maker has put into it, say that a key is in a genuine TPM;\n"
+     "whether each is of this TPM's key is compared, who issued it is not asked.\n"
+     "  --pem    the certificates, those of their issuers that the TPM keeps, and the public keys\n"
+     "           of the keys that have none\n"
+     "Where endorsement keys have to be made anew, and the endorsement hierarchy has an\n"
+     "authorization: endorsement_auth_file in openssl.cnf, or it is asked for.\n",
+     lct_ek_run},
     {"doctor", "[ID] [--json] [--root DIR]",
      "find out whether signing works here, and what to do if not",
      "Which TPM, who fills its slots, its authorizations, which way in, the boot, OpenSSL's\n"

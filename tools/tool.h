@@ -115,6 +115,7 @@ enum lct_code lct_create_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_csr_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_delete_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_doctor_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_ek_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_export_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_help_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_import_run(struct lct_tool *, int, char **, struct lct_err *);
