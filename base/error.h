@@ -33,7 +33,9 @@
     X(LCT_ERR_IO, 18, "input or output failed")                                                    \
     X(LCT_ERR_TIMEOUT, 19, "TPM does not answer in time")                                          \
     X(LCT_ERR_SEALED, 20, "sealed to another boot state")                                          \
-    X(LCT_ERR_NO_AUTHORITY, 21, "no recovery authority")
+    X(LCT_ERR_NO_AUTHORITY, 21, "no recovery authority")                                           \
+    X(LCT_ERR_BAD_EVIDENCE, 22, "malformed evidence")                                              \
+    X(LCT_ERR_REFUSED, 23, "evidence does not hold")
 
 enum lct_code {
 #define LCT_CODE_ENUM(name, status, text) name = (status),

@@ -2,6 +2,7 @@
 #include "store/approval.h"
 
 #include "base/encode.h"
+#include "proof/json.h"
 #include "store/file.h"
 #include "store/json.h"
 

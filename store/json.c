@@ -2,6 +2,7 @@
 #include "store/json.h"
 
 #include "base/encode.h"
+#include "proof/json.h"
 #include "tpm/tpm.h"
 
 #include <stdio.h>
@@ -49,13 +50,6 @@ void lct_json_now(char text[21])
     (void)strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-bool lct_json_bytes(uint8_t *bytes, size_t len, const char *text)
-{
-    size_t decoded = 0;
-
-    return lct_hex_decode(bytes, &decoded, len, text) && decoded == len;
-}
-
 bool lct_json_handle(uint32_t *handle, const char *text)
 {
     uint8_t bytes[4];
@@ -82,16 +76,6 @@ json_t *lct_json_of_bytes(const uint8_t *bytes, size_t bytes_len)
     return json_string(text);
 }
 
-bool lct_json_pcrs(struct lct_pcrs *pcrs, const char *text)
-{
-    char canonical[LCT_PCRS_TEXT];
-
-    if (lct_pcrs_parse(pcrs, text, strlen(text), NULL) != LCT_OK)
-        return false;
-    lct_pcrs_text(canonical, pcrs);
-    return strcmp(text, canonical) == 0;
-}
-
 json_t *lct_json_of_pcrs(const struct lct_pcrs *pcrs)
 {
     char text[LCT_PCRS_TEXT];
@@ -101,35 +85,6 @@ json_t *lct_json_of_pcrs(const struct lct_pcrs *pcrs)
 }
 
 enum { NUMBER_TEXT = 16 };
-
-static bool bank_values(uint8_t values[LCT_NUM_PCRS][LCT_MAX_HASH], const struct lct_pcr_bank *bank,
-                        const json_t *json)
-{
-    char number[NUMBER_TEXT];
-    size_t num = 0;
-
-    for (unsigned n = 0; n < LCT_NUM_PCRS; n++) {
-        if ((bank->pcrs & 1u << n) == 0)
-            continue;
-        (void)snprintf(number, sizeof number, "%u", n);
-        const char *text = json_string_value(json_object_get(json, number));
-        if (text == NULL || !lct_json_bytes(values[n], bank->hash->size, text))
-            return false;
-        num++;
-    }
-    return json_object_size(json) == num;
-}
-
-bool lct_json_values(struct lct_pcr_values *values, const json_t *json)
-{
-    const struct lct_pcrs *pcrs = &values->pcrs;
-
-    for (size_t i = 0; i < pcrs->num_banks; i++)
-        if (!bank_values(values->values[i], &pcrs->banks[i],
-                         json_object_get(json, pcrs->banks[i].hash->name)))
-            return false;
-    return json_is_object(json) && json_object_size(json) == pcrs->num_banks;
-}
 
 static json_t *of_bank(const uint8_t values[LCT_NUM_PCRS][LCT_MAX_HASH],
                        const struct lct_pcr_bank *bank)

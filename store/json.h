@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 /*
- * What records, seals and approvals have in common in JSON. Reading is strict: one form of each
- * value, the one that is written; false: it is another. What makes JSON returns NULL if out of
- * memory.
+ * What records, seals and approvals have in common in JSON, beside proof/json.h. Reading is strict:
+ * one form of each value, the one that is written; false: it is another. What makes JSON returns
+ * NULL if out of memory.
  */
 
 /* Printable ASCII, since it is shown on terminals; `size` with the NUL. */
@@ -35,18 +35,11 @@ bool lct_json_handle(uint32_t *handle, const char *text);
 /* A Name, which is not empty. */
 bool lct_json_name(struct lct_name *name, const char *text);
 
-/* Exactly `len` bytes in hexadecimal. */
-bool lct_json_bytes(uint8_t *bytes, size_t len, const char *text);
-
 /* Bytes in hexadecimal; `bytes_len` is LCT_MAX_BLOB at most. */
 json_t *lct_json_of_bytes(const uint8_t *bytes, size_t bytes_len);
 
-/* "sha256:0,7", in the order that lct_pcrs_text writes. */
-bool lct_json_pcrs(struct lct_pcrs *pcrs, const char *text);
+/* As proof/json.h reads them. */
 json_t *lct_json_of_pcrs(const struct lct_pcrs *pcrs);
-
-/* {"sha256": {"0": "<hex>", ...}}: of the PCRs of values->pcrs, all of them and no other. */
-bool lct_json_values(struct lct_pcr_values *values, const json_t *json);
 json_t *lct_json_of_values(const struct lct_pcr_values *values);
 
 /* {"handle": "0x01ac6374", "name": "<hex>", "value": 3}, or null: handle 0 */

@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "base/unconst.h"
+#include "proof/json.h"
 #include "store/id.h"
 #include "store/json.h"
 

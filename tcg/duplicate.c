@@ -2,8 +2,8 @@
 #include "tcg/duplicate.h"
 
 #include "base/unconst.h"
-#include "tcg/kdf.h"
 #include "tcg/marshal.h"
+#include "tcg/wrapper.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -82,104 +82,13 @@ static bool has_more_primes(const EVP_PKEY *pkey)
     return more;
 }
 
-/* The parent's cipher, by libcrypto's name. TPM 2.0 Part 1, 22.4: CFB, with an IV of zeros. */
-static const char *cipher_of(const struct lct_public *parent)
-{
-    if (parent->symmetric != TPM2_ALG_AES || parent->symmetric_mode != TPM2_ALG_CFB)
-        return NULL;
-    switch (parent->symmetric_bits) {
-    case 128:
-        return "AES-128-CFB";
-    case 192:
-        return "AES-192-CFB";
-    case 256:
-        return "AES-256-CFB";
-    default:
-        return NULL;
-    }
-}
-
-static bool encrypt(uint8_t *bytes, size_t len, OSSL_LIB_CTX *libctx, const char *name,
-                    const uint8_t *key)
-{
-    static const uint8_t iv[16];
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(libctx, name, NULL);
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int encrypted = 0;
-    bool good =
-        cipher != NULL && ctx != NULL && EVP_EncryptInit_ex2(ctx, cipher, key, iv, NULL) == 1 &&
-        EVP_EncryptUpdate(ctx, bytes, &encrypted, bytes, (int)len) == 1 && (size_t)encrypted == len;
-
-    EVP_CIPHER_CTX_free(ctx);
-    EVP_CIPHER_free(cipher);
-    return good;
-}
-
-/* What wraps: both keys are derived from the seed. */
-struct wrapper {
-    OSSL_LIB_CTX *libctx;
-    const struct lct_public *parent;
-    const struct lct_hash *hash;
-    const char *cipher;
-    const struct lct_secret *seed;
-    const struct lct_name *name; /* of the object that is wrapped */
-};
-
-/* Part 1, 23.3.2.4: symKey = KDFa (seed, "STORAGE", Name), and the sized sensitive area under it.
- */
-static enum lct_code hide(uint8_t *bytes, size_t len, const struct wrapper *wrapper,
-                          struct lct_err *err)
-{
-    uint8_t key[32];
-    size_t key_len = wrapper->parent->symmetric_bits / 8u;
-    enum lct_code code = lct_kdfa(key, key_len, wrapper->libctx,
-                                  &(struct lct_kdf){.hash = wrapper->hash,
-                                                    .key = wrapper->seed->data,
-                                                    .key_len = wrapper->seed->len,
-                                                    .label = "STORAGE",
-                                                    .u = wrapper->name->data,
-                                                    .u_len = wrapper->name->len},
-                                  err);
-
-    if (code == LCT_OK && !encrypt(bytes, len, wrapper->libctx, wrapper->cipher, key))
-        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot encrypt the key");
-    explicit_bzero(key, sizeof key);
-    return code;
-}
-
-/* The same place: HMACkey = KDFa (seed, "INTEGRITY"), over what is hidden and the Name. */
-static enum lct_code protect(uint8_t *hmac, const uint8_t *bytes, size_t len,
-                             const struct wrapper *wrapper, struct lct_err *err)
-{
-    uint8_t key[LCT_MAX_HASH], text[1024 + sizeof wrapper->name->data];
-    size_t size = wrapper->hash->size, hmac_len = 0;
-    enum lct_code code = lct_kdfa(key, size, wrapper->libctx,
-                                  &(struct lct_kdf){.hash = wrapper->hash,
-                                                    .key = wrapper->seed->data,
-                                                    .key_len = wrapper->seed->len,
-                                                    .label = "INTEGRITY"},
-                                  err);
-
-    if (code != LCT_OK)
-        return code;
-    memcpy(text, bytes, len);
-    memcpy(text + len, wrapper->name->data, wrapper->name->len);
-    if (EVP_Q_mac(wrapper->libctx, "HMAC", NULL, wrapper->hash->openssl, NULL, key, size, text,
-                  len + wrapper->name->len, hmac, size, &hmac_len) == NULL ||
-        hmac_len != size)
-        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot make an HMAC");
-    explicit_bzero(key, sizeof key);
-    return code;
-}
-
 /* TPM2B_PRIVATE: its size, the HMAC as a TPM2B, the hidden part. */
 static enum lct_code wrap(struct lct_duplicate *duplicate, const EVP_PKEY *pkey,
                           const struct lct_algorithm *algorithm, const struct lct_secret *auth,
-                          const struct wrapper *wrapper, struct lct_err *err)
+                          const struct lct_wrapper *wrapper, struct lct_err *err)
 {
     struct lct_writer writer = {duplicate->private_area, 0, sizeof duplicate->private_area, false};
-    size_t size = wrapper->hash->size, hidden = 2 + 2 + size;
-    uint8_t *hmac = duplicate->private_area + 4;
+    size_t size = lct_wrapper_size(wrapper), hidden = 2 + 2 + size;
 
     lct_write_u16(&writer, 0);
     lct_write_u16(&writer, size);
@@ -192,10 +101,9 @@ static enum lct_code wrap(struct lct_duplicate *duplicate, const EVP_PKEY *pkey,
     if (code == LCT_OK) {
         lct_writer_close_sized(&writer, hidden);
         lct_writer_close_sized(&writer, 0);
-        code = hide(duplicate->private_area + hidden, writer.len - hidden, wrapper, err);
+        code = lct_wrapper_apply(wrapper, duplicate->private_area + 4,
+                                 duplicate->private_area + hidden, writer.len - hidden, err);
     }
-    if (code == LCT_OK)
-        code = protect(hmac, duplicate->private_area + hidden, writer.len - hidden, wrapper, err);
     duplicate->private_len = writer.len;
     if (code != LCT_OK)
         explicit_bzero(duplicate, sizeof *duplicate);
@@ -222,17 +130,16 @@ enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *
     struct lct_writer writer = {duplicate->public_area, 0, sizeof duplicate->public_area, false};
     struct lct_secret seed = {0};
     struct lct_name name;
-    const struct wrapper wrapper = {
-        libctx, parent, lct_hash_by_id(parent->name_alg), cipher_of(parent), &seed, &name};
+    const struct lct_wrapper wrapper = {libctx, parent, &seed, &name};
 
     memset(duplicate, 0, sizeof *duplicate);
     if (algorithm == NULL || has_more_primes(pkey))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "a key of this kind is not supported; EC P-256 and P-384, RSA 2048 and "
                         "3072 are");
-    if (wrapper.hash == NULL || wrapper.cipher == NULL)
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "the storage key has a hash or cipher that we do not know");
+    enum lct_code code = lct_wrapper_check(&wrapper, err);
+    if (code != LCT_OK)
+        return code;
     if (!belongs_together(pkey, libctx))
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "its private key does not belong to its public one");
@@ -242,8 +149,7 @@ enum lct_code lct_duplicate_make(struct lct_duplicate *duplicate, OSSL_LIB_CTX *
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it is not a whole key");
     lct_writer_close_sized(&writer, 0);
     duplicate->public_len = writer.len;
-    enum lct_code code =
-        lct_public_name(&name, libctx, duplicate->public_area, duplicate->public_len, err);
+    code = lct_public_name(&name, libctx, duplicate->public_area, duplicate->public_len, err);
     if (code == LCT_OK)
         code = lct_seed_make(&seed, &duplicate->seed, libctx, parent, LCT_SEED_DUPLICATE, err);
     if (code == LCT_OK)

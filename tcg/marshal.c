@@ -108,6 +108,13 @@ uint32_t lct_read_u32(struct lct_reader *reader)
     return high << 16 | lct_read_u16(reader);
 }
 
+uint64_t lct_read_u64(struct lct_reader *reader)
+{
+    uint64_t high = lct_read_u32(reader);
+
+    return high << 32 | lct_read_u32(reader);
+}
+
 size_t lct_read_sized(struct lct_reader *reader, uint8_t *bytes, size_t capacity)
 {
     size_t len = lct_read_u16(reader);

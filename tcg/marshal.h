@@ -48,6 +48,7 @@ const uint8_t *lct_reader_take(struct lct_reader *reader, size_t len);
 uint8_t lct_read_u8(struct lct_reader *reader);
 uint16_t lct_read_u16(struct lct_reader *reader);
 uint32_t lct_read_u32(struct lct_reader *reader);
+uint64_t lct_read_u64(struct lct_reader *reader);
 
 /* A TPM2B of at most `capacity` bytes into `bytes`; its length. */
 size_t lct_read_sized(struct lct_reader *reader, uint8_t *bytes, size_t capacity);

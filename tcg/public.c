@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MAX_IMPORT = 1024 };
+
 /* TPMT_SYM_DEF_OBJECT, TPM 2.0 Part 2, 11.1.7: only the block ciphers have parameters. */
 static void read_symmetric(struct lct_reader *reader, struct lct_public *public_area)
 {
@@ -155,6 +157,25 @@ enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const
     return LCT_OK;
 }
 
+enum lct_code lct_public_import(struct lct_public *public_area, struct lct_name *name,
+                                OSSL_LIB_CTX *libctx, const uint8_t *bytes, size_t bytes_len,
+                                struct lct_err *err)
+{
+    uint8_t tpm2b[2 + MAX_IMPORT];
+    struct lct_writer writer = {tpm2b, 0, sizeof tpm2b, false};
+    struct lct_reader reader = {bytes, bytes_len, false};
+
+    if (lct_read_u16(&reader) != reader.left) {
+        lct_write_sized(&writer, bytes, bytes_len);
+        if (writer.failed)
+            return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it is too long for a public area");
+        bytes = tpm2b;
+        bytes_len = writer.len;
+    }
+    enum lct_code code = lct_public_decode(public_area, bytes, bytes_len, err);
+    return code == LCT_OK ? lct_public_name(name, libctx, bytes, bytes_len, err) : code;
+}
+
 struct lct_name lct_name_of_handle(uint32_t handle)
 {
     struct lct_name name = {.len = sizeof handle};
@@ -162,6 +183,23 @@ struct lct_name lct_name_of_handle(uint32_t handle)
     for (size_t i = 0; i < sizeof handle; i++)
         name.data[i] = (uint8_t)(handle >> (24 - 8 * i));
     return name;
+}
+
+void lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
+                      const struct lct_name *parent, const struct lct_name *name)
+{
+    uint8_t text[2 * sizeof name->data];
+    const struct lct_hash *hash =
+        lct_hash_by_id((uint16_t)((unsigned)name->data[0] << 8 | name->data[1]));
+
+    *qualified = (struct lct_name){0};
+    memcpy(text, parent->data, parent->len);
+    memcpy(text + parent->len, name->data, name->len);
+    if (hash == NULL || !EVP_Q_digest(libctx, hash->openssl, NULL, text, parent->len + name->len,
+                                      qualified->data + 2, NULL))
+        return;
+    memcpy(qualified->data, name->data, 2);
+    qualified->len = 2 + hash->size;
 }
 
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b)

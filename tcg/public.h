@@ -48,8 +48,21 @@ enum lct_code lct_public_decode(struct lct_public *public_area, const uint8_t *t
 enum lct_code lct_public_name(struct lct_name *name, OSSL_LIB_CTX *libctx, const uint8_t *tpm2b,
                               size_t tpm2b_len, struct lct_err *err);
 
+/*
+ * Public area and Name from a file of other tools: a TPM2B_PUBLIC, or a TPMT_PUBLIC, which is the
+ * same without its size. Errors of both functions above.
+ */
+enum lct_code lct_public_import(struct lct_public *public_area, struct lct_name *name,
+                                OSSL_LIB_CTX *libctx, const uint8_t *bytes, size_t bytes_len,
+                                struct lct_err *err);
+
 /* The Name of what has no public area (a hierarchy, a PCR, a session): its handle. */
 struct lct_name lct_name_of_handle(uint32_t handle);
+
+/* The qualified Name of an object below `parent`, a hierarchy's Name or a qualified one (Part 1,
+ * 16). `qualified` is empty if the object's Name is of a hash we do not know. */
+void lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
+                      const struct lct_name *parent, const struct lct_name *name);
 
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b);
 

@@ -59,6 +59,8 @@ def pytest_addoption(parser):
                      help="the kernel's resource manager, for tests that otherwise use a stand-in")
     parser.addoption("--boot", action="store_true",
                      help="the tests of a machine that is booted under emulation")
+    parser.addoption("--mutations", action="store_true",
+                     help="each bit and each length of what is attested, instead of some")
     parser.addoption("--faults", action="store_true",
                      help="each fault at each command of each operation, instead of some of them")
 

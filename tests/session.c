@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "base/secret.h"
 #include "tcg/algorithm.h"
+#include "tcg/credential.h"
 #include "tcg/kdf.h"
 #include "tcg/public.h"
 #include "tcg/seed.h"
@@ -164,6 +165,35 @@ static void ask_seed(char **words)
     release(&tpm2b);
 }
 
+/*
+ * credential EK NAME SECRET SEED: what TPM2B_ID_OBJECT holds. SEED "-": a new one, and what
+ * TPM2B_ENCRYPTED_SECRET holds, too.
+ */
+static void ask_credential(char **words)
+{
+    struct bytes tpm2b = parse(words[1]), name_bytes = parse(words[2]);
+    const struct lct_secret secret = parse_secret(words[3]), seed = parse_secret(words[4]);
+    struct lct_name name = {.len = name_bytes.len};
+    struct lct_credential credential = {0};
+    struct lct_public ek;
+    enum lct_code code = lct_public_decode(&ek, tpm2b.data, tpm2b.len, &err);
+
+    if (name.len > sizeof name.data)
+        abort();
+    memcpy(name.data, name_bytes.data, name.len);
+    if (code == LCT_OK)
+        code = seed.len == 0
+                   ? lct_credential_make(&credential, libctx, &ek, &name, &secret, &err)
+                   : lct_credential_wrap(&credential, libctx, &ek, &name, &secret, &seed, &err);
+    if (code == LCT_OK && seed.len == 0) {
+        print_hex(credential.seed.data, credential.seed.len);
+        printf(" ");
+    }
+    answer(code, credential.id, credential.id_len);
+    release(&name_bytes);
+    release(&tpm2b);
+}
+
 /* roll SESSION: nonceCaller. */
 static void ask_roll(char **words)
 {
@@ -295,11 +325,13 @@ static const struct {
     int num_words; /* at least, with this one */
     void (*ask)(char **words);
 } questions[] = {
-    {"kdfa", 7, ask_kdfa},       {"kdfe", 7, ask_kdfe},       {"seed", 3, ask_seed},
-    {"roll", 2, ask_roll},       {"derive", 4, ask_derive},   {"wipe", 2, ask_wipe},
-    {"name", 2, ask_name},       {"cp_hash", 3, ask_cp_hash}, {"rp_hash", 3, ask_rp_hash},
-    {"hmac", 7, ask_hmac},       {"verify", 7, ask_verify},   {"encrypt", 4, ask_encrypt},
-    {"decrypt", 4, ask_decrypt},
+    {"kdfa", 7, ask_kdfa},       {"kdfe", 7, ask_kdfe},
+    {"seed", 3, ask_seed},       {"roll", 2, ask_roll},
+    {"derive", 4, ask_derive},   {"wipe", 2, ask_wipe},
+    {"name", 2, ask_name},       {"cp_hash", 3, ask_cp_hash},
+    {"rp_hash", 3, ask_rp_hash}, {"hmac", 7, ask_hmac},
+    {"verify", 7, ask_verify},   {"encrypt", 4, ask_encrypt},
+    {"decrypt", 4, ask_decrypt}, {"credential", 5, ask_credential},
 };
 
 static bool ask(char *line)

@@ -118,7 +118,7 @@ def test_the_module_has_no_writable_text_and_no_executable_stack(build):
     assert "GNU_RELRO" in headers and "NOW" in headers and "TEXTREL" not in headers
 
 
-@pytest.mark.parametrize("product", ["lct", "lct.so"])
+@pytest.mark.parametrize("product", ["lct", "lct-verify", "lct.so"])
 def test_products_hold_no_path_of_the_machine_that_built_them(build, product):
     if "asan" in build.name or "tsan" in build.name:
         pytest.skip("sanitizers put paths into what they build")
@@ -273,7 +273,7 @@ def test_the_manual_documents_every_subcommand_and_key():
     command = (ROOT / "docs/lct.1").read_text()
     for name in ("create", "list", "show", "delete", "check", "doctor", "ek", "csr", "cert", "pem",
                  "export", "import", "sign", "config", "help", "authority", "approve", "reseal",
-                 "pcrs", "affected", "seal", "unseal"):
+                 "pcrs", "affected", "seal", "unseal", "verify"):
         assert re.search(rf"\bCm {name}\b", command), name
     provider = (ROOT / "docs/OSSL_PROVIDER-lct.7").read_text()
     table = (ROOT / "base/config.c").read_text()

@@ -280,6 +280,84 @@ def test_a_credential_s_keys_are_derived_as_known(arithmetic):
     assert hmac.digest(key, encrypted + name, "sha256") == integrity
 
 
+# The ephemeral private key behind the ECC blob below, of the same source.
+EPHEMERAL = 75548318724506252006992803713632448754009807765151974952668642988315053146586
+
+
+def ecc_seed(ek: bytes, point: bytes, directory) -> bytes:
+    """The seed that this ephemeral key and an EK on P-256 share, TPM 2.0 Part 1, C.6.1."""
+    (x, rest), (ek_x, rest_of_ek) = split(point), split(ek[-68:])
+    oid, own, peer = bytes.fromhex(CURVES[3][1]), directory / "own.der", directory / "peer.der"
+    own.write_bytes(der(0x30, der(2, b"\1") + der(4, EPHEMERAL.to_bytes(32)) + der(0xA0, oid)))
+    peer.write_bytes(der(0x30, der(0x30, bytes.fromhex("06072a8648ce3d0201") + oid)
+                         + der(3, b"\0\4" + ek_x + split(rest_of_ek)[0])))
+    assert len(split(rest)[0]) == 32
+    z = openssl("pkeyutl", "-derive", "-keyform", "DER", "-inkey", own, "-peerform", "DER",
+                "-peerkey", peer)
+    return kdfe("sha256", z, b"IDENTITY", x, ek_x, 256)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecc_p256"])
+def test_a_credential_is_made_as_known(arithmetic, tmp_path, kind):
+    """Whole blobs of another implementation: header, TPM2B_ID_OBJECT, TPM2B_ENCRYPTED_SECRET."""
+    known = vectors("keylime-makecredential")[kind]
+    ek, name, secret = (bytes.fromhex(known[field]) for field in
+                        ("ek_public_tpm2b", "name", "challenge"))
+    blob, rest = split(bytes.fromhex(known.get("credential") or known["credential_first_80"])[8:])
+    seed = b"\x12" * 32 if kind == "rsa" else ecc_seed(ek, split(rest)[0], tmp_path)
+    assert arithmetic.ask("credential", ek, name, secret, seed) == blob
+    assert arithmetic.ask("credential", ek, name[:-1] + b"\0", secret, seed) != blob
+
+
+def test_no_credential_is_made_for_what_is_no_ek(arithmetic):
+    known = vectors("keylime-makecredential")["ecc_p256"]
+    ek, name, seed = bytes.fromhex(known["ek_public_tpm2b"]), bytes.fromhex(known["name"]), b"s" * 32
+    assert len(arithmetic.ask("credential", ek, name, b"s" * 32, seed)) == 2 + 32 + 2 + 32
+    assert arithmetic.error("credential", ek, name, b"s" * 33, seed) == INTERNAL
+    assert arithmetic.error("credential", ek, name, b"", seed) == INTERNAL
+    assert arithmetic.error("credential", ek, b"", b"s", seed) == INTERNAL
+    for attributes in (0x30472 & ~0x20000, 0x30472 & ~0x10000, 0x30472 | 0x40000):
+        other = ek[:6] + struct.pack(">I", attributes) + ek[10:]
+        assert arithmetic.error("credential", other, name, b"s", seed) == UNSUPPORTED
+    cipher = ek.index(bytes.fromhex("000600800043"))
+    for symmetric in ("000600810043", "000600800044", "002600800043"):
+        other = ek[:cipher] + bytes.fromhex(symmetric) + ek[cipher + 6:]
+        assert arithmetic.error("credential", other, name, b"s", seed) == UNSUPPORTED
+
+
+@pytest.mark.parametrize("algorithm", ["rsa", "ecc", "ecc384"])
+def test_a_credential_is_activated_by_its_tpm_alone(arithmetic, make_tpm, algorithm):
+    """Ours, and TPM2_ActivateCredential of a TPM by another tool; for one Name and no other."""
+    tpm = make_tpm()
+    tpm.tool("tpm2_createek", "-c", "ek.ctx", "-G", algorithm, "-u", "ek.pub")
+    tpm.tool("tpm2_createprimary", "-C", "e", "-G", "ecc256:ecdsa-sha256:null", "-c", "ak.ctx",
+             "-a", "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign")
+    tpm.tool("tpm2_readpublic", "-c", "ak.ctx", "-n", "ak.name")
+    tpm.tool("tpm2_flushcontext", "-t")
+    ek, secret = (tpm.directory / "ek.pub").read_bytes(), os.urandom(32)
+
+    def activate(name: bytes, status: int | None = 0) -> bool:
+        encrypted, blob = arithmetic.ask("credential", ek, name, secret, b"")
+        (tpm.directory / "blob").write_bytes(bytes.fromhex("badcc0de00000001") + sized(blob)
+                                             + sized(encrypted))
+        session = ()
+        if algorithm != "ecc384":  # whose template lets an empty password do
+            tpm.tool("tpm2_startauthsession", "--policy-session", "-S", "s.ctx")
+            tpm.tool("tpm2_policysecret", "-S", "s.ctx", "-c", "e")
+            session = ("-P", "session:s.ctx")
+        done = tpm.tool("tpm2_activatecredential", "-c", "ak.ctx", "-C", "ek.ctx", "-i", "blob",
+                        "-o", "got", *session, status=status)
+        tpm.tool("tpm2_flushcontext", "-t")
+        if session:
+            tpm.tool("tpm2_flushcontext", "s.ctx")
+        return done.returncode == 0
+
+    name = (tpm.directory / "ak.name").read_bytes()
+    assert activate(name)
+    assert (tpm.directory / "got").read_bytes() == secret
+    assert not activate(name[:-1] + bytes([name[-1] ^ 1]), status=None)
+
+
 def ecc_public(curve: int, x: bytes, y: bytes, name_alg: int = 11) -> bytes:
     return sized(struct.pack(">HHIHHHHHHH", 0x23, name_alg, 0x30472, 0, 6, 128, 0x43, 0x10, curve,
                              0x10) + sized(x) + sized(y))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/tool.h"
+#include "tools/verify.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -134,6 +135,7 @@ static const struct lct_subcommand subcommands[] = {
      "  --exec -- PROGRAM   becomes PROGRAM, which has the secret as its standard input: it is in\n"
      "                      no file, argument or variable\n",
      lct_unseal_run},
+    {"verify", lct_verify_arguments, lct_verify_summary, lct_verify_details, lct_verify_run},
     {"delete", "ID [--yes]", "delete an identity and its key, for ever",
      "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
     {"ek", "[--json|--pem]", "show the TPM's endorsement keys and their certificates",

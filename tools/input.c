@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,16 @@ enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file
         *bytes = NULL;
     }
     return code;
+}
+
+enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int n = vprintf(format, args);
+    va_end(args);
+    return n >= 0 ? LCT_OK : LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
 }
 
 enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err *err)

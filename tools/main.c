@@ -2,20 +2,9 @@
 #include "tools/tool.h"
 
 #include <openssl/crypto.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-
-enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    int n = vprintf(format, args);
-    va_end(args);
-    return n >= 0 ? LCT_OK : LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
-}
 
 enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *operand,
                           struct lct_err *err)
@@ -59,6 +48,20 @@ void lct_tool_close(struct lct_tool *tool)
     lct_crypto_free(tool->crypto);
     lct_config_clear(&tool->config);
     *tool = (struct lct_tool){0}; /* so that it may be closed before a program takes our place */
+}
+
+enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
+                             const struct lct_option *options, size_t num_options, const char **id,
+                             struct lct_err *err)
+{
+    char **operands;
+    int num_operands;
+    enum lct_code code = lct_options_parse(tool, argc, argv, options, num_options, 1, 1, &operands,
+                                           &num_operands, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_id(tool, id, operands[0], err);
+    return code == LCT_OK ? lct_tool_open(tool, err) : code;
 }
 
 enum lct_code lct_tool_owner_auth(struct lct_secret *owner_auth, const struct lct_tool *tool,

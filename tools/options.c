@@ -104,17 +104,3 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
                         lct_subcommand_by_name(argv[0])->arguments);
     return LCT_OK;
 }
-
-enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
-                             const struct lct_option *options, size_t num_options, const char **id,
-                             struct lct_err *err)
-{
-    char **operands;
-    int num_operands;
-    enum lct_code code = lct_options_parse(tool, argc, argv, options, num_options, 1, 1, &operands,
-                                           &num_operands, err);
-
-    if (code == LCT_OK)
-        code = lct_tool_id(tool, id, operands[0], err);
-    return code == LCT_OK ? lct_tool_open(tool, err) : code;
-}
