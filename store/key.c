@@ -159,12 +159,18 @@ static enum lct_code hand_out(struct lct_key **key, struct lct_key *made, enum l
     return code;
 }
 
-static struct lct_key *new_key(struct lct_crypto *crypto, OSSL_LIB_CTX *libctx)
+/* An empty one, to be filled in; NULL with an error. */
+static struct lct_key *new_key(struct lct_crypto *crypto, struct lct_err *err)
 {
-    struct lct_key *key = calloc(1, sizeof *key);
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
+    struct lct_key *key = libctx != NULL ? calloc(1, sizeof *key) : NULL;
 
-    if (key == NULL)
+    if (libctx == NULL)
         return NULL;
+    if (key == NULL) {
+        (void)LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        return NULL;
+    }
     atomic_init(&key->references, 1);
     atomic_init(&key->approvals, NULL);
     key->crypto = lct_crypto_up_ref(crypto);
@@ -177,17 +183,14 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
                           size_t pem_len, struct lct_err *err)
 {
     const struct lct_generation *generation = lct_record_generation(record, number);
-    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
 
     *key = NULL;
-    if (libctx == NULL)
-        return LCT_ERR_INTERNAL;
     if (generation == NULL)
         return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no generation %u; the active one is %u",
                         number, record->active);
-    struct lct_key *made = new_key(crypto, libctx);
+    struct lct_key *made = new_key(crypto, err);
     if (made == NULL)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        return LCT_ERR_INTERNAL;
     (void)snprintf(made->id, sizeof made->id, "%s", record->id);
     (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
     made->generation = *generation;
@@ -247,15 +250,12 @@ static enum lct_code describe(struct lct_key *key, struct lct_err *err)
 enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *crypto,
                                    const uint8_t *bytes, size_t bytes_len, struct lct_err *err)
 {
-    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
-    struct lct_key *made = libctx != NULL ? new_key(crypto, libctx) : NULL;
+    struct lct_key *made = new_key(crypto, err);
 
     *key = NULL;
-    if (libctx == NULL)
-        return LCT_ERR_INTERNAL;
     if (made == NULL)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, libctx, err);
+        return LCT_ERR_INTERNAL;
+    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, made->libctx, err);
     if (code == LCT_OK && made->keyfile.type == LCT_KEYFILE_SEALED)
         code =
             LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds sealed data, which is no key");
@@ -307,16 +307,13 @@ enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypt
                                   const struct lct_seal *seal, const char *label,
                                   struct lct_err *err)
 {
-    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
-    struct lct_key *made = libctx != NULL ? new_key(crypto, libctx) : NULL;
+    struct lct_key *made = new_key(crypto, err);
 
     *key = NULL;
-    if (libctx == NULL)
-        return LCT_ERR_INTERNAL;
     if (made == NULL)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        return LCT_ERR_INTERNAL;
     (void)snprintf(made->label, sizeof made->label, "%s", label);
-    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, libctx, err);
+    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, made->libctx, err);
     if (code == LCT_OK)
         code = describe_sealed(made, seal, err);
     return hand_out(key, made, code, err);

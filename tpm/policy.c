@@ -69,7 +69,6 @@ static enum lct_code say_pcrs(struct lct_tpm *tpm, struct attempt *attempt, stru
     TPM2B_DIGEST digest = {.size = approval != NULL ? 0 : LCT_POLICY_DIGEST};
 
     memcpy(digest.buffer, seal->pcr_digest, LCT_POLICY_DIGEST);
-    tpm->policy_begun = true;
     return said(tpm, attempt, TPM2_CC_PolicyPCR,
                 Tss2_Sys_PolicyPCR(tpm->sys, tpm->policy.handle, NULL, &digest, &selection, NULL),
                 err);
