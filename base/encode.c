@@ -43,9 +43,10 @@ size_t lct_base64url_size(size_t bytes_len)
     return bytes_len / 3 * 4 + (bytes_len % 3 != 0 ? bytes_len % 3 + 1 : 0);
 }
 
+static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     uint32_t bits = 0;
     unsigned num_bits = 0;
 
@@ -53,9 +54,66 @@ void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len)
         bits = (bits << 8 | bytes[i]) & 0xffffu;
         num_bits += 8;
         for (; num_bits >= 6; num_bits -= 6)
-            *text++ = digits[bits >> (num_bits - 6) & 63];
+            *text++ = base64url[bits >> (num_bits - 6) & 63];
     }
     if (num_bits > 0)
-        *text++ = digits[bits << (6 - num_bits) & 63];
+        *text++ = base64url[bits << (6 - num_bits) & 63];
+    *text = '\0';
+}
+
+/* The value of a digit, or -1. */
+static int base64url_digit(char c)
+{
+    const char *at = c != '\0' ? strchr(base64url, c) : NULL;
+
+    return at != NULL ? (int)(at - base64url) : -1;
+}
+
+bool lct_base64url_decode(uint8_t *bytes, size_t *bytes_len, size_t capacity, const char *text,
+                          size_t text_len)
+{
+    uint32_t bits = 0;
+    unsigned num_bits = 0;
+    size_t len = text_len / 4 * 3 + text_len % 4 * 3 / 4;
+
+    *bytes_len = 0;
+    if (text_len % 4 == 1 || len > capacity)
+        return false;
+    for (size_t i = 0; i < text_len; i++) {
+        int digit = base64url_digit(text[i]);
+        if (digit < 0)
+            return false;
+        bits = (bits << 6 | (uint32_t)digit) & 0xffffu;
+        num_bits += 6;
+        if (num_bits >= 8) {
+            num_bits -= 8;
+            *bytes++ = (uint8_t)(bits >> num_bits);
+        }
+    }
+    if ((bits & ((1u << num_bits) - 1)) != 0)
+        return false;
+    *bytes_len = len;
+    return true;
+}
+
+size_t lct_base32_size(size_t bytes_len)
+{
+    return (bytes_len * 8 + 4) / 5;
+}
+
+void lct_base32_encode(char *text, const uint8_t *bytes, size_t bytes_len)
+{
+    static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
+    uint32_t bits = 0;
+    unsigned num_bits = 0;
+
+    for (size_t i = 0; i < bytes_len; i++) {
+        bits = (bits << 8 | bytes[i]) & 0xffffu;
+        num_bits += 8;
+        for (; num_bits >= 5; num_bits -= 5)
+            *text++ = base32[bits >> (num_bits - 5) & 31];
+    }
+    if (num_bits > 0)
+        *text++ = base32[bits << (5 - num_bits) & 31];
     *text = '\0';
 }

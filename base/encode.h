@@ -25,4 +25,18 @@ size_t lct_base64url_size(size_t bytes_len);
 /* base64url without padding, NUL-terminated: `text` holds lct_base64url_size(bytes_len) + 1. */
 void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len);
 
+/*
+ * The form that lct_base64url_encode writes, and nothing else: no padding, no white space, no bits
+ * beyond the last byte. `bytes` holds `capacity`; *bytes_len is the number of bytes written. False:
+ * `text_len` characters of `text` are not that, or are too many.
+ */
+bool lct_base64url_decode(uint8_t *bytes, size_t *bytes_len, size_t capacity, const char *text,
+                          size_t text_len);
+
+/* Characters of base32 without padding (RFC 4648, 6), without the NUL. */
+size_t lct_base32_size(size_t bytes_len);
+
+/* base32 in lower case without padding, NUL-terminated: `text` holds lct_base32_size and 1 more. */
+void lct_base32_encode(char *text, const uint8_t *bytes, size_t bytes_len);
+
 #endif

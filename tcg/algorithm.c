@@ -54,6 +54,16 @@ const struct lct_hash *lct_hash_by_name(const char *name)
     return NULL;
 }
 
+bool lct_hash_is_trusted(const struct lct_hash *hash)
+{
+    static const uint16_t trusted[] = {TPM2_ALG_SHA256, TPM2_ALG_SHA384, TPM2_ALG_SHA512};
+
+    for (size_t i = 0; i < sizeof trusted / sizeof trusted[0]; i++)
+        if (hash != NULL && hash->id == trusted[i])
+            return true;
+    return false;
+}
+
 const struct lct_algorithm *lct_algorithm_by_name(const char *name)
 {
     for (size_t i = 0; i < num_algorithms; i++)

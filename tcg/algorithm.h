@@ -2,6 +2,7 @@
 #ifndef LCT_TCG_ALGORITHM_H
 #define LCT_TCG_ALGORITHM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <tss2/tss2_tpm2_types.h> /* the TCG's constants, for every room above: types alone, nothing of TSS is linked */
@@ -50,6 +51,11 @@ const struct lct_hash *lct_hashes(size_t *num);
 /* A row, or NULL. Names are compared exactly. */
 const struct lct_hash *lct_hash_by_id(uint16_t id);
 const struct lct_hash *lct_hash_by_name(const char *name);
+
+/* Whether signatures and Names of this hash are believed: SHA-256, SHA-384 or SHA-512. NULL is
+ * none. */
+bool lct_hash_is_trusted(const struct lct_hash *hash);
+
 const struct lct_algorithm *lct_algorithm_by_name(const char *name);
 const struct lct_algorithm *lct_algorithm_by_group(const char *group);
 const struct lct_algorithm *lct_algorithm_by_key(uint16_t type, uint16_t curve, uint16_t bits);

@@ -6,15 +6,9 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-/* The log is little-endian. */
 static uint32_t read_number(struct lct_reader *reader, size_t size)
 {
-    const uint8_t *bytes = lct_reader_take(reader, size);
-    uint32_t number = 0;
-
-    for (size_t i = 0; bytes != NULL && i < size; i++)
-        number |= (uint32_t)bytes[i] << (8 * i);
-    return number;
+    return (uint32_t)lct_read_little(reader, size);
 }
 
 /* An event's own bytes, behind their length. */
@@ -27,7 +21,7 @@ static struct lct_reader read_sized(struct lct_reader *reader)
                          : (struct lct_reader){.failed = true};
 }
 
-static size_t find_bank(const struct lct_eventlog *log, uint16_t id)
+size_t lct_eventlog_bank(const struct lct_eventlog *log, uint16_t id)
 {
     size_t i = 0;
 
@@ -44,7 +38,7 @@ static bool read_bank(struct lct_eventlog *log, struct lct_reader *reader)
 
     if (reader->failed || size == 0 || size > LCT_MAX_HASH || (hash != NULL && hash->size != size))
         return false;
-    if (find_bank(log, id) != log->num_banks)
+    if (lct_eventlog_bank(log, id) != log->num_banks)
         return false;
     log->banks[log->num_banks].id = id;
     log->banks[log->num_banks++].size = size;
@@ -112,7 +106,7 @@ static void read_digests(struct lct_event *event, const struct lct_eventlog *log
     if (num > log->num_banks)
         reader->failed = true;
     for (size_t i = 0; i < num && !reader->failed; i++) {
-        size_t bank = find_bank(log, (uint16_t)read_number(reader, 2));
+        size_t bank = lct_eventlog_bank(log, (uint16_t)read_number(reader, 2));
         if (bank == log->num_banks || event->digests[bank] != NULL)
             reader->failed = true;
         else
@@ -143,6 +137,22 @@ enum lct_code lct_eventlog_next(struct lct_event *event, struct lct_eventlog *lo
     return LCT_OK;
 }
 
+bool lct_event_variable(struct lct_event_variable *variable, const struct lct_event *event)
+{
+    struct lct_reader reader = {event->bytes, event->bytes_len, false};
+
+    (void)lct_reader_take(&reader, 16); /* VariableName, a GUID */
+    uint64_t name_len = lct_read_little(&reader, 8);
+    uint64_t content_len = lct_read_little(&reader, 8);
+    if (reader.failed || name_len > reader.left / 2 || content_len != reader.left - 2 * name_len)
+        return false;
+    variable->name_len = (size_t)name_len;
+    variable->content_len = (size_t)content_len;
+    variable->name = lct_reader_take(&reader, 2 * variable->name_len);
+    variable->content = reader.bytes;
+    return true;
+}
+
 static bool is_selected(const struct lct_pcr_bank *bank, uint32_t pcr)
 {
     return pcr < LCT_NUM_PCRS && (bank->pcrs >> pcr & 1) != 0;
@@ -163,7 +173,7 @@ static enum lct_code check_banks(const struct lct_pcrs *pcrs, const struct lct_e
                                  struct lct_err *err)
 {
     for (size_t i = 0; i < pcrs->num_banks; i++)
-        if (find_bank(log, pcrs->banks[i].hash->id) == log->num_banks)
+        if (lct_eventlog_bank(log, pcrs->banks[i].hash->id) == log->num_banks)
             return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                             "the event log has no %s digests: choose another bank",
                             pcrs->banks[i].hash->name);
@@ -210,7 +220,7 @@ static enum lct_code pick_digests(uint8_t digests[LCT_MAX_BANKS][LCT_MAX_HASH], 
     *num = 0;
     for (size_t i = 0; i < pcrs->num_banks; i++) {
         const struct lct_hash *hash = pcrs->banks[i].hash;
-        const uint8_t *digest = event->digests[find_bank(log, hash->id)];
+        const uint8_t *digest = event->digests[lct_eventlog_bank(log, hash->id)];
         if (!is_selected(&pcrs->banks[i], event->pcr))
             continue;
         if (digest == NULL)

@@ -63,12 +63,25 @@ struct lct_event {
 enum lct_code lct_eventlog_begin(struct lct_eventlog *log, const uint8_t *bytes, size_t bytes_len,
                                  struct lct_err *err);
 
+/* The row of a hash (TPM2_ALG_*) in the log's banks; num_banks: it has none. */
+size_t lct_eventlog_bank(const struct lct_eventlog *log, uint16_t id);
+
 bool lct_eventlog_at_end(const struct lct_eventlog *log);
 
 /* The next event; not at the end. LCT_ERR_BAD_RECORD: malformed, of a bank that the header does not
  * have or twice of one, or one event too many. */
 enum lct_code lct_eventlog_next(struct lct_event *event, struct lct_eventlog *log,
                                 struct lct_err *err);
+
+/* What an event of a UEFI variable says: UEFI_VARIABLE_DATA (PFP, 10.4.2.6), behind its GUID. */
+struct lct_event_variable {
+    const uint8_t *name, *content;
+    size_t name_len; /* characters, of two bytes */
+    size_t content_len;
+};
+
+/* False: it is none, all of it. */
+bool lct_event_variable(struct lct_event_variable *variable, const struct lct_event *event);
 
 /*
  * Which digests are extended in place of those of the log: called with each event that is extended

@@ -7,7 +7,6 @@
 
 #include <openssl/evp.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A forecast under way. */
@@ -42,41 +41,7 @@ static unsigned selected(const struct subject *subject)
     return banks;
 }
 
-/* UEFI_VARIABLE_DATA (PFP, 10.4.2.6). */
-struct variable {
-    const uint8_t *name, *content;
-    size_t name_len; /* characters, of two bytes */
-    size_t content_len;
-};
-
-enum { VARIABLE_HEAD = 32, CONTENT_LEN_AT = 24 };
-
-static uint64_t read_u64(const uint8_t *bytes)
-{
-    uint64_t number = 0;
-
-    for (size_t i = 8; i > 0; i--)
-        number = number << 8 | bytes[i - 1];
-    return number;
-}
-
-static bool read_variable(struct variable *variable, const struct lct_event *event)
-{
-    if (event->bytes_len < VARIABLE_HEAD)
-        return false;
-    size_t left = event->bytes_len - VARIABLE_HEAD;
-    uint64_t name_len = read_u64(event->bytes + 16);
-    uint64_t content_len = read_u64(event->bytes + CONTENT_LEN_AT);
-    if (name_len > left / 2 || content_len != left - 2 * name_len)
-        return false;
-    variable->name_len = (size_t)name_len;
-    variable->content_len = (size_t)content_len;
-    variable->name = event->bytes + VARIABLE_HEAD;
-    variable->content = variable->name + 2 * variable->name_len;
-    return true;
-}
-
-static bool is_named(const struct variable *variable, const char *name)
+static bool is_named(const struct lct_event_variable *variable, const char *name)
 {
     if (strlen(name) != variable->name_len)
         return false;
@@ -106,6 +71,8 @@ static bool hash_parts(uint8_t digest[LCT_MAX_HASH], OSSL_LIB_CTX *libctx,
     return ok;
 }
 
+/* UEFI_VARIABLE_DATA: GUID and length of the name, length of the content, both. */
+enum { CONTENT_LEN_AT = 24 };
 enum { HEAD, LENGTH, NAME, CONTENT, NUM_PARTS };
 
 /*
@@ -147,12 +114,12 @@ static bool is_variable_event(uint32_t type)
 static enum lct_code apply_variable(unsigned *banks, const struct lct_forecast_change *change,
                                     const struct subject *subject, struct lct_err *err)
 {
-    struct variable variable;
+    struct lct_event_variable variable;
     uint8_t len[8];
 
     if (!is_variable_event(subject->event->type))
         return LCT_OK;
-    if (!read_variable(&variable, subject->event))
+    if (!lct_event_variable(&variable, subject->event))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "event %zu of the event log does not say which variable it is of: leave "
                         "out PCR %u",

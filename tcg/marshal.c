@@ -115,6 +115,16 @@ uint64_t lct_read_u64(struct lct_reader *reader)
     return high << 32 | lct_read_u32(reader);
 }
 
+uint64_t lct_read_little(struct lct_reader *reader, size_t size)
+{
+    const uint8_t *bytes = lct_reader_take(reader, size);
+    uint64_t number = 0;
+
+    for (size_t i = size; bytes != NULL && i > 0; i--)
+        number = number << 8 | bytes[i - 1];
+    return number;
+}
+
 size_t lct_read_sized(struct lct_reader *reader, uint8_t *bytes, size_t capacity)
 {
     size_t len = lct_read_u16(reader);

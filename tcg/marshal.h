@@ -50,6 +50,9 @@ uint16_t lct_read_u16(struct lct_reader *reader);
 uint32_t lct_read_u32(struct lct_reader *reader);
 uint64_t lct_read_u64(struct lct_reader *reader);
 
+/* A number of at most 8 bytes, little-endian: not the TPM's, but the firmware's event log's. */
+uint64_t lct_read_little(struct lct_reader *reader, size_t size);
+
 /* A TPM2B of at most `capacity` bytes into `bytes`; its length. */
 size_t lct_read_sized(struct lct_reader *reader, uint8_t *bytes, size_t capacity);
 
