@@ -21,6 +21,8 @@ enum {
 /* Least lengths: header, handle, parameter size, fixed parts of the parameters, and a password
  * session's 5 bytes. */
 static const struct lct_command commands[] = {
+    {TPM2_CC_ActivateCredential, false, false, HEADER + 4 + 2 + 5, "TPM2_ActivateCredential"},
+    {TPM2_CC_Certify, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_Certify"},
     {TPM2_CC_Create, true, false, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
     {TPM2_CC_CreatePrimary, true, true, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5,
      "TPM2_CreatePrimary"},
@@ -44,6 +46,7 @@ static const struct lct_command commands[] = {
     {TPM2_CC_PolicyPCR, false, false, HEADER, "TPM2_PolicyPCR"},
     {TPM2_CC_PolicyRestart, false, false, HEADER, "TPM2_PolicyRestart"},
     {TPM2_CC_PolicySecret, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_PolicySecret"},
+    {TPM2_CC_Quote, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_Quote"},
     {TPM2_CC_ReadPublic, false, false, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
     {TPM2_CC_Sign, false, false, HEADER + 4 + 8 + 5, "TPM2_Sign"},
     {TPM2_CC_StartAuthSession, false, true, HEADER + 4 + 2, "TPM2_StartAuthSession"},
@@ -87,6 +90,21 @@ static const struct {
     {TPM2_CAP_TPM_PROPERTIES, 8, 8},
 };
 
+/* TPMS_PCR_SELECTION, `count` times (TPM 2.0 Part 2, 10.5.2): each as long as it says, and none
+ * longer than TSS has room for. */
+static bool has_whole_selections(const uint8_t *bytes, size_t len, uint32_t count)
+{
+    enum { FIXED = 3 }; /* hash, sizeofSelect */
+
+    for (; count > 0; count--) {
+        if (len < FIXED || bytes[2] > TPM2_PCR_SELECT_MAX || len - FIXED < bytes[2])
+            return false;
+        len -= FIXED + (size_t)bytes[2];
+        bytes += FIXED + bytes[2];
+    }
+    return true;
+}
+
 /* A list is as long as it says: TSS prints where there is more of it than it has room for, or
  * something that it does not know. In failure mode a TPM gives properties instead. */
 static bool has_whole_list(const struct lct_channel *channel)
@@ -96,6 +114,8 @@ static bool has_whole_list(const struct lct_channel *channel)
     uint32_t capability = get_u32(list), count = get_u32(list + 4);
 
     if (capability != get_u32(channel->command + HEADER) && capability != TPM2_CAP_TPM_PROPERTIES)
+        return false;
+    if (capability == TPM2_CAP_PCRS && !has_whole_selections(list + 8, rest, count))
         return false;
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         if (lists[i].capability == capability)

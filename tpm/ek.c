@@ -4,7 +4,6 @@
 #include "tpm/capability.h"
 #include "tpm/ek_template.h"
 #include "tpm/parent.h"
-#include "tpm/result.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -12,9 +11,7 @@
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
-/* TCG EK Credential Profile 2.5, 2.2.1: certificates, templates and nonces; and the certificates of
- * their issuers, 2.2.1.5.2. */
-static const TPM2_NV_INDEX first_index = 0x01c00002, last_index = 0x01c000ff;
+/* The certificates of their issuers: TCG EK Credential Profile 2.5, 2.2.1.5.2. */
 static const TPM2_NV_INDEX first_of_chain = 0x01c00100, last_of_chain = 0x01c001ff;
 
 enum { MAX_PERSISTENT = 64, MAX_CHAIN = 64 * 1024, LABEL = 64 };
@@ -24,6 +21,8 @@ struct candidate {
     uint32_t handle;
     struct lct_name name;
     struct lct_public public_area;
+    size_t public_len;
+    uint8_t public_bytes[LCT_MAX_BLOB]; /* the same as TPM2B_PUBLIC */
 };
 
 /* The work, and what was found for it. */
@@ -94,8 +93,6 @@ static enum lct_code read_candidate(struct lct_tpm *tpm, struct reading *reading
     OSSL_LIB_CTX *libctx = reading->request->libctx;
     TPM2B_PUBLIC from = {0};
     TPM2B_NAME tpm_name = {0}, tpm_qualified = {0};
-    uint8_t bytes[LCT_MAX_BLOB];
-    size_t len;
     TSS2_RC rc =
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &from, &tpm_name, &tpm_qualified, NULL);
     enum lct_code code = lct_tpm_result(tpm, reading->request->label, TPM2_CC_ReadPublic, rc, err);
@@ -104,8 +101,10 @@ static enum lct_code read_candidate(struct lct_tpm *tpm, struct reading *reading
         return tpm->broken ? code : LCT_OK;
     const struct lct_name qualified = lct_tpm_name(&tpm_qualified);
     candidate->handle = handle;
-    if (decode(&candidate->public_area, bytes, &len, &from, NULL) == LCT_OK &&
-        lct_public_name(&candidate->name, libctx, bytes, len, NULL) == LCT_OK &&
+    uint8_t *bytes = candidate->public_bytes;
+    size_t *len = &candidate->public_len;
+    if (decode(&candidate->public_area, bytes, len, &from, NULL) == LCT_OK &&
+        lct_public_name(&candidate->name, libctx, bytes, *len, NULL) == LCT_OK &&
         is_endorsement_primary(candidate, &qualified, libctx))
         reading->num_candidates++;
     return LCT_OK;
@@ -158,33 +157,23 @@ struct making {
 };
 
 /* The key becomes that one. */
-static enum lct_code take(const struct making *making, uint32_t handle, const struct lct_name *name,
-                          const struct lct_public *public_area, struct lct_err *err)
+static enum lct_code take(const struct making *making, const struct candidate *taken,
+                          struct lct_err *err)
 {
     struct lct_ek *ek = making->ek;
-    EVP_PKEY *pkey = lct_public_pkey(public_area, making->nv.libctx, err);
+    EVP_PKEY *pkey = lct_public_pkey(&taken->public_area, making->nv.libctx, err);
 
     if (pkey == NULL)
         return lct_err_prefix(err, making->label);
     EVP_PKEY_free(ek->pkey);
     ek->pkey = pkey;
-    ek->handle = handle;
-    ek->name = *name;
-    ek->public_area = *public_area;
+    ek->handle = taken->handle;
+    ek->name = taken->name;
+    ek->public_area = taken->public_area;
+    ek->public_len = taken->public_len;
+    memcpy(ek->public_bytes, taken->public_bytes, taken->public_len);
     ek->certified = ek->cert.x509 != NULL && lct_ekcert_is_of(&ek->cert, pkey);
     return LCT_OK;
-}
-
-static enum lct_code fail_unauthorized(const struct lct_ek_request *request, const char *label,
-                                       struct lct_err *err)
-{
-    return LCT_FAIL(err, LCT_ERR_AUTH,
-                    request->endorsement_auth != NULL && request->endorsement_auth->len > 0
-                        ? "%s: the TPM refuses the endorsement hierarchy's authorization; it is "
-                          "not the one that tpm2_changeauth -c endorsement has set"
-                        : "%s: making it takes the endorsement hierarchy's authorization: put it "
-                          "into a file and set endorsement_auth_file",
-                    label);
 }
 
 static uint32_t handle_of(const struct reading *reading, const struct lct_name *name)
@@ -199,9 +188,11 @@ static uint32_t handle_of(const struct reading *reading, const struct lct_name *
 static enum lct_code make(struct lct_tpm *tpm, struct reading *reading, const struct making *making,
                           struct lct_err *err)
 {
+    static const struct lct_parent_role role = {"the key", "making it", false};
     const struct lct_parent_request request = {
         .label = making->label,
         .where = TPM2_RH_ENDORSEMENT,
+        .role = &role,
         .template = &making->template,
         .owner_auth = reading->request->endorsement_auth,
         .again = reading->lost == making->row,
@@ -214,12 +205,13 @@ static enum lct_code make(struct lct_tpm *tpm, struct reading *reading, const st
         reading->lost = making->row;
     else if (request.again)
         reading->lost = NULL;
-    if (code == LCT_ERR_AUTH)
-        return fail_unauthorized(reading->request, making->label, err);
     if (code != LCT_OK)
         return code;
     lct_parent_leave(tpm, &parent);
-    return take(making, handle_of(reading, &parent.name), &parent.name, &parent.public_area, err);
+    struct candidate made = {
+        handle_of(reading, &parent.name), parent.name, parent.public_area, parent.public_len, {0}};
+    memcpy(made.public_bytes, parent.public_bytes, parent.public_len);
+    return take(making, &made, err);
 }
 
 /* The one in the TPM that the certificate is of, or any if there is no certificate; else it is made
@@ -233,7 +225,7 @@ static enum lct_code find_key(struct lct_tpm *tpm, struct reading *reading,
     enum lct_code code = LCT_OK;
 
     while (code == LCT_OK && (candidate = next_fitting(reading, &making->wanted, &at)) != NULL) {
-        code = take(making, candidate->handle, &candidate->name, &candidate->public_area, err);
+        code = take(making, candidate, err);
         if (code == LCT_OK && (ek->cert.x509 == NULL || ek->certified))
             return LCT_OK;
     }
@@ -390,8 +382,7 @@ static enum lct_code read_taken(struct lct_tpm *tpm, void *arg, struct lct_err *
     lct_eks_clear(reading->eks);
     reading->num_candidates = 0;
     lct_tpm_flush_resident(tpm);
-    enum lct_code code = lct_capability_handles(tpm, &reading->indices, reading->request->label,
-                                                first_index, last_index, err);
+    enum lct_code code = lct_ek_list_indices(tpm, &reading->indices, reading->request->label, err);
     if (code == LCT_OK)
         code = read_candidates(tpm, reading, err);
     if (code == LCT_OK)

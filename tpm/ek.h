@@ -20,7 +20,9 @@ struct lct_ek {
     uint32_t handle; /* where it is in the TPM; 0: it is made anew for each use */
     struct lct_name name;
     struct lct_public public_area;
-    EVP_PKEY *pkey;         /* NULL: it could not be had, and key_err says why */
+    size_t public_len;
+    uint8_t public_bytes[LCT_MAX_BLOB]; /* the same as TPM2B_PUBLIC */
+    EVP_PKEY *pkey;                     /* NULL: it could not be had, and key_err says why */
     struct lct_ekcert cert; /* none if x509 is NULL; cert_err.code: there is one, but damaged */
     bool certified;         /* the certificate is of this key */
     struct lct_err key_err, cert_err;

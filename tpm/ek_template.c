@@ -2,6 +2,7 @@
 #include "tpm/ek_template.h"
 
 #include "base/encode.h"
+#include "tpm/capability.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,10 @@ enum {
     OF_HIGH = OF_LOW | TPMA_OBJECT_USERWITHAUTH
 };
 
-/* PolicyA, B.6.2: TPM2_PolicySecret with the endorsement hierarchy. */
+/* B.6.2 */
 static const char policy_a[] = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
 
-/* PolicyB, B.6.4, of each hash: PolicyA, or what an NV index of the Profile's holds (PolicyC). */
+/* B.6.4 */
 static const char policy_b_sha256[] =
     "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
 static const char policy_b_sha384[] =
@@ -25,6 +26,23 @@ static const char policy_b_sha384[] =
 static const char policy_b_sha512[] =
     "b8221ca69e8550a4914de3faa6a18c072cc01208073a928d5d66d59ef79e49a4"
     "29c41a6b269571d57edb25fbdb1838425608b413cd616a5f6db5b6071af99bea";
+
+static const struct lct_ek_policies policies[] = {
+    {TPM2_ALG_SHA256, policy_a, policy_b_sha256,
+     "3767e2edd43ff45a3a7e1eaefcef78643dca964632e7aad82c673a30d8633fde"},
+    {TPM2_ALG_SHA384,
+     "8bbf2266537c171cb56e403c4dc1d4b64f432611dc386e6f532050c3278c930e"
+     "143e8bb1133824ccb431053871c6db53",
+     policy_b_sha384,
+     "d6032ce61f2fb3c240eb3cf6a33237ef2b6a16f4293c22b455e261cffd217ad5"
+     "b4947c2d73e63005eed2dc2b3593d165"},
+    {TPM2_ALG_SHA512,
+     "1e3b76502c8a1425aa0b7b3fc646a1b0fae063b03b5368f9c4cddecaff0891dd"
+     "682bac1a85d4d832b781ea451915de5fc5bf0dc4a1917cd42fa041e3f998e0ee",
+     policy_b_sha512,
+     "589ee1e146544716e8deafe6db247b01b81e9f9c7dd16b814aa159138749105f"
+     "ba5388dd1dea702f35240c184933121e2c61b8f50d3ef91393a49a38c3f73fc8"},
+};
 
 /* B.3 and B.4; H-5 is on a curve that we have no row for. */
 const struct lct_ek_row lct_ek_rows[LCT_MAX_EKS] = {
@@ -125,6 +143,30 @@ const struct lct_ek_row lct_ek_rows[LCT_MAX_EKS] = {
      OF_HIGH,
      policy_b_sha384},
 };
+
+const struct lct_ek_policies *lct_ek_policies_of(uint16_t hash)
+{
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
+        if (policies[i].hash == hash)
+            return &policies[i];
+    return NULL;
+}
+
+const struct lct_ek_row *lct_ek_row_of(const struct lct_ek_kind *kind)
+{
+    for (size_t i = 0; i < LCT_MAX_EKS; i++)
+        if (&lct_ek_rows[i].kind == kind)
+            return &lct_ek_rows[i];
+    return NULL;
+}
+
+enum lct_code lct_ek_list_indices(struct lct_tpm *tpm, TPML_HANDLE *indices, const char *label,
+                                  struct lct_err *err)
+{
+    static const TPM2_NV_INDEX first = 0x01c00002, last = 0x01c000ff;
+
+    return lct_capability_handles(tpm, indices, label, first, last, err);
+}
 
 bool lct_ek_has_index(const TPML_HANDLE *indices, TPM2_NV_INDEX index)
 {

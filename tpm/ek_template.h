@@ -27,6 +27,25 @@ struct lct_ek_row {
 extern const struct lct_ek_row lct_ek_rows[LCT_MAX_EKS];
 
 /*
+ * The Profile's policies in one hash (B.6), hexadecimal. A: TPM2_PolicySecret with the endorsement
+ * hierarchy; C: what the Profile's NV index of this hash holds; B: either of these.
+ */
+struct lct_ek_policies {
+    uint16_t hash; /* TPM2_ALG_* */
+    const char *a, *b, *c;
+};
+
+/* Those of a hash, or NULL. */
+const struct lct_ek_policies *lct_ek_policies_of(uint16_t hash);
+
+/* The row of a kind, or NULL. */
+const struct lct_ek_row *lct_ek_row_of(const struct lct_ek_kind *kind);
+
+/* The NV indices there are of certificates, templates and nonces (2.2.1). */
+enum lct_code lct_ek_list_indices(struct lct_tpm *tpm, TPML_HANDLE *indices, const char *label,
+                                  struct lct_err *err);
+
+/*
  * The template of a row, as the NV memory has it where it does. `indices` are those there are.
  * LCT_ERR_BAD_RECORD: what is in the index of the template or the nonce is none. Errors of
  * lct_nv_read.

@@ -13,58 +13,7 @@ struct check {
     OSSL_LIB_CTX *libctx;
 };
 
-/* TPM 2.0 Part 3, 11.1: a trial session authorizes nothing, and needs neither a key nor a salt. */
-static enum lct_code start_trial(struct lct_tpm *tpm, TPM2_HANDLE *trial, struct lct_err *err)
-{
-    static const TPM2B_NONCE nonce_caller = {.size = LCT_SESSION_DIGEST};
-    static const TPMT_SYM_DEF symmetric = {.algorithm = TPM2_ALG_NULL};
-    TPM2B_NONCE nonce_tpm = {0};
-    TPM2B_ENCRYPTED_SECRET unsalted = {0};
-    enum lct_code code = lct_tpm_list_sessions(tpm, label, err);
-
-    if (code != LCT_OK)
-        return code;
-    TSS2_RC rc = Tss2_Sys_StartAuthSession(tpm->sys, TPM2_RH_NULL, TPM2_RH_NULL, NULL,
-                                           &nonce_caller, &unsalted, TPM2_SE_TRIAL, &symmetric,
-                                           LCT_SESSION_HASH, trial, &nonce_tpm, NULL);
-    code = lct_tpm_result(tpm, label, TPM2_CC_StartAuthSession, rc, err);
-    if (tpm->broken)
-        lct_tpm_note_session(tpm, 0);
-    return code;
-}
-
-/* TPM 2.0 Part 3, 23.4, without an expiration: there is no ticket. */
-static enum lct_code prove(struct lct_tpm *tpm, const struct check *check, TPM2_HANDLE trial,
-                           struct lct_err *err)
-{
-    const TPM2B_NONCE nothing = {0};
-    const TPM2B_DIGEST any = {0};
-    const struct lct_terms terms = {
-        .libctx = check->libctx,
-        .auth = check->secret,
-        .num_names = 2,
-        .names = {lct_name_of_handle(check->hierarchy), lct_name_of_handle(trial)}};
-    TSS2_RC rc = Tss2_Sys_PolicySecret_Prepare(tpm->sys, check->hierarchy, trial, &nothing, &any,
-                                               &nothing, 0);
-
-    if (rc != TSS2_RC_SUCCESS)
-        return lct_tpm_result(tpm, label, TPM2_CC_PolicySecret, rc, err);
-    return lct_tpm_execute(tpm, label, TPM2_CC_PolicySecret, &terms, &rc, err);
-}
-
-/*
- * One that is not surely gone is found by what was there before it: the one session that
- * lct_tpm_note_session can know by its handle is the one that it was authorized by.
- */
-static void end_trial(struct lct_tpm *tpm, TPM2_HANDLE trial)
-{
-    if (!tpm->broken)
-        (void)lct_tpm_result(tpm, label, TPM2_CC_FlushContext,
-                             Tss2_Sys_FlushContext(tpm->sys, trial), NULL);
-    if (tpm->broken)
-        lct_tpm_note_session(tpm, 0);
-}
-
+/* A trial session authorizes nothing (TPM 2.0 Part 3, 11.1). */
 static enum lct_code check_taken(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
     const struct check *check = arg;
@@ -73,10 +22,11 @@ static enum lct_code check_taken(struct lct_tpm *tpm, void *arg, struct lct_err 
 
     if (code != LCT_OK)
         return code;
-    code = start_trial(tpm, &trial, err);
+    code = lct_tpm_unsalted_start(tpm, &trial, label, TPM2_SE_TRIAL, LCT_SESSION_HASH, err);
     if (code == LCT_OK) {
-        code = prove(tpm, check, trial, err);
-        end_trial(tpm, trial);
+        code = lct_tpm_policy_secret(tpm, label, trial, check->hierarchy, check->secret,
+                                     check->libctx, err);
+        lct_tpm_flush_session(tpm, trial);
     }
     lct_tpm_session_close(tpm);
     return code;
@@ -89,4 +39,25 @@ enum lct_code lct_tpm_check_hierarchy(struct lct_tpm *tpm, uint32_t hierarchy,
     struct check check = {hierarchy, secret, libctx};
 
     return lct_tpm_run(tpm, label, check_taken, &check, err);
+}
+
+struct question {
+    bool *takes;
+    uint32_t hierarchy;
+    const char *of;
+};
+
+static enum lct_code ask_taken(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    const struct question *question = arg;
+
+    return lct_parent_takes_auth(tpm, question->takes, question->hierarchy, question->of, err);
+}
+
+enum lct_code lct_tpm_hierarchy_takes_auth(struct lct_tpm *tpm, bool *takes, uint32_t hierarchy,
+                                           const char *of, struct lct_err *err)
+{
+    struct question question = {takes, hierarchy, of};
+
+    return lct_tpm_run(tpm, of, ask_taken, &question, err);
 }

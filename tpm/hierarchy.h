@@ -14,4 +14,9 @@ enum lct_code lct_tpm_check_hierarchy(struct lct_tpm *tpm, uint32_t hierarchy,
                                       const struct lct_secret *secret, OSSL_LIB_CTX *libctx,
                                       struct lct_err *err);
 
+/* Whether a hierarchy (one of these two) has an authorization that is not empty. `of` is what it is
+ * asked for: "lct:alice", for messages. */
+enum lct_code lct_tpm_hierarchy_takes_auth(struct lct_tpm *tpm, bool *takes, uint32_t hierarchy,
+                                           const char *of, struct lct_err *err);
+
 #endif

@@ -40,8 +40,10 @@ static enum lct_code find_parent(struct lct_tpm *tpm, void *arg, struct lct_err 
         .where = parent.where,
         .name = parent.name,
         .public_area = parent.public_area,
+        .public_len = parent.public_len,
         .made_srk = parent.made,
     };
+    memcpy(search->found->public_bytes, parent.public_bytes, parent.public_len);
     return LCT_OK;
 }
 

@@ -56,6 +56,13 @@ static const TPM2B_PUBLIC rsa_template = {
         },
 };
 
+static const struct lct_parent_role parent_role = {"its parent", "making its parent anew", false};
+
+static const struct lct_parent_role *role_of(const struct lct_parent_request *request)
+{
+    return request->role != NULL ? request->role : &parent_role;
+}
+
 bool lct_parent_is_persistent(uint32_t where)
 {
     return where >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
@@ -74,30 +81,30 @@ static bool is_pinned(const struct lct_parent_request *request)
 
 /* What TSS has of a key, decoded, and its Name computed: what the TPM says of its Name is not
  * enough for a salt. But it says the same, unless the response was spoiled on the way. */
-static enum lct_code take_public(struct lct_tpm *tpm, struct lct_public *public_area,
-                                 struct lct_name *name, const struct lct_parent_request *request,
-                                 const TPM2B_PUBLIC *from, const TPM2B_NAME *reported,
-                                 struct lct_err *err)
+static enum lct_code take_public(struct lct_tpm *tpm, struct lct_parent *parent,
+                                 const struct lct_parent_request *request, const TPM2B_PUBLIC *from,
+                                 const TPM2B_NAME *reported, struct lct_err *err)
 {
     const struct lct_name said = lct_tpm_name(reported);
-    const char *label = request->label;
-    uint8_t bytes[LCT_MAX_BLOB];
-    size_t len = 0;
+    const char *label = request->label, *what = role_of(request)->name;
 
-    if (Tss2_MU_TPM2B_PUBLIC_Marshal(from, bytes, sizeof bytes, &len) != TSS2_RC_SUCCESS)
-        return LCT_FAIL(err, LCT_ERR_TPM, "%s: its parent's public area is malformed", label);
-    enum lct_code code = lct_public_decode(public_area, bytes, len, err);
+    parent->public_len = 0;
+    if (Tss2_MU_TPM2B_PUBLIC_Marshal(from, parent->public_bytes, sizeof parent->public_bytes,
+                                     &parent->public_len) != TSS2_RC_SUCCESS)
+        return LCT_FAIL(err, LCT_ERR_TPM, "%s: %s's public area is malformed", label, what);
+    enum lct_code code =
+        lct_public_decode(&parent->public_area, parent->public_bytes, parent->public_len, err);
     if (code == LCT_OK)
-        code = lct_public_name(name, request->libctx, bytes, len, err);
+        code = lct_public_name(&parent->name, request->libctx, parent->public_bytes,
+                               parent->public_len, err);
     if (code != LCT_OK)
         return lct_err_prefix(err, label);
-    if (lct_name_equal(name, &said))
+    if (lct_name_equal(&parent->name, &said))
         return LCT_OK;
     tpm->broken = true;
     return LCT_FAIL(err, LCT_ERR_NO_TPM,
-                    "%s: the TPM's response is malformed: its parent's Name is not that of its "
-                    "public area",
-                    label);
+                    "%s: the TPM's response is malformed: %s's Name is not that of its public area",
+                    label, what);
 }
 
 static const TPM2B_PUBLIC *template_of(const struct lct_parent_request *request)
@@ -153,7 +160,7 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
         return code;
     parent->transient = true;
     parent->twin = had_lost(tpm, request, hierarchy);
-    code = take_public(tpm, &parent->public_area, &parent->name, request, &out, &name, err);
+    code = take_public(tpm, parent, request, &out, &name, err);
     if (tpm->broken) { /* one of them is its Name */
         const struct lct_name said = lct_tpm_name(&name);
         lct_tpm_note_debris(tpm, &said);
@@ -205,28 +212,38 @@ static const struct hierarchy *find_hierarchy(uint32_t handle)
     return NULL;
 }
 
-enum lct_code lct_parent_begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
-                                  uint32_t where, struct lct_err *err)
+enum lct_code lct_parent_takes_auth(struct lct_tpm *tpm, bool *takes, uint32_t where,
+                                    const char *label, struct lct_err *err)
 {
     const struct hierarchy *hierarchy = find_hierarchy(where);
     uint32_t permanent = 0;
-    enum lct_code code = LCT_OK;
+    enum lct_code code =
+        hierarchy != NULL ? lct_capability_property(tpm, label, TPM2_PT_PERMANENT, &permanent, err)
+                          : LCT_OK;
+
+    *takes = hierarchy != NULL && (permanent & hierarchy->is_set) != 0;
+    return code;
+}
+
+enum lct_code lct_parent_begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
+                                  uint32_t where, struct lct_err *err)
+{
+    bool takes = false;
 
     lct_tpm_session_close(tpm);
     if (!has_owner_auth(request))
         return LCT_OK;
-    if (hierarchy != NULL)
-        code = lct_capability_property(tpm, request->label, TPM2_PT_PERMANENT, &permanent, err);
+    enum lct_code code = lct_parent_takes_auth(tpm, &takes, where, request->label, err);
     if (code != LCT_OK)
         return code;
-    if (hierarchy != NULL && (permanent & hierarchy->is_set) != 0)
+    if (takes)
         return lct_parent_open_session(tpm, request->label, request->libctx, err);
     request->owner_auth = NULL;
     return LCT_OK;
 }
 
-static enum lct_code fail_unauthorized(const struct lct_parent_request *request, uint32_t where,
-                                       struct lct_err *err)
+enum lct_code lct_parent_fail_unauthorized(const struct lct_parent_request *request, uint32_t where,
+                                           struct lct_err *err)
 {
     const struct hierarchy *hierarchy = find_hierarchy(where);
 
@@ -242,9 +259,10 @@ static enum lct_code fail_unauthorized(const struct lct_parent_request *request,
                         request->label, hierarchy->name, hierarchy->name);
     if (where != TPM2_RH_OWNER)
         return LCT_FAIL(err, LCT_ERR_AUTH,
-                        "%s: making its parent anew takes the %s hierarchy's authorization: put "
-                        "it into a file and set %s",
-                        request->label, hierarchy->name, hierarchy->setting);
+                        "%s: %s takes the %s hierarchy's authorization: put it into a file and "
+                        "set %s",
+                        request->label, role_of(request)->needs, hierarchy->name,
+                        hierarchy->setting);
     return LCT_FAIL(err, LCT_ERR_AUTH,
                     "%s: the TPM has no storage root key at 0x%08x, and making one needs the "
                     "owner's authorization: put it into a file and set owner_auth_file, or make "
@@ -259,7 +277,7 @@ static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent
 {
     enum lct_code code = create_primary(tpm, parent, request, where, request->owner_auth, err);
 
-    return code == LCT_ERR_AUTH ? fail_unauthorized(request, where, err) : code;
+    return code == LCT_ERR_AUTH ? lct_parent_fail_unauthorized(request, where, err) : code;
 }
 
 /* It is the pinned one, or where nothing is pinned, may be anybody's storage key that stays here.
@@ -267,10 +285,15 @@ static enum lct_code make_primary(struct lct_tpm *tpm, struct lct_parent *parent
 static enum lct_code check_parent(const struct lct_parent *parent,
                                   const struct lct_parent_request *request, struct lct_err *err)
 {
+    const struct lct_parent_role *role = role_of(request);
     char place[32] = "";
 
     if (lct_parent_is_persistent(request->where))
         (void)snprintf(place, sizeof place, " at 0x%08x", request->where);
+    if (is_pinned(request) && request->role != NULL &&
+        !lct_name_equal(&parent->name, request->pinned))
+        return LCT_FAIL(err, LCT_ERR_OTHER_TPM, "%s: %s%s is a different one now", request->label,
+                        role->name, place);
     if (is_pinned(request) && !lct_name_equal(&parent->name, request->pinned))
         return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
                         "%s: the key was made by another TPM, or this TPM has been cleared since: "
@@ -279,7 +302,7 @@ static enum lct_code check_parent(const struct lct_parent *parent,
                         lct_parent_is_persistent(request->where) ? "the storage key"
                                                                  : "its storage root key",
                         place);
-    if (!is_pinned(request) && (parent->public_area.attributes & STORAGE) != STORAGE)
+    if (!is_pinned(request) && !role->any && (parent->public_area.attributes & STORAGE) != STORAGE)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: the object%s is not a storage key that is fixed to this TPM",
                         request->label, place);
@@ -318,19 +341,24 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
 {
     if (parent->transient)
         lct_tpm_flush(tpm, parent->handle, &parent->name);
-    if (parent->transient && parent->twin)
+    if (parent->transient && parent->twin) {
         lct_tpm_note_debris(tpm, &parent->name);
+        if (!tpm->broken)
+            lct_tpm_sweep(tpm);
+    }
     parent->transient = false;
 }
 
-/* TPM2_ReadPublic. *absent instead of an error where there is nothing at the handle. */
-static enum lct_code read_public(struct lct_tpm *tpm, const struct lct_parent_request *request,
-                                 TPM2_HANDLE handle, struct lct_public *public_area,
-                                 struct lct_name *name, bool *absent, struct lct_err *err)
+/* TPM2_ReadPublic of what is at the handle, into *parent. *absent instead of an error where there
+ * is nothing. */
+static enum lct_code read_public(struct lct_tpm *tpm, struct lct_parent *parent,
+                                 const struct lct_parent_request *request, TPM2_HANDLE handle,
+                                 bool *absent, struct lct_err *err)
 {
     TPM2B_PUBLIC from = {0};
     TPM2B_NAME tpm_name = {0}, qualified = {0};
 
+    *parent = (struct lct_parent){.where = handle, .handle = handle};
     TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &from, &tpm_name, &qualified, NULL);
     *absent = lct_result_is_lost_handle(rc);
     if (*absent)
@@ -338,7 +366,7 @@ static enum lct_code read_public(struct lct_tpm *tpm, const struct lct_parent_re
     enum lct_code code = lct_tpm_result(tpm, request->label, TPM2_CC_ReadPublic, rc, err);
     if (code != LCT_OK)
         return code;
-    return take_public(tpm, public_area, name, request, &from, &tpm_name, err);
+    return take_public(tpm, parent, request, &from, &tpm_name, err);
 }
 
 static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
@@ -363,19 +391,18 @@ static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
 static enum lct_code persist(struct lct_tpm *tpm, struct lct_parent *parent,
                              const struct lct_parent_request *request, struct lct_err *err)
 {
-    struct lct_public public_area;
-    struct lct_name name = {0};
+    struct lct_parent there = {0};
     bool absent = false;
     enum lct_code code = evict(tpm, parent, request, err);
 
     parent->made = code == LCT_OK;
     if (code != LCT_OK && !tpm->broken) /* another program may have made the same one meanwhile */
-        code = read_public(tpm, request, lct_srk_handle, &public_area, &name, &absent, err);
+        code = read_public(tpm, &there, request, lct_srk_handle, &absent, err);
     if (tpm->broken) {
         lct_parent_leave(tpm, parent);
         return code;
     }
-    if (!parent->made && (code != LCT_OK || absent || !lct_name_equal(&name, &parent->name)))
+    if (!parent->made && (code != LCT_OK || absent || !lct_name_equal(&there.name, &parent->name)))
         return LCT_OK;
     lct_parent_leave(tpm, parent);
     parent->where = parent->handle = lct_srk_handle;
@@ -388,9 +415,7 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
 {
     bool absent;
 
-    *parent = (struct lct_parent){.where = lct_srk_handle, .handle = lct_srk_handle};
-    enum lct_code code = read_public(tpm, request, lct_srk_handle, &parent->public_area,
-                                     &parent->name, &absent, err);
+    enum lct_code code = read_public(tpm, parent, request, lct_srk_handle, &absent, err);
     if (code != LCT_OK)
         return code;
     struct lct_parent_request owner = *request;
@@ -412,11 +437,12 @@ enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,
 {
     bool absent;
 
-    *parent = (struct lct_parent){.where = request->where, .handle = request->where};
-    enum lct_code code = read_public(tpm, request, request->where, &parent->public_area,
-                                     &parent->name, &absent, err);
+    enum lct_code code = read_public(tpm, parent, request, request->where, &absent, err);
     if (code != LCT_OK)
         return code;
+    if (absent && request->role != NULL)
+        return LCT_FAIL(err, LCT_ERR_OTHER_TPM, "%s: %s is no longer at 0x%08x", request->label,
+                        request->role->name, request->where);
     if (absent)
         return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
                         "%s: this TPM has no storage key at 0x%08x: the key was made by another "

@@ -4,7 +4,8 @@
 
 #include "tpm/connection.h"
 
-/* Inside of the room, with the connection taken: the storage key that wraps ours. */
+/* Inside of the room, with the connection taken: the storage key that wraps ours; and what else is
+ * made anew in a hierarchy for each use, or is behind a persistent handle. */
 struct lct_parent {
     uint32_t where;     /* lct_srk_handle, another persistent handle, or a hierarchy */
     TPM2_HANDLE handle; /* what to name in a command */
@@ -13,6 +14,15 @@ struct lct_parent {
     bool twin;          /* the same one may be in the TPM twice: request->again */
     struct lct_name name;
     struct lct_public public_area; /* what `name` is of; type 0: not read */
+    size_t public_len;             /* the same as a TPM2B_PUBLIC */
+    uint8_t public_bytes[LCT_MAX_BLOB];
+};
+
+/* What such an object is for, in words, if it is no parent. */
+struct lct_parent_role {
+    const char *name;  /* "its parent" */
+    const char *needs; /* what takes the hierarchy's authorization: "making its parent anew" */
+    bool any;          /* it need not be a storage key */
 };
 
 /* Whom a parent is for, and what making one takes: values, borrowed. */
@@ -21,6 +31,7 @@ struct lct_parent_request {
     uint32_t where;                      /* a persistent handle, or a hierarchy: TPM2_RH_* */
     bool rsa;                            /* in a hierarchy: of the RSA template, not the ECC one */
     const TPM2B_PUBLIC *template;        /* in a hierarchy: of this one, not the storage template */
+    const struct lct_parent_role *role;  /* NULL: it is a parent */
     const struct lct_name *pinned;       /* its Name; NULL or empty: not known */
     const struct lct_secret *owner_auth; /* the hierarchy's; NULL: not known */
     bool again; /* the connection broke in it before: what was made then may be there still. Of the
@@ -50,6 +61,7 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
                                       const struct lct_parent_request *request, bool provision,
                                       struct lct_err *err);
 
+/* Flushes a transient one; and its twin, which holds a slot, too. */
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 
 /* Whether the persistent parent is there and what it should be, as above. What it is in *parent. */
@@ -59,6 +71,11 @@ enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,
 /* Whether it is a place where something is, not a hierarchy to make it anew in. */
 bool lct_parent_is_persistent(uint32_t where);
 
+/* Whether a hierarchy has an authorization that is not empty; of the owner's and the endorsement
+ * one alone, others have none that we know of. */
+enum lct_code lct_parent_takes_auth(struct lct_tpm *tpm, bool *takes, uint32_t where,
+                                    const char *label, struct lct_err *err);
+
 /*
  * Before a command of a hierarchy's (TPM2_RH_OWNER, TPM2_RH_ENDORSEMENT): a session for the
  * authorization in `request`, if there is one. The session that is open is another's and is closed.
@@ -67,6 +84,10 @@ bool lct_parent_is_persistent(uint32_t where);
  */
 enum lct_code lct_parent_begin_as(struct lct_tpm *tpm, struct lct_parent_request *request,
                                   uint32_t where, struct lct_err *err);
+
+/* After such a command was refused: LCT_ERR_AUTH, in words. */
+enum lct_code lct_parent_fail_unauthorized(const struct lct_parent_request *request, uint32_t where,
+                                           struct lct_err *err);
 
 /*
  * A new session for a hierarchy's authorization, where no storage root key's Name is known: salted

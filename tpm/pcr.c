@@ -6,6 +6,20 @@
 
 enum { SELECT_SIZE = LCT_NUM_PCRS / 8 };
 
+TPML_PCR_SELECTION lct_pcr_selection(const struct lct_pcrs *pcrs)
+{
+    TPML_PCR_SELECTION selection = {.count = (UINT32)pcrs->num_banks};
+
+    for (size_t i = 0; i < pcrs->num_banks; i++) {
+        TPMS_PCR_SELECTION *row = &selection.pcrSelections[i];
+        row->hash = pcrs->banks[i].hash->id;
+        row->sizeofSelect = SELECT_SIZE;
+        for (size_t n = 0; n < SELECT_SIZE; n++)
+            row->pcrSelect[n] = (BYTE)(pcrs->banks[i].pcrs >> (8 * n));
+    }
+    return selection;
+}
+
 /* Whether the TPM keeps the bank at all, and those PCRs of it: a selection of others is no error to
  * it, and selects nothing. */
 static enum lct_code check_bank(const TPML_PCR_SELECTION *allocated,

@@ -44,20 +44,6 @@ static enum lct_code said(struct lct_tpm *tpm, struct attempt *attempt, TPM2_CC 
     return code;
 }
 
-static TPML_PCR_SELECTION selection_of(const struct lct_pcrs *pcrs)
-{
-    TPML_PCR_SELECTION selection = {.count = (UINT32)pcrs->num_banks};
-
-    for (size_t i = 0; i < pcrs->num_banks; i++) {
-        TPMS_PCR_SELECTION *row = &selection.pcrSelections[i];
-        row->hash = pcrs->banks[i].hash->id;
-        row->sizeofSelect = LCT_NUM_PCRS / 8;
-        for (size_t n = 0; n < LCT_NUM_PCRS / 8; n++)
-            row->pcrSelect[n] = (BYTE)(pcrs->banks[i].pcrs >> (8 * n));
-    }
-    return selection;
-}
-
 /* TPM2_PolicyPCR (TPM 2.0 Part 3, 23.7). The values of an approval are known by their policy alone;
  * TPM2_PolicyAuthorize compares that. */
 static enum lct_code say_pcrs(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
@@ -65,7 +51,7 @@ static enum lct_code say_pcrs(struct lct_tpm *tpm, struct attempt *attempt, stru
     const struct lct_seal *seal = attempt->key->seal;
     const struct lct_approval *approval = attempt->approval;
     const TPML_PCR_SELECTION selection =
-        selection_of(approval != NULL ? &approval->pcrs : &seal->pcrs.pcrs);
+        lct_pcr_selection(approval != NULL ? &approval->pcrs : &seal->pcrs.pcrs);
     TPM2B_DIGEST digest = {.size = approval != NULL ? 0 : LCT_POLICY_DIGEST};
 
     memcpy(digest.buffer, seal->pcr_digest, LCT_POLICY_DIGEST);

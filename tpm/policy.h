@@ -18,6 +18,9 @@ bool lct_policy_is_needed(const struct lct_tpm_key *key);
 enum lct_code lct_policy_satisfy(struct lct_tpm *tpm, const struct lct_tpm_key *key,
                                  struct lct_err *err);
 
+/* As the TPM takes it. */
+TPML_PCR_SELECTION lct_pcr_selection(const struct lct_pcrs *pcrs);
+
 /* TPM2_PCR_Read, as lct_tpm_read_pcrs. */
 enum lct_code lct_pcr_read(struct lct_tpm *tpm, struct lct_pcr_values *values, const char *label,
                            struct lct_err *err);

@@ -2,7 +2,6 @@
 #include "tpm/session.h"
 
 #include "tcg/seed.h"
-#include "tpm/capability.h"
 #include "tpm/result.h"
 
 #include <string.h>
@@ -58,55 +57,106 @@ void lct_tpm_session_leave(struct lct_tpm *tpm)
     lct_tpm_policy_close(tpm);
 }
 
-/* A kind of session: TPM2_SE_* and the kind of handle that it gets. */
-struct kind {
+/* A session that is to be. */
+struct beginning {
+    const char *label;
     TPM2_SE type;
-    TPM2_HT handle;
+    TPMI_ALG_HASH hash;
+    TPM2_HANDLE salt; /* TPM2_RH_NULL: none */
+    TPMT_SYM_DEF symmetric;
+    TPM2B_ENCRYPTED_SECRET seed; /* that only the salt's TPM can open */
+    TPM2B_NONCE nonce_caller, nonce_tpm;
 };
 
-/* TPM2_StartAuthSession with the seed that only the salt's TPM can open. */
-static enum lct_code start(struct lct_tpm *tpm, struct lct_tpm_session *session,
-                           const struct kind *kind, const char *label, TPM2_HANDLE salt,
-                           const struct lct_encrypted_seed *seed, TPM2B_NONCE *nonce_tpm,
+/* TPM2_StartAuthSession. */
+static enum lct_code start(struct lct_tpm *tpm, TPM2_HANDLE *session, struct beginning *beginning,
                            struct lct_err *err)
 {
-    TPM2B_NONCE nonce_caller = {.size = LCT_SESSION_DIGEST};
-    TPM2B_ENCRYPTED_SECRET encrypted = {.size = (UINT16)seed->len};
-    const TPMT_SYM_DEF symmetric = {.algorithm = LCT_SESSION_SYMMETRIC,
-                                    .keyBits.aes = LCT_SESSION_SYMMETRIC_BITS,
-                                    .mode.aes = LCT_SESSION_SYMMETRIC_MODE};
+    const char *label = beginning->label;
+    const TPM2_HT kind =
+        beginning->type == TPM2_SE_HMAC ? TPM2_HT_HMAC_SESSION : TPM2_HT_POLICY_SESSION;
     TPMI_SH_AUTH_SESSION handle = 0;
-
-    if (seed->len > sizeof encrypted.secret)
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its parent's key is too large", label);
-    memcpy(nonce_caller.buffer, session->keys.nonce_caller, LCT_SESSION_DIGEST);
-    memcpy(encrypted.secret, seed->data, seed->len);
     enum lct_code code = lct_tpm_list_sessions(tpm, label, err);
+
     if (code != LCT_OK)
         return code;
-    TSS2_RC rc = Tss2_Sys_StartAuthSession(tpm->sys, salt, TPM2_RH_NULL, NULL, &nonce_caller,
-                                           &encrypted, kind->type, &symmetric, LCT_SESSION_HASH,
-                                           &handle, nonce_tpm, NULL);
+    TSS2_RC rc = Tss2_Sys_StartAuthSession(tpm->sys, beginning->salt, TPM2_RH_NULL, NULL,
+                                           &beginning->nonce_caller, &beginning->seed,
+                                           beginning->type, &beginning->symmetric, beginning->hash,
+                                           &handle, &beginning->nonce_tpm, NULL);
     code = lct_tpm_result(tpm, label, TPM2_CC_StartAuthSession, rc, err);
     if (tpm->broken)
         lct_tpm_note_session(tpm, 0);
     if (code != LCT_OK)
         return code;
-    if (handle >> TPM2_HR_SHIFT != kind->handle) {
+    if (handle >> TPM2_HR_SHIFT != kind) {
         tpm->broken = true;
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s: the TPM's response is malformed", label);
     }
-    session->handle = handle;
+    *session = handle;
     return LCT_OK;
 }
 
+static enum lct_code start_salted(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                                  struct beginning *beginning,
+                                  const struct lct_encrypted_seed *seed, struct lct_err *err)
+{
+    beginning->hash = LCT_SESSION_HASH;
+    beginning->symmetric = (TPMT_SYM_DEF){.algorithm = LCT_SESSION_SYMMETRIC,
+                                          .keyBits.aes = LCT_SESSION_SYMMETRIC_BITS,
+                                          .mode.aes = LCT_SESSION_SYMMETRIC_MODE};
+    if (seed->len > sizeof beginning->seed.secret)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: the key that a session is salted to is too large", beginning->label);
+    beginning->nonce_caller.size = LCT_SESSION_DIGEST;
+    memcpy(beginning->nonce_caller.buffer, session->keys.nonce_caller, LCT_SESSION_DIGEST);
+    beginning->seed.size = (UINT16)seed->len;
+    memcpy(beginning->seed.secret, seed->data, seed->len);
+    return start(tpm, &session->handle, beginning, err);
+}
+
+/* TPM 2.0 Part 3, 11.1: it needs neither a key nor a salt, and a nonce of no use. */
+enum lct_code lct_tpm_unsalted_start(struct lct_tpm *tpm, TPM2_HANDLE *session, const char *label,
+                                     TPM2_SE type, TPMI_ALG_HASH hash, struct lct_err *err)
+{
+    struct beginning beginning = {.label = label,
+                                  .type = type,
+                                  .hash = hash,
+                                  .salt = TPM2_RH_NULL,
+                                  .symmetric.algorithm = TPM2_ALG_NULL,
+                                  .nonce_caller.size = LCT_SESSION_DIGEST};
+
+    return start(tpm, session, &beginning, err);
+}
+
+/* TPM 2.0 Part 3, 23.4, without an expiration: there is no ticket. */
+enum lct_code lct_tpm_policy_secret(struct lct_tpm *tpm, const char *label, TPM2_HANDLE session,
+                                    TPM2_HANDLE hierarchy, const struct lct_secret *auth,
+                                    OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    const TPM2B_NONCE nothing = {0};
+    const TPM2B_DIGEST any = {0};
+    const struct lct_terms terms = {
+        .libctx = libctx,
+        .auth = auth,
+        .num_names = 2,
+        .names = {lct_name_of_handle(hierarchy), lct_name_of_handle(session)}};
+    TSS2_RC rc =
+        Tss2_Sys_PolicySecret_Prepare(tpm->sys, hierarchy, session, &nothing, &any, &nothing, 0);
+
+    if (rc != TSS2_RC_SUCCESS)
+        return lct_tpm_result(tpm, label, TPM2_CC_PolicySecret, rc, err);
+    return lct_tpm_execute(tpm, label, TPM2_CC_PolicySecret, &terms, &rc, err);
+}
+
 static enum lct_code open_session(struct lct_tpm *tpm, struct lct_tpm_session *session,
-                                  const struct kind *kind, const char *label, OSSL_LIB_CTX *libctx,
+                                  TPM2_SE type, const char *label, OSSL_LIB_CTX *libctx,
                                   const struct lct_salt *salt, struct lct_err *err)
 {
+    struct beginning beginning = {.label = label, .type = type, .salt = salt->handle};
+    const TPM2B_NONCE *nonce_tpm = &beginning.nonce_tpm;
     struct lct_secret seed = {0};
     struct lct_encrypted_seed encrypted;
-    TPM2B_NONCE nonce_tpm = {0};
 
     if (is_open(session, &salt->name))
         return LCT_OK;
@@ -119,9 +169,9 @@ static enum lct_code open_session(struct lct_tpm *tpm, struct lct_tpm_session *s
     if (code != LCT_OK)
         (void)lct_err_prefix(err, label);
     if (code == LCT_OK)
-        code = start(tpm, session, kind, label, salt->handle, &encrypted, &nonce_tpm, err);
+        code = start_salted(tpm, session, &beginning, &encrypted, err);
     if (code == LCT_OK) {
-        code = lct_session_derive(&session->keys, libctx, &seed, nonce_tpm.buffer, nonce_tpm.size,
+        code = lct_session_derive(&session->keys, libctx, &seed, nonce_tpm->buffer, nonce_tpm->size,
                                   err);
         if (code != LCT_OK) {
             (void)lct_err_prefix(err, label);
@@ -135,17 +185,14 @@ static enum lct_code open_session(struct lct_tpm *tpm, struct lct_tpm_session *s
 enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
                                    const struct lct_salt *salt, struct lct_err *err)
 {
-    static const struct kind hmac = {TPM2_SE_HMAC, TPM2_HT_HMAC_SESSION};
-
-    return open_session(tpm, &tpm->session, &hmac, label, libctx, salt, err);
+    return open_session(tpm, &tpm->session, TPM2_SE_HMAC, label, libctx, salt, err);
 }
 
 enum lct_code lct_tpm_policy_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
                                   const struct lct_salt *salt, struct lct_err *err)
 {
-    static const struct kind policy = {TPM2_SE_POLICY, TPM2_HT_POLICY_SESSION};
     bool opened = !is_open(&tpm->policy, &salt->name);
-    enum lct_code code = open_session(tpm, &tpm->policy, &policy, label, libctx, salt, err);
+    enum lct_code code = open_session(tpm, &tpm->policy, TPM2_SE_POLICY, label, libctx, salt, err);
 
     if (opened)
         tpm->policy_begun = false;
@@ -230,7 +277,14 @@ static enum lct_code authorize(struct lct_tpm *tpm, struct lct_tpm_session *sess
     return code;
 }
 
-/* Whether the response is the TPM's. SAPI's lengths are not bounded by what was received. */
+/* How many handles are authorized. */
+static uint16_t num_lines(const struct lct_terms *terms)
+{
+    return terms != NULL && terms->second != 0 ? 2 : 1;
+}
+
+/* Whether the response is the TPM's: its first line is of our session. SAPI's lengths are not
+ * bounded by what was received. */
 static enum lct_code verify(struct lct_tpm *tpm, struct lct_tpm_session *session, TPM2_CC command,
                             const struct lct_terms *terms, struct lct_err *err)
 {
@@ -239,7 +293,8 @@ static enum lct_code verify(struct lct_tpm *tpm, struct lct_tpm_session *session
     const uint8_t *params = NULL;
     size_t params_len = 0;
 
-    if (Tss2_Sys_GetRspAuths(tpm->sys, &answers) != TSS2_RC_SUCCESS || answers.count != 1 ||
+    if (Tss2_Sys_GetRspAuths(tpm->sys, &answers) != TSS2_RC_SUCCESS ||
+        answers.count != num_lines(terms) ||
         Tss2_Sys_GetRpBuffer(tpm->sys, &params_len, &params) != TSS2_RC_SUCCESS ||
         params_len > tpm->channel->response_len)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's response is malformed");
@@ -255,19 +310,36 @@ static enum lct_code verify(struct lct_tpm *tpm, struct lct_tpm_session *session
     return code;
 }
 
+/*
+ * Sends the command with what authorizes it. The second handle's line is that of a password which
+ * is empty, or of a policy session without a key and without an authorization value, whose HMAC is
+ * empty, too (TPM 2.0 Part 1, 19.6.5).
+ */
+static TSS2_RC execute_with(struct lct_tpm *tpm, const struct lct_terms *terms,
+                            const TPMS_AUTH_COMMAND *first)
+{
+    TSS2L_SYS_AUTH_COMMAND lines = {.count = num_lines(terms), .auths = {*first}};
+
+    if (lines.count > 1) {
+        lines.auths[1].sessionHandle = terms->second;
+        if (terms->second != TPM2_RS_PW)
+            lines.auths[1].sessionAttributes = TPMA_SESSION_CONTINUESESSION;
+    }
+    TSS2_RC rc = Tss2_Sys_SetCmdAuths(tpm->sys, &lines);
+    return rc == TSS2_RC_SUCCESS ? Tss2_Sys_Execute(tpm->sys) : rc;
+}
+
 static enum lct_code execute_in_session(struct lct_tpm *tpm, struct lct_tpm_session *session,
                                         const char *label, TPM2_CC command,
                                         const struct lct_terms *terms, TSS2_RC *rc,
                                         struct lct_err *err)
 {
-    TSS2L_SYS_AUTH_COMMAND lines = {.count = 1};
-    enum lct_code code = authorize(tpm, session, command, terms, &lines.auths[0], err);
+    TPMS_AUTH_COMMAND line;
+    enum lct_code code = authorize(tpm, session, command, terms, &line, err);
 
     if (code != LCT_OK)
         return lct_err_prefix(err, label);
-    *rc = Tss2_Sys_SetCmdAuths(tpm->sys, &lines);
-    if (*rc == TSS2_RC_SUCCESS)
-        *rc = Tss2_Sys_Execute(tpm->sys);
+    *rc = execute_with(tpm, terms, &line);
     if (*rc != TSS2_RC_SUCCESS) {
         if (lct_result_is_lost_session(*rc))
             forget(session);
@@ -299,12 +371,10 @@ enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC co
     bool needs_session = terms != NULL && (terms->encrypt || terms->decrypt || terms->policy ||
                                            (terms->auth != NULL && terms->auth->len > 0));
 
-    if (session->handle != 0 && terms != NULL)
+    if (session->handle != 0 && terms != NULL && !terms->password)
         return execute_in_session(tpm, session, label, command, terms, rc, err);
-    if (needs_session || (terms != NULL && tpm->always && terms->in_session))
+    if (needs_session || (terms != NULL && tpm->always && terms->in_session && !terms->password))
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: there is no session for what is secret", label);
-    *rc = Tss2_Sys_SetCmdAuths(tpm->sys, &lct_tpm_no_auth);
-    if (*rc == TSS2_RC_SUCCESS)
-        *rc = Tss2_Sys_Execute(tpm->sys);
+    *rc = execute_with(tpm, terms, &lct_tpm_no_auth.auths[0]);
     return lct_tpm_result(tpm, label, command, *rc, err);
 }

@@ -53,23 +53,40 @@ void lct_tpm_policy_close(struct lct_tpm *tpm);
  * forgotten. */
 bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc);
 
+/*
+ * A policy session of our own beside that one, or a trial one (TPM2_SE_*): unsalted and unbound, so
+ * nothing is secret in it. Its policy is in `hash`. The caller ends it with lct_tpm_flush_session.
+ */
+enum lct_code lct_tpm_unsalted_start(struct lct_tpm *tpm, TPM2_HANDLE *session, const char *label,
+                                     TPM2_SE type, TPMI_ALG_HASH hash, struct lct_err *err);
+
+/* TPM2_PolicySecret for a policy session: proves the authorization of a hierarchy, in the HMAC
+ * session unless it is NULL or empty. LCT_ERR_AUTH: it is another. */
+enum lct_code lct_tpm_policy_secret(struct lct_tpm *tpm, const char *label, TPM2_HANDLE session,
+                                    TPM2_HANDLE hierarchy, const struct lct_secret *auth,
+                                    OSSL_LIB_CTX *libctx, struct lct_err *err);
+
 /* How a command is authorized. */
 struct lct_terms {
     OSSL_LIB_CTX *libctx;
     const struct lct_secret *auth; /* of the first handle; NULL: it has none */
     size_t num_names;
     struct lct_name names[2]; /* of the handles: cpHash has them, so none can be swapped */
-    bool encrypt;             /* the command's first parameter */
-    bool in_session;          /* with session = always: not without */
-    bool policy;  /* by the policy session; TPM2_PolicyAuthValue was said in it if there is an
-                     authorization */
-    bool decrypt; /* the response's first parameter is encrypted */
+    /* What authorizes the second handle, where it is too: TPM2_RS_PW, with an empty password, or a
+     * session of lct_tpm_unsalted_start. 0: nothing. */
+    TPM2_HANDLE second;
+    bool password;   /* the first handle by an empty password, whatever session is open */
+    bool encrypt;    /* the command's first parameter */
+    bool in_session; /* with session = always: not without */
+    bool policy;     /* by the policy session; TPM2_PolicyAuthValue was said in it if there is an
+                        authorization */
+    bool decrypt;    /* the response's first parameter is encrypted */
 };
 
 /*
  * Executes the command that was prepared in tpm->sys, by the session that `terms` mean, if it is
  * open, else in a password session without a password: never so with an authorization or something
- * to encrypt. The caller completes it. The response's
+ * to encrypt. NULL: by a password, of one handle. The caller completes it. The response's
  * HMAC is verified: LCT_ERR_NO_TPM if it is not the TPM's. The TPM's own refusals are in *rc.
  */
 enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC command,

@@ -200,6 +200,8 @@ struct lct_tpm_parent {
     uint32_t where; /* a persistent handle, or a hierarchy */
     struct lct_name name;
     struct lct_public public_area;
+    size_t public_len;
+    uint8_t public_bytes[LCT_MAX_BLOB]; /* the same as TPM2B_PUBLIC */
     bool made_srk; /* it is the storage root key, and was made and put at lct_srk_handle now */
 };
 

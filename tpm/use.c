@@ -423,8 +423,9 @@ struct lct_terms lct_use_terms(const struct lct_use *use)
     return (struct lct_terms){
         .libctx = key->libctx,
         .auth = key->needs_auth ? key->auth : NULL,
-        .num_names = 1,
-        .names = {*key->name},
+        .num_names = use->second_name != NULL ? 2 : 1,
+        .names = {*key->name, use->second_name != NULL ? *use->second_name : (struct lct_name){0}},
+        .second = use->second,
         .in_session = true,
         .policy = lct_policy_is_needed(key),
         .decrypt = use->secret,
@@ -435,12 +436,12 @@ enum lct_code lct_use_execute(struct lct_tpm *tpm, const struct lct_use *use, TP
                               TSS2_RC *rc, struct lct_err *err)
 {
     const struct lct_tpm_key *key = use->key;
-    const struct lct_terms terms = lct_use_terms(use);
-    bool session = terms.policy || needs_session(tpm, use);
-    enum lct_code code =
-        *rc == TSS2_RC_SUCCESS
-            ? lct_tpm_execute(tpm, key->label, command, session ? &terms : NULL, rc, err)
-            : lct_tpm_result(tpm, key->label, command, *rc, err);
+    struct lct_terms terms = lct_use_terms(use);
+
+    terms.password = !terms.policy && !needs_session(tpm, use);
+    enum lct_code code = *rc == TSS2_RC_SUCCESS
+                             ? lct_tpm_execute(tpm, key->label, command, &terms, rc, err)
+                             : lct_tpm_result(tpm, key->label, command, *rc, err);
 
     if (*rc != TSS2_RC_SUCCESS && key->needs_auth && !atomic_load(&key->tries->proven))
         tpm->once = true; /* it may be wrong, and counted already */

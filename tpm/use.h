@@ -17,6 +17,10 @@ struct lct_use {
     const struct lct_tpm_key *key;
     enum lct_code (*once)(struct lct_tpm *tpm, struct lct_use *use, TSS2_RC *rc,
                           struct lct_err *err);
+    /* A second handle of the command's, which is authorized by `second`: struct lct_terms. NULL:
+     * there is none. */
+    const struct lct_name *second_name;
+    TPM2_HANDLE second;
     bool secret; /* the response's first parameter comes encrypted */
     bool again;  /* the connection broke in it once */
 };
