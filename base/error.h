@@ -35,7 +35,8 @@
     X(LCT_ERR_SEALED, 20, "sealed to another boot state")                                          \
     X(LCT_ERR_NO_AUTHORITY, 21, "no recovery authority")                                           \
     X(LCT_ERR_BAD_EVIDENCE, 22, "malformed evidence")                                              \
-    X(LCT_ERR_REFUSED, 23, "evidence does not hold")
+    X(LCT_ERR_REFUSED, 23, "evidence does not hold")                                               \
+    X(LCT_ERR_UNBOUND, 24, "evidence is bound to no TPM")
 
 enum lct_code {
 #define LCT_CODE_ENUM(name, status, text) name = (status),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proof/ak.h"
 
+#include "proof/certificate.h"
+
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -8,7 +10,6 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <openssl/x509v3.h>
 #include <string.h>
 
 enum { MIN_RSA_BITS = 2048, MAX_RSA_BITS = 4096 };
@@ -53,20 +54,6 @@ static enum lct_code fail_form(struct lct_err *err)
     return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE,
                     "it is no public key or certificate in PEM, no certificate in DER, and no "
                     "TPM2B_PUBLIC");
-}
-
-/* All of `bytes` in DER. */
-static X509 *certificate_of_der(OSSL_LIB_CTX *libctx, const uint8_t *bytes, size_t bytes_len)
-{
-    X509 *certificate = X509_new_ex(libctx, NULL);
-    const unsigned char *at = bytes;
-
-    if (certificate != NULL &&
-        (d2i_X509(&certificate, &at, (long)bytes_len) == NULL || at != bytes + bytes_len)) {
-        X509_free(certificate);
-        certificate = NULL;
-    }
-    return certificate;
 }
 
 static X509 *certificate_of_pem(OSSL_LIB_CTX *libctx, BIO *bio)
@@ -121,7 +108,7 @@ enum lct_code lct_ak_decode(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8
     if (memmem(bytes, bytes_len, "-----BEGIN ", 11) != NULL)
         decode_pem(ak, libctx, bytes, bytes_len);
     else if (bytes_len > 0 && bytes[0] == 0x30)
-        ak->certificate = certificate_of_der(libctx, bytes, bytes_len);
+        ak->certificate = lct_certificate_decode(libctx, bytes, bytes_len);
     else
         code = decode_public(ak, libctx, bytes, bytes_len, err);
     if (ak->certificate != NULL)
@@ -155,52 +142,6 @@ const char *lct_ak_public_fault(const struct lct_public *public_area)
     return NULL;
 }
 
-/* The TCG's OIDs are not in libcrypto's table. */
-static bool is_oid(const ASN1_OBJECT *object, const char *oid)
-{
-    char text[64];
-    int len = OBJ_obj2txt(text, sizeof text, object, 1);
-
-    return len > 0 && (size_t)len < sizeof text && strcmp(text, oid) == 0;
-}
-
-/* TCG Infrastructure: tcg-kp-AIKCertificate, and not tcg-kp-EKCertificate beside it. */
-static bool has_ak_usage(const X509 *certificate)
-{
-    EXTENDED_KEY_USAGE *usage = X509_get_ext_d2i(certificate, NID_ext_key_usage, NULL, NULL);
-    bool ak = false, ek = false;
-
-    for (int i = 0; i < sk_ASN1_OBJECT_num(usage); i++) {
-        const ASN1_OBJECT *object = sk_ASN1_OBJECT_value(usage, i);
-        ak = ak || is_oid(object, "2.23.133.8.3");
-        ek = ek || is_oid(object, "2.23.133.8.1");
-    }
-    EXTENDED_KEY_USAGE_free(usage);
-    return ak && !ek;
-}
-
-/* Absent is no CA; what cannot be read, or is there twice, is not taken. */
-static bool is_no_ca(const X509 *certificate)
-{
-    int critical = 0;
-    BASIC_CONSTRAINTS *constraints =
-        X509_get_ext_d2i(certificate, NID_basic_constraints, &critical, NULL);
-    bool no_ca = constraints != NULL ? constraints->ca == 0 : critical == -1;
-
-    BASIC_CONSTRAINTS_free(constraints);
-    return no_ca;
-}
-
-static bool may_sign(const X509 *certificate)
-{
-    int critical = 0;
-    ASN1_BIT_STRING *usage = X509_get_ext_d2i(certificate, NID_key_usage, &critical, NULL);
-    bool may = usage != NULL ? ASN1_BIT_STRING_get_bit(usage, 0) == 1 : critical == -1;
-
-    ASN1_BIT_STRING_free(usage);
-    return may;
-}
-
 const char *lct_ak_certificate_fault(const X509 *certificate, time_t now)
 {
     const char *fault = NULL;
@@ -212,12 +153,14 @@ const char *lct_ak_certificate_fault(const X509 *certificate, time_t now)
         fault = "is not valid yet";
     else if (X509_cmp_time(X509_get0_notAfter(certificate), &now) <= 0)
         fault = "is expired; --time is another time to judge it at";
-    else if (!has_ak_usage(certificate))
+    else if (!lct_certificate_has_usage(certificate, "2.23.133.8.3") ||
+             lct_certificate_has_usage(certificate, "2.23.133.8.1"))
+        /* TCG Infrastructure: tcg-kp-AIKCertificate, and not tcg-kp-EKCertificate beside it. */
         fault = "is not of an attestation key (extended key usage 2.23.133.8.3, and not that of "
                 "an EK)";
-    else if (!is_no_ca(certificate))
+    else if (!lct_certificate_is_no_ca(certificate))
         fault = "is that of a certification authority";
-    else if (!may_sign(certificate))
+    else if (!lct_certificate_allows(certificate, LCT_USE_SIGN))
         fault = "is of a key that may not sign";
     (void)ERR_pop_to_mark();
     return fault;

@@ -39,14 +39,7 @@ static bool failed(const struct judge *judge, enum lct_claim claim)
 /* SHA-1 is taken where it is asked for by name, alone. */
 static bool is_allowed(const struct judge *judge, const struct lct_hash *hash)
 {
-    static const uint16_t strong[] = {TPM2_ALG_SHA256, TPM2_ALG_SHA384, TPM2_ALG_SHA512};
-
-    if (hash == NULL)
-        return false;
-    for (size_t i = 0; i < sizeof strong / sizeof strong[0]; i++)
-        if (hash->id == strong[i])
-            return true;
-    return hash == judge->given->hash;
+    return lct_hash_is_trusted(hash) || (hash != NULL && hash == judge->given->hash);
 }
 
 /*
@@ -214,30 +207,30 @@ static void judge_nonce(struct judge *judge)
         pass(judge, LCT_CLAIM_FRESH, "it was made for this nonce");
 }
 
-/* Of the key's own attributes, which its Name covers. */
-static void judge_attributes(struct judge *judge, const struct lct_public *key)
+void lct_attestation_judge_attributes(struct lct_verdict *verdict, const struct lct_public *key)
 {
     static const uint32_t others = TPMA_OBJECT_DECRYPT | TPMA_OBJECT_RESTRICTED;
     bool signs = key->type == TPM2_ALG_ECC || key->type == TPM2_ALG_RSA;
 
     if (!lct_public_is_bound(key) || (key->attributes & TPMA_OBJECT_ENCRYPTEDDUPLICATION) != 0)
-        fail(judge, LCT_CLAIM_NON_EXTRACTABLE,
-             "the key was not made in its TPM, or may leave it (fixedTPM, fixedParent, "
-             "sensitiveDataOrigin, encryptedDuplication)");
+        lct_verdict_set(verdict, LCT_CLAIM_NON_EXTRACTABLE, LCT_FAILED,
+                        "the key was not made in its TPM, or may leave it (fixedTPM, fixedParent, "
+                        "sensitiveDataOrigin, encryptedDuplication)");
     else
-        pass(judge, LCT_CLAIM_NON_EXTRACTABLE, "the key was made in its TPM and cannot leave it");
+        lct_verdict_set(verdict, LCT_CLAIM_NON_EXTRACTABLE, LCT_PASSED,
+                        "the key was made in its TPM and cannot leave it");
     if (!signs || (key->attributes & TPMA_OBJECT_SIGN_ENCRYPT) == 0)
-        fail(judge, LCT_CLAIM_KEY_FIT, "the key is not for signing");
+        lct_verdict_set(verdict, LCT_CLAIM_KEY_FIT, LCT_FAILED, "the key is not for signing");
     else if ((key->attributes & others) != 0)
-        fail(judge, LCT_CLAIM_KEY_FIT,
-             "the key is restricted or decrypts: it is not for "
-             "signatures alone");
+        lct_verdict_set(verdict, LCT_CLAIM_KEY_FIT, LCT_FAILED,
+                        "the key is restricted or decrypts: it is not for signatures alone");
     else
-        pass(judge, LCT_CLAIM_KEY_FIT, "the key is for signatures and nothing else");
-    leave(judge, LCT_CLAIM_SEALED,
-          (key->attributes & TPMA_OBJECT_USERWITHAUTH) != 0 || key->policy_len == 0
-              ? "the key signs without a policy, whatever booted"
-              : "the key has a policy that is not disclosed here");
+        lct_verdict_set(verdict, LCT_CLAIM_KEY_FIT, LCT_PASSED,
+                        "the key is for signatures and nothing else");
+    lct_verdict_set(verdict, LCT_CLAIM_SEALED, LCT_NOT_CLAIMED, "%s",
+                    (key->attributes & TPMA_OBJECT_USERWITHAUTH) != 0 || key->policy_len == 0
+                        ? "the key signs without a policy, whatever booted"
+                        : "the key has a policy that is not disclosed here");
 }
 
 /* The certified key's kind, where it is one. */
@@ -301,7 +294,7 @@ static void judge_key(struct judge *judge, const struct lct_public *key,
         return;
     judge_name(judge, key, name);
     if (!failed(judge, LCT_CLAIM_KEY_RESIDENT))
-        judge_attributes(judge, key);
+        lct_attestation_judge_attributes(judge->verdict, key);
     else
         for (size_t i = 1; i < sizeof claims / sizeof claims[0]; i++)
             leave(judge, claims[i], "nothing vouches for this public area");

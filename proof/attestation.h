@@ -44,4 +44,8 @@ enum lct_code lct_attestation_judge(struct lct_verdict *verdict, struct lct_atte
                                     OSSL_LIB_CTX *libctx, const struct lct_attestation *attestation,
                                     struct lct_err *err);
 
+/* Of a key's own attributes, which its Name covers, what they claim: non_extractable and key_fit;
+ * and sealed as far as that is known without its policy. */
+void lct_attestation_judge_attributes(struct lct_verdict *verdict, const struct lct_public *key);
+
 #endif

@@ -4,15 +4,19 @@
 
 #include "base/error.h"
 #include "tcg/pcr.h"
+#include "tcg/policy.h"
+#include "tcg/public.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /*
- * Values that stand in JSON wherever we write it. Reading is strict: one form of each value, the
- * one that is written; false: it is another.
+ * Values that stand in JSON wherever we write it: records, seals, approvals, evidence. Reading is
+ * strict: one form of each value, the one that is written; false: it is another. What makes JSON
+ * returns NULL if out of memory.
  */
 
 /* Exactly `len` bytes in hexadecimal. */
@@ -23,6 +27,39 @@ bool lct_json_pcrs(struct lct_pcrs *pcrs, const char *text);
 
 /* {"sha256": {"0": "<hex>", ...}}: of the PCRs of values->pcrs, all of them and no other. */
 bool lct_json_values(struct lct_pcr_values *values, const json_t *json);
+
+/* Printable ASCII, since it is shown on terminals; `size` with the NUL. */
+bool lct_json_text(char *text, size_t size, const char *value);
+
+/* A string, borrowed, or null: NULL. */
+bool lct_json_maybe(const char **text, const json_t *json);
+
+/* "2026-11-23T20:00:00Z" */
+bool lct_json_time(char text[21], const char *value);
+
+/* Now, in that form; another time, false: it is of no year of four digits; and back, false: it is
+ * not in that form or no time at all. */
+void lct_json_now(char text[21]);
+bool lct_json_of_time(char text[21], time_t seconds);
+bool lct_json_seconds(time_t *seconds, const char *value);
+
+/* "0x81000001": eight lower-case digits. */
+bool lct_json_handle(uint32_t *handle, const char *text);
+
+/* A Name, which is not empty. */
+bool lct_json_name(struct lct_name *name, const char *text);
+
+/* Bytes in hexadecimal; NULL also if there are more than LCT_MAX_JSON_BYTES. */
+enum { LCT_MAX_JSON_BYTES = 1024 };
+json_t *lct_json_of_bytes(const uint8_t *bytes, size_t bytes_len);
+
+/* As they are read above. */
+json_t *lct_json_of_pcrs(const struct lct_pcrs *pcrs);
+json_t *lct_json_of_values(const struct lct_pcr_values *values);
+
+/* {"handle": "0x01ac6374", "name": "<hex>", "value": 3}, or null: handle 0 */
+bool lct_json_counter(struct lct_counter *counter, json_t *json);
+json_t *lct_json_of_counter(const struct lct_counter *counter);
 
 /*
  * What `lct pcrs` writes, {"version": 1, "pcrs": "sha256:0,7", "values": {...}, ...}, for whoever

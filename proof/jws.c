@@ -2,59 +2,165 @@
 #include "proof/jws.h"
 
 #include "base/encode.h"
+#include "proof/json.h"
 
 #include <jansson.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SIGNATURE = 1024 };
-
-/* {"alg":..,"kid":..}, compact and sorted: the same bytes every time. */
-static char *header_text(const char *alg, const char *kid)
+/* {"alg":..,"kid":..,"typ":..}, compact and sorted: the same bytes every time. */
+static char *header_text(const char *alg, const char *kid, const char *typ)
 {
-    json_t *header = json_pack("{s:s, s:s}", "alg", alg, "kid", kid);
+    json_t *header = json_pack("{s:s, s:s, s:s*}", "alg", alg, "kid", kid, "typ", typ);
     char *text = header != NULL ? json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
     json_decref(header);
     return text;
 }
 
-enum lct_code lct_jws_compact(char **jws, const char *alg, const char *kid, const uint8_t *payload,
-                              size_t payload_len,
-                              enum lct_code (*sign)(void *arg, uint8_t *signature,
-                                                    size_t *signature_len, const uint8_t *message,
-                                                    size_t message_len, struct lct_err *err),
-                              void *arg, struct lct_err *err)
+/* Bytes of r and of s; 0: the signatures are of RSA. */
+static size_t half_size(const struct lct_signer *signer)
 {
-    uint8_t signature[MAX_SIGNATURE];
-    size_t signature_len = sizeof signature;
-    char *header = header_text(alg, kid);
-    char *text = NULL;
-    enum lct_code code = LCT_OK;
+    bool ecdsa = signer->scheme.id == TPM2_ALG_ECDSA;
+
+    return ecdsa ? ((size_t)EVP_PKEY_get_bits(signer->pkey) + 7) / 8 : 0;
+}
+
+/* The signature's part, behind the message of this length. */
+static enum lct_code append_signature(char *text, size_t message_len,
+                                      const struct lct_signer *signer, struct lct_err *err)
+{
+    struct lct_signature signature = {0};
+    uint8_t raw[2 * LCT_MAX_COORDINATE];
+    size_t half = half_size(signer);
+    enum lct_code code = signer->sign(signer, &signature, (const uint8_t *)text, message_len, err);
+
+    if (code == LCT_OK && half > 0)
+        code = lct_signature_to_p1363(raw, half, &signature, err);
+    if (code != LCT_OK)
+        return code;
+    text[message_len] = '.';
+    lct_base64url_encode(text + message_len + 1, half > 0 ? raw : signature.data,
+                         half > 0 ? 2 * half : signature.len);
+    return LCT_OK;
+}
+
+enum lct_code lct_jws_compact(char **jws, const struct lct_signer *signer, const char *kid,
+                              const char *typ, const uint8_t *payload, size_t payload_len,
+                              struct lct_err *err)
+{
+    const char *alg = lct_signer_jose(signer);
 
     *jws = NULL;
+    if (alg == NULL)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "a JWS has no name for this key's signatures");
+    char *header = header_text(alg, kid, typ);
     if (header == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "the header of the JWS cannot be encoded");
     size_t header_size = lct_base64url_size(strlen(header));
-    size_t payload_size = lct_base64url_size(payload_len);
-    size_t message_len = header_size + 1 + payload_size;
-    text = malloc(message_len + 1 + lct_base64url_size(sizeof signature) + 1);
-    if (text == NULL) {
-        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-        goto out;
+    size_t message_len = header_size + 1 + lct_base64url_size(payload_len);
+    char *text = malloc(message_len + 1 + lct_base64url_size(LCT_MAX_SIGNATURE) + 1);
+    enum lct_code code = text != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    if (code == LCT_OK) {
+        lct_base64url_encode(text, (const uint8_t *)header, strlen(header));
+        text[header_size] = '.';
+        lct_base64url_encode(text + header_size + 1, payload, payload_len);
+        code = append_signature(text, message_len, signer, err);
     }
-    lct_base64url_encode(text, (const uint8_t *)header, strlen(header));
-    text[header_size] = '.';
-    lct_base64url_encode(text + header_size + 1, payload, payload_len);
-    code = sign(arg, signature, &signature_len, (const uint8_t *)text, message_len, err);
-    if (code != LCT_OK)
-        goto out;
-    text[message_len] = '.';
-    lct_base64url_encode(text + message_len + 1, signature, signature_len);
-    *jws = text;
-    text = NULL;
-out:
     free(header);
-    free(text);
+    if (code == LCT_OK)
+        *jws = text;
+    else
+        free(text);
     return code;
+}
+
+static enum lct_code fail_form(const char *what, struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE, "it is no signed verdict: %s", what);
+}
+
+static bool take_header(struct lct_jws *jws, const char *part, size_t part_len)
+{
+    uint8_t text[1024];
+    size_t text_len;
+    const char *alg, *kid, *typ;
+
+    if (!lct_base64url_decode(text, &text_len, sizeof text, part, part_len))
+        return false;
+    json_t *json = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    bool good = json != NULL &&
+                json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:s, s:s}", "alg", &alg, "kid", &kid,
+                               "typ", &typ) == 0 &&
+                lct_json_text(jws->alg, sizeof jws->alg, alg) &&
+                lct_json_text(jws->kid, sizeof jws->kid, kid) &&
+                lct_json_text(jws->typ, sizeof jws->typ, typ);
+    json_decref(json);
+    return good;
+}
+
+enum lct_code lct_jws_read(struct lct_jws *jws, const char *text, size_t text_len,
+                           struct lct_err *err)
+{
+    size_t len = text_len > 0 && text[text_len - 1] == '\n' ? text_len - 1 : text_len;
+
+    *jws = (struct lct_jws){.message = text};
+    if (len > LCT_MAX_JWS)
+        return fail_form("it is too long", err);
+    const char *payload = memchr(text, '.', len);
+    const char *signature =
+        payload != NULL ? memchr(payload + 1, '.', len - (size_t)(payload + 1 - text)) : NULL;
+    if (signature == NULL)
+        return fail_form("a JWS has three parts with dots between them", err);
+    jws->message_len = (size_t)(signature - text);
+    if (!take_header(jws, text, (size_t)(payload - text)))
+        return fail_form("its header is not one of \"alg\", \"kid\" and \"typ\" alone", err);
+    if (!lct_base64url_decode(jws->signature, &jws->signature_len, sizeof jws->signature,
+                              signature + 1, len - jws->message_len - 1))
+        return fail_form("its signature", err);
+    jws->payload = malloc(len);
+    if (jws->payload == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    if (!lct_base64url_decode(jws->payload, &jws->payload_len, len, payload + 1,
+                              (size_t)(signature - payload - 1)))
+        return fail_form("its payload", err);
+    return LCT_OK;
+}
+
+void lct_jws_clear(struct lct_jws *jws)
+{
+    free(jws->payload);
+    *jws = (struct lct_jws){0};
+}
+
+/* In OpenSSL's encoding. */
+static bool take_signature(struct lct_signature *signature, const struct lct_jws *jws,
+                           const struct lct_signer *signer)
+{
+    size_t half = half_size(signer);
+
+    if (half > 0)
+        return jws->signature_len == 2 * half &&
+               lct_signature_from_ecdsa(signature, jws->signature, half, jws->signature + half,
+                                        half, NULL) == LCT_OK;
+    signature->len = jws->signature_len;
+    memcpy(signature->data, jws->signature, jws->signature_len);
+    return true;
+}
+
+bool lct_jws_is_by(const struct lct_jws *jws, EVP_PKEY *pkey, OSSL_LIB_CTX *libctx)
+{
+    struct lct_signer signer;
+    struct lct_signature signature;
+    uint8_t digest[LCT_MAX_HASH];
+
+    if (lct_signer_of_pkey(&signer, pkey, libctx, NULL) != LCT_OK ||
+        strcmp(jws->alg, lct_signer_jose(&signer)) != 0 ||
+        !take_signature(&signature, jws, &signer) ||
+        EVP_Q_digest(libctx, signer.scheme.hash->openssl, NULL, jws->message, jws->message_len,
+                     digest, NULL) != 1)
+        return false;
+    return lct_signature_verify(&signature, pkey, libctx, &signer.scheme, digest,
+                                signer.scheme.hash->size, NULL) == LCT_OK;
 }

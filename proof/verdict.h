@@ -5,6 +5,7 @@
 #include "base/attribute.h"
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 
 /* What evidence can claim of a key and its machine. */
@@ -31,6 +32,11 @@ struct lct_finding {
     char reason[256];
 };
 
+void lct_finding_set(struct lct_finding *finding, enum lct_outcome outcome, const char *format, ...)
+    LCT_PRINTF(3, 4);
+void lct_finding_set_args(struct lct_finding *finding, enum lct_outcome outcome, const char *format,
+                          va_list args) LCT_PRINTF(3, 0);
+
 /* A verdict is plain data; zero claims nothing. */
 struct lct_verdict {
     struct lct_finding findings[LCT_NUM_CLAIMS];
@@ -50,5 +56,9 @@ const char *lct_outcome_name(enum lct_outcome outcome);
 
 /* {"signed": {"outcome": "pass", "reason": "..."}, ...}; NULL if out of memory. */
 json_t *lct_verdict_json(const struct lct_verdict *verdict);
+
+/* The same read back, strictly: every claim and no other, outcomes that are known, reasons in
+ * printable ASCII. False: it is another. */
+bool lct_verdict_from_json(struct lct_verdict *verdict, const json_t *json);
 
 #endif

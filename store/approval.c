@@ -4,7 +4,6 @@
 #include "base/encode.h"
 #include "proof/json.h"
 #include "store/file.h"
-#include "store/json.h"
 
 #include <dirent.h>
 #include <errno.h>

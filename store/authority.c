@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/authority.h"
 
-#include "base/encode.h"
+#include "proof/spki.h"
 #include "store/armour.h"
 
 #include <errno.h>
@@ -34,18 +34,6 @@ static EVP_PKEY *public_half(OSSL_LIB_CTX *libctx, EVP_PKEY *pkey, struct lct_er
     return lct_public_pkey(&public_area, libctx, err);
 }
 
-static bool fingerprint_of(char fingerprint[65], EVP_PKEY *public, OSSL_LIB_CTX *libctx)
-{
-    uint8_t digest[32], *der = NULL;
-    int len = i2d_PUBKEY(public, &der);
-    bool good = len > 0 && EVP_Q_digest(libctx, "SHA256", NULL, der, (size_t)len, digest, NULL);
-
-    OPENSSL_free(der);
-    if (good)
-        lct_hex_encode(fingerprint, digest, sizeof digest);
-    return good;
-}
-
 enum lct_code lct_authority_fingerprint(char fingerprint[65], EVP_PKEY *pkey, OSSL_LIB_CTX *libctx,
                                         struct lct_err *err)
 {
@@ -54,10 +42,9 @@ enum lct_code lct_authority_fingerprint(char fingerprint[65], EVP_PKEY *pkey, OS
     fingerprint[0] = '\0';
     if (public == NULL)
         return LCT_ERR_UNSUPPORTED;
-    bool good = fingerprint_of(fingerprint, public, libctx);
+    enum lct_code code = lct_spki_fingerprint(fingerprint, public, libctx, err);
     EVP_PKEY_free(public);
-    return good ? LCT_OK
-                : LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot encode the authority's key");
+    return code;
 }
 
 void lct_authority_clear(struct lct_authority *authority)
@@ -106,7 +93,7 @@ static enum lct_code take_text(struct lct_authority *authority, OSSL_LIB_CTX *li
                         "%s is not the public key of an authority; restore it from a backup",
                         file_name);
     if (!take_path(&authority->private_key, text, block) ||
-        !fingerprint_of(authority->fingerprint, authority->pkey, libctx))
+        lct_spki_fingerprint(authority->fingerprint, authority->pkey, libctx, NULL) != LCT_OK)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     return lct_authority_public(authority->public_area, &authority->public_len, authority->pkey,
                                 err);

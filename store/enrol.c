@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/enrol.h"
 
-#include "store/json.h"
+#include "proof/json.h"
 
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -59,14 +59,6 @@ struct lct_record *lct_enrol_record(const char *id, const struct lct_generation 
     memcpy(record->generations[0].created, record->created, sizeof record->created);
     describe(&record->generations[0], bound, info);
     return record;
-}
-
-/* The hash that the key is bound to, or `otherwise`. */
-static const struct lct_hash *hash_of(const struct lct_key *key, uint16_t otherwise)
-{
-    bool bound = key->public_area.scheme != TPM2_ALG_NULL;
-
-    return lct_hash_by_id(bound ? key->public_area.scheme_hash : otherwise);
 }
 
 static void measure(struct lct_generation *generation, const struct lct_tpm_key *key,
@@ -145,7 +137,8 @@ enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_
                                   struct lct_tpm *tpm, struct lct_err *err)
 {
     uint16_t bound = key->public_area.scheme;
-    const struct lct_hash *hash = hash_of(key, TPM2_ALG_SHA256);
+    const struct lct_hash *hash =
+        lct_hash_by_id(bound != TPM2_ALG_NULL ? key->public_area.scheme_hash : TPM2_ALG_SHA256);
     const struct lct_tpm_key values = lct_key_values(key);
 
     if (generation->algorithm->type != TPM2_ALG_RSA || hash == NULL ||
@@ -162,12 +155,10 @@ enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_
 
 enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, struct lct_err *err)
 {
-    const struct lct_hash *hash = hash_of(key, key->generation.algorithm->hash);
     struct lct_signature signature;
     struct lct_scheme scheme;
     uint8_t digest[LCT_MAX_HASH];
-    enum lct_code code =
-        lct_key_scheme(&scheme, key, hash, key->public_area.scheme == TPM2_ALG_RSAPSS, err);
+    enum lct_code code = lct_key_default_scheme(&scheme, key, err);
 
     if (code != LCT_OK)
         return code;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/file.h"
 
+#include "base/fd.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,31 +27,15 @@ static enum lct_code fail_open(const char *name, int error, struct lct_err *err)
     return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", name, strerror(error));
 }
 
-/* Up to `size` bytes; -1 with errno. */
-static ssize_t read_all(int fd, uint8_t *bytes, size_t size)
-{
-    size_t len = 0;
-
-    while (len < size) {
-        ssize_t n = read(fd, bytes + len, size - len);
-        if (n == 0)
-            break;
-        if (n < 0 && errno != EINTR)
-            return -1;
-        len += n > 0 ? (size_t)n : 0;
-    }
-    return (ssize_t)len;
-}
-
 enum lct_code lct_file_read(int dir, const char *name, uint8_t **bytes, size_t *bytes_len,
                             size_t max, struct lct_err *err)
 {
     int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     enum lct_code code = LCT_OK;
     struct stat st;
-    ssize_t len = -1;
 
     *bytes = NULL;
+    *bytes_len = 0;
     if (fd < 0)
         return fail_open(name, errno, err);
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0 || (size_t)st.st_size > max) {
@@ -58,33 +44,16 @@ enum lct_code lct_file_read(int dir, const char *name, uint8_t **bytes, size_t *
         goto out;
     }
     *bytes = malloc((size_t)st.st_size + 1);
-    if (*bytes != NULL)
-        len = read_all(fd, *bytes, (size_t)st.st_size);
-    if (len < 0) {
+    if (*bytes == NULL || !lct_fd_read_all(fd, *bytes, bytes_len, (size_t)st.st_size)) {
         code = LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", name, strerror(errno));
         free(*bytes);
         *bytes = NULL;
         goto out;
     }
-    (*bytes)[len] = '\0';
-    *bytes_len = (size_t)len;
+    (*bytes)[*bytes_len] = '\0';
 out:
     close(fd);
     return code;
-}
-
-bool lct_file_write_all(int fd, const uint8_t *bytes, size_t bytes_len)
-{
-    while (bytes_len > 0) {
-        ssize_t n = write(fd, bytes, bytes_len);
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            bytes += n;
-            bytes_len -= (size_t)n;
-        }
-    }
-    return true;
 }
 
 /* `what` is how messages call it. */
@@ -98,7 +67,7 @@ static enum lct_code make_file(int dir, const char *name, const char *what, cons
     if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", what, strerror(errno));
     /* fchmod as well: the caller's umask is not ours to rely on. */
-    if (!lct_file_write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
+    if (!lct_fd_write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
         fchown(fd, owner->user, owner->group) != 0 || fsync(fd) != 0)
         error = errno;
     if (close(fd) != 0 && error == 0)

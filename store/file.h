@@ -32,14 +32,10 @@ enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, si
  * Puts the file `name` in place in one step, with `mode` and, if root does it, the owner and group
  * of the directory, all on disk when it returns: instead of one that is there, or, if `replace` is
  * false, only where there is none: LCT_ERR_EXISTS. LCT_ERR_STORE; a crash leaves a file whose name
- * begins with
- * ".new-".
+ * begins with ".new-".
  */
 enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                            mode_t mode, bool replace, struct lct_err *err);
-
-/* Writes all of it, or false with errno. */
-bool lct_file_write_all(int fd, const uint8_t *bytes, size_t bytes_len);
 
 /* The entries of the directory `name` in `dir`, which is no link; closedir when done. NULL with
  * errno. */

@@ -126,13 +126,13 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
 
 struct check {
     const struct lct_check_request *request;
-    struct lct_finding *findings;
+    struct lct_check_finding *findings;
     size_t *num;
 };
 
 static void found(const struct check *check, const char *what, bool good, const char *why)
 {
-    struct lct_finding *finding = &check->findings[(*check->num)++];
+    struct lct_check_finding *finding = &check->findings[(*check->num)++];
 
     finding->what = what;
     finding->good = good;
@@ -193,7 +193,7 @@ static enum lct_code check_signature(const struct check *check, const struct lct
     return code;
 }
 
-static const struct lct_finding *first_bad(const struct check *check)
+static const struct lct_check_finding *first_bad(const struct check *check)
 {
     for (size_t i = 0; i < *check->num; i++)
         if (!check->findings[i].good)
@@ -227,7 +227,7 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
 
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const struct lct_check_request *request,
-                                 struct lct_finding findings[LCT_MAX_FINDINGS],
+                                 struct lct_check_finding findings[LCT_MAX_CHECK_FINDINGS],
                                  size_t *num_findings, struct lct_err *err)
 {
     const struct check check = {request, findings, num_findings};
@@ -246,7 +246,7 @@ enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *
         code = check_key(&check, key, tpm, err);
     else
         found(&check, "has what it takes to use it", false, err->text);
-    const struct lct_finding *bad = first_bad(&check);
+    const struct lct_check_finding *bad = first_bad(&check);
     if (code == LCT_OK && bad != NULL)
         code = LCT_FAIL(err, LCT_ERR_CHECK, "%s: the check \"%s\" fails: %.200s", key->label,
                         bad->what, bad->why);

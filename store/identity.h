@@ -22,9 +22,9 @@ struct lct_identity_request {
  * Makes an identity: its key in the TPM, what this TPM can do with it found out, its record and key
  * file in the store in one step. *key is the new key; *made_srk, if asked for, whether a storage
  * root key was made, on failure too. What fails leaves nothing in the store, except that an
- * identity that could not be written to disk for sure is there whole. A counter
- * in the seal stays in the TPM, for the caller to abandon. Errors of lct_id_check_new,
- * lct_store_create and lct_tpm_create.
+ * identity that could not be written to disk for sure is there whole. A counter in the seal stays
+ * in the TPM, for the caller to abandon. Errors of lct_id_check_new, lct_store_create and
+ * lct_tpm_create.
  */
 enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
                                   struct lct_crypto *crypto,
@@ -32,14 +32,14 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
                                   bool *made_srk, struct lct_err *err);
 
 /* One line of a check: what is asked, whether it holds, and if it does not, why. */
-struct lct_finding {
+struct lct_check_finding {
     const char *what;
     bool good;
     bool note; /* good, and not what a key of lct_identity_create is */
     char why[sizeof((struct lct_err *)0)->text];
 };
 
-enum { LCT_MAX_FINDINGS = 9 };
+enum { LCT_MAX_CHECK_FINDINGS = 9 };
 
 /* Gives a locked key its passphrase, perhaps by asking for it. */
 struct lct_unlocker {
@@ -66,7 +66,7 @@ struct lct_check_request {
  */
 enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const struct lct_check_request *request,
-                                 struct lct_finding findings[LCT_MAX_FINDINGS],
+                                 struct lct_check_finding findings[LCT_MAX_CHECK_FINDINGS],
                                  size_t *num_findings, struct lct_err *err);
 
 #endif

@@ -517,6 +517,17 @@ enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *ke
     return code == LCT_OK ? check_bound(scheme, key, err) : code;
 }
 
+enum lct_code lct_key_default_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                                     struct lct_err *err)
+{
+    const struct lct_public *public_area = &key->public_area;
+    bool bound = public_area->scheme != TPM2_ALG_NULL;
+    uint16_t hash = bound ? public_area->scheme_hash : key->generation.algorithm->hash;
+
+    return lct_key_scheme(scheme, key, lct_hash_by_id(hash), public_area->scheme == TPM2_ALG_RSAPSS,
+                          err);
+}
+
 size_t lct_key_fit_digest(const struct lct_scheme *scheme, uint8_t *fitted, const uint8_t *digest,
                           size_t digest_len)
 {

@@ -146,6 +146,11 @@ enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
 enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
                              const struct lct_hash *hash, bool pss, struct lct_err *err);
 
+/* How it signs where nobody says how: by the scheme and hash that it is bound to, if it is to one,
+ * else ECDSA with its curve's hash, or PKCS#1 v1.5 with SHA-256. Errors of lct_key_scheme. */
+enum lct_code lct_key_default_scheme(struct lct_scheme *scheme, const struct lct_key *key,
+                                     struct lct_err *err);
+
 /*
  * A digest in the size of scheme->hash, the one a curve is signed with: its leftmost bytes, or
  * zeros before it (FIPS 186-4, 6.4). `fitted` holds LCT_MAX_HASH; returns its length. RSA's digests

@@ -2,8 +2,8 @@
 #include "store/record.h"
 
 #include "base/encode.h"
-#include "store/json.h"
-#include "store/seal.h"
+#include "proof/json.h"
+#include "proof/seal.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include "store/armour.h"
 #include "store/authority.h"
 #include "store/keyfile.h"
-#include "store/seal.h"
+#include "proof/seal.h"
 
 #include <jansson.h>
 #include <openssl/crypto.h>

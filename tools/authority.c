@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/authority.h"
 
+#include "tools/ask.h"
 #include "tools/authority_key.h"
-#include "tools/describe.h"
-#include "tools/unlock.h"
+#include "tools/json.h"
 
 #include <fcntl.h>
 #include <openssl/bio.h>
@@ -176,13 +176,13 @@ static char *public_pem(const struct lct_authority *authority)
 static enum lct_code show_json(const struct lct_authority *authority, const char *algorithm,
                                const char *pem, struct lct_err *err)
 {
-    return lct_describe_print(json_pack("{s:s, s:s, s:o, s:s?, s:b, s:s}", "fingerprint",
-                                        authority->fingerprint, "algorithm", algorithm, "file",
-                                        json_sprintf("%s/.authority.pub.pem", authority->dir),
-                                        "private_key", authority->private_key,
-                                        "private_key_is_here", lct_authority_is_here(authority),
-                                        "public_key", pem),
-                              err);
+    return lct_tool_print_json(json_pack("{s:s, s:s, s:o, s:s?, s:b, s:s}", "fingerprint",
+                                         authority->fingerprint, "algorithm", algorithm, "file",
+                                         json_sprintf("%s/.authority.pub.pem", authority->dir),
+                                         "private_key", authority->private_key,
+                                         "private_key_is_here", lct_authority_is_here(authority),
+                                         "public_key", pem),
+                               err);
 }
 
 static enum lct_code show_text(const struct lct_authority *authority, const char *algorithm,

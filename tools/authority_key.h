@@ -2,24 +2,13 @@
 #ifndef LCT_TOOLS_AUTHORITY_KEY_H
 #define LCT_TOOLS_AUTHORITY_KEY_H
 
+#include "tools/private_key.h"
 #include "tools/tool.h"
 
 #include <openssl/types.h>
 
-/* What the private half of an authority is encrypted under: a passphrase, or a recovery phrase as
- * it is shown. A secret: whoever has one wipes it. */
-enum { LCT_MAX_PHRASE = 128 };
-struct lct_phrase {
-    size_t len;
-    char text[LCT_MAX_PHRASE + 3]; /* a NUL follows it */
-};
-void lct_phrase_wipe(struct lct_phrase *phrase);
-
 /* A new recovery phrase: 140 bits, as seven groups of four letters and digits. LCT_ERR_INTERNAL. */
 enum lct_code lct_phrase_make(struct lct_phrase *phrase, OSSL_LIB_CTX *libctx, struct lct_err *err);
-
-/* The first line of a file, whole. LCT_ERR_IO; LCT_ERR_AUTH: it is empty, or too long. */
-enum lct_code lct_phrase_read(struct lct_phrase *phrase, const char *file, struct lct_err *err);
 
 /* A new key of an authority: "ec-p256", "rsa-2048" or "rsa-3072". LCT_ERR_USAGE; LCT_ERR_INTERNAL.
  */

@@ -2,6 +2,9 @@
 #include "tools/certificate.h"
 #include "tools/tool.h"
 
+#include "base/fd.h"
+#include "store/certs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -31,22 +34,6 @@ static enum lct_code read_generation(unsigned *generation, const char *text, str
                     "--generation takes a number from 1, as lct show prints it");
 }
 
-/* All of an open file, which may be a pipe, and one byte more than a chain may have if there is
- * more. */
-static enum lct_code read_all(int fd, const char *file, uint8_t *bytes, size_t *bytes_len,
-                              struct lct_err *err)
-{
-    ssize_t n = 1;
-
-    for (*bytes_len = 0; n != 0 && *bytes_len <= LCT_MAX_CERTS_FILE;) {
-        n = read(fd, bytes + *bytes_len, LCT_MAX_CERTS_FILE + 1 - *bytes_len);
-        if (n < 0 && errno != EINTR)
-            return LCT_FAIL(err, LCT_ERR_IO, "%s: cannot be read: %s", file, strerror(errno));
-        *bytes_len += n > 0 ? (size_t)n : 0;
-    }
-    return LCT_OK;
-}
-
 static bool is_standard(const char *file)
 {
     return strcmp(file, "-") == 0;
@@ -67,12 +54,10 @@ static enum lct_code read_chain(struct lct_certs *certs, const struct request *r
     size_t bytes_len = 0;
     enum lct_code code = LCT_OK;
 
-    if (fd < 0)
-        code = LCT_FAIL(err, LCT_ERR_IO, "%s: cannot be read: %s", file, strerror(errno));
-    else if (bytes == NULL)
+    if (bytes == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    else
-        code = read_all(fd, file, bytes, &bytes_len, err);
+    else if (fd < 0 || !lct_fd_read_all(fd, bytes, &bytes_len, LCT_MAX_CERTS_FILE + 1))
+        code = LCT_FAIL(err, LCT_ERR_IO, "%s: cannot be read: %s", file, strerror(errno));
     if (code == LCT_OK) {
         code = lct_certs_parse(certs, request->tool->crypto, bytes, bytes_len, err);
         if (code == LCT_ERR_BAD_RECORD) { /* nothing of the identity's is damaged */
@@ -94,7 +79,7 @@ static enum lct_code say_set(const struct request *request, const struct lct_key
     struct lct_certificate certificate;
     char expiry[LCT_CERTIFICATE_EXPIRY];
     enum lct_code code =
-        lct_certificate_describe(&certificate, &certs->certs[0], request->tool->crypto, err);
+        lct_certificate_describe(&certificate, certs->certs[0].x509, request->tool->crypto, err);
 
     if (code != LCT_OK)
         return code;

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -50,12 +51,16 @@ static bool time_text(char text[21], const ASN1_TIME *at)
     return ASN1_TIME_to_tm(at, &tm) == 1 && strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &tm) == 20;
 }
 
-static bool fingerprint_text(char text[3 * 32], const struct lct_cert *cert, OSSL_LIB_CTX *libctx)
+static bool fingerprint_text(char text[3 * 32], const X509 *x509, OSSL_LIB_CTX *libctx)
 {
-    unsigned char digest[32];
+    unsigned char digest[32], *der = NULL;
     size_t digest_len = 0;
+    int len = i2d_X509(x509, &der);
+    bool good =
+        len > 0 && EVP_Q_digest(libctx, "SHA256", NULL, der, (size_t)len, digest, &digest_len) == 1;
 
-    if (EVP_Q_digest(libctx, "SHA256", NULL, cert->der, cert->der_len, digest, &digest_len) != 1)
+    OPENSSL_free(der);
+    if (!good)
         return false;
     for (size_t i = 0; i < digest_len; i++)
         (void)snprintf(text + 3 * i, i + 1 < digest_len ? 4 : 3, "%02X:", digest[i]);
@@ -76,9 +81,8 @@ static bool judge(struct lct_certificate *certificate, const X509 *x509)
     return true;
 }
 
-enum lct_code lct_certificate_describe(struct lct_certificate *certificate,
-                                       const struct lct_cert *cert, struct lct_crypto *crypto,
-                                       struct lct_err *err)
+enum lct_code lct_certificate_describe(struct lct_certificate *certificate, const X509 *x509,
+                                       struct lct_crypto *crypto, struct lct_err *err)
 {
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
 
@@ -86,14 +90,14 @@ enum lct_code lct_certificate_describe(struct lct_certificate *certificate,
     if (libctx == NULL)
         return LCT_ERR_INTERNAL;
     (void)ERR_set_mark();
-    name_text(certificate->subject, sizeof certificate->subject, X509_get_subject_name(cert->x509));
-    name_text(certificate->issuer, sizeof certificate->issuer, X509_get_issuer_name(cert->x509));
+    name_text(certificate->subject, sizeof certificate->subject, X509_get_subject_name(x509));
+    name_text(certificate->issuer, sizeof certificate->issuer, X509_get_issuer_name(x509));
     bool good = serial_text(certificate->serial, sizeof certificate->serial,
-                            X509_get0_serialNumber(cert->x509)) &&
-                fingerprint_text(certificate->fingerprint, cert, libctx) &&
-                time_text(certificate->not_before, X509_get0_notBefore(cert->x509)) &&
-                time_text(certificate->not_after, X509_get0_notAfter(cert->x509)) &&
-                judge(certificate, cert->x509);
+                            X509_get0_serialNumber(x509)) &&
+                fingerprint_text(certificate->fingerprint, x509, libctx) &&
+                time_text(certificate->not_before, X509_get0_notBefore(x509)) &&
+                time_text(certificate->not_after, X509_get0_notAfter(x509)) &&
+                judge(certificate, x509);
     (void)ERR_pop_to_mark();
     return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "the certificate cannot be described");
 }
@@ -109,23 +113,6 @@ const char *lct_certificate_expiry(char text[LCT_CERTIFICATE_EXPIRY],
                    certificate->validity == LCT_VALIDITY_LATER ? certificate->not_before
                                                                : certificate->not_after);
     return text;
-}
-
-enum lct_code lct_certificate_find(struct lct_certificate *certificate, size_t *num,
-                                   const struct lct_tool *tool, const char *id, unsigned number,
-                                   const struct lct_key *key, struct lct_err *err)
-{
-    struct lct_certs certs;
-    enum lct_code code = lct_certs_read(&tool->store, tool->crypto, id, number, &certs, err);
-
-    *num = certs.num;
-    if (code == LCT_OK && certs.num > 0 && key != NULL &&
-        lct_certs_check_leaf(&certs, key, err) != LCT_OK)
-        code = lct_err_prefix(err, key->label);
-    if (code == LCT_OK && certs.num > 0)
-        code = lct_certificate_describe(certificate, &certs.certs[0], tool->crypto, err);
-    lct_certs_clear(&certs);
-    return code;
 }
 
 json_t *lct_certificate_json(const struct lct_certificate *certificate, size_t num,

@@ -2,10 +2,11 @@
 #ifndef LCT_TOOLS_CERTIFICATE_H
 #define LCT_TOOLS_CERTIFICATE_H
 
-#include "store/certs.h"
-#include "tools/tool.h"
+#include "base/error.h"
+#include "tcg/crypto.h"
 
 #include <jansson.h>
+#include <openssl/types.h>
 
 enum lct_validity { LCT_VALIDITY_NOW, LCT_VALIDITY_OVER, LCT_VALIDITY_LATER };
 
@@ -20,24 +21,15 @@ struct lct_certificate {
 };
 
 /* LCT_ERR_INTERNAL. */
-enum lct_code lct_certificate_describe(struct lct_certificate *certificate,
-                                       const struct lct_cert *cert, struct lct_crypto *crypto,
-                                       struct lct_err *err);
+enum lct_code lct_certificate_describe(struct lct_certificate *certificate, const X509 *x509,
+                                       struct lct_crypto *crypto, struct lct_err *err);
 
 /* "until 2027-01-02", "expired 2026-01-02" or "from 2027-01-02". */
 enum { LCT_CERTIFICATE_EXPIRY = 24 };
 const char *lct_certificate_expiry(char text[LCT_CERTIFICATE_EXPIRY],
                                    const struct lct_certificate *certificate);
 
-/*
- * The certificate of generation `number` of an id: *num is the length of the chain, 0 for none.
- * With `key`, its key, they are compared. Errors of lct_certs_read and lct_certs_check_leaf.
- */
-enum lct_code lct_certificate_find(struct lct_certificate *certificate, size_t *num,
-                                   const struct lct_tool *tool, const char *id, unsigned number,
-                                   const struct lct_key *key, struct lct_err *err);
-
-/* The same for programs: an object, null for none; with `wrong`, the sentence of an error, that is
+/* For programs: an object, null for none; with `wrong`, the sentence of an error, that is
  * the one member "error". */
 json_t *lct_certificate_json(const struct lct_certificate *certificate, size_t num,
                              const char *wrong);

@@ -8,7 +8,7 @@
 
 static enum lct_code check(struct lct_tool *tool, const char *id, bool bound, struct lct_err *err)
 {
-    struct lct_finding findings[LCT_MAX_FINDINGS];
+    struct lct_check_finding findings[LCT_MAX_CHECK_FINDINGS];
     size_t num_findings = 0;
     const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
     const struct lct_check_request request = {id, bound, &unlocker};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/counter.h"
 
-#include "tools/unlock.h"
+#include "tools/ask.h"
 
 enum lct_code
 lct_tool_counter(struct lct_tool *tool, struct lct_counter *counter, const char *label,

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/describe.h"
 
-#include "store/seal.h"
+#include "proof/seal.h"
+#include "store/certs.h"
 #include "tools/seal_text.h"
 #include "tools/tool.h"
-
-#include <stdlib.h>
 
 const char *lct_describe_custody(const struct lct_generation *generation, const struct lct_key *key)
 {
@@ -29,6 +28,23 @@ static json_t *seal_json(const struct lct_generation *generation, OSSL_LIB_CTX *
     return json;
 }
 
+enum lct_code lct_describe_certificate(struct lct_certificate *certificate, size_t *num,
+                                       const struct lct_tool *tool, const char *id, unsigned number,
+                                       const struct lct_key *key, struct lct_err *err)
+{
+    struct lct_certs certs;
+    enum lct_code code = lct_certs_read(&tool->store, tool->crypto, id, number, &certs, err);
+
+    *num = certs.num;
+    if (code == LCT_OK && certs.num > 0 && key != NULL &&
+        lct_certs_check_leaf(&certs, key, err) != LCT_OK)
+        code = lct_err_prefix(err, key->label);
+    if (code == LCT_OK && certs.num > 0)
+        code = lct_certificate_describe(certificate, certs.certs[0].x509, tool->crypto, err);
+    lct_certs_clear(&certs);
+    return code;
+}
+
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
                           const char *dir)
 {
@@ -41,15 +57,4 @@ json_t *lct_describe_json(const struct lct_record *record, const struct lct_key 
                      "seal", seal_json(generation, key->libctx), "state", "active", "generation",
                      (int)generation->number, "certificate", "created", record->created, "store",
                      dir);
-}
-
-enum lct_code lct_describe_print(json_t *json, struct lct_err *err)
-{
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
-    enum lct_code code = text != NULL ? lct_tool_print(err, "%s\n", text)
-                                      : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-
-    free(text);
-    json_decref(json);
-    return code;
 }

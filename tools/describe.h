@@ -4,6 +4,8 @@
 
 #include "store/key.h"
 #include "store/record.h"
+#include "tools/certificate.h"
+#include "tools/tool.h"
 
 #include <jansson.h>
 
@@ -17,8 +19,12 @@ json_t *lct_describe_json(const struct lct_record *record, const struct lct_key 
 const char *lct_describe_custody(const struct lct_generation *generation,
                                  const struct lct_key *key);
 
-/* Prints a JSON value and a newline to stdout; takes it over. LCT_ERR_IO, LCT_ERR_INTERNAL for
- * NULL. */
-enum lct_code lct_describe_print(json_t *json, struct lct_err *err);
+/*
+ * The certificate of generation `number` of an id: *num is the length of the chain, 0 for none.
+ * With `key`, its key, they are compared. Errors of lct_certs_read and lct_certs_check_leaf.
+ */
+enum lct_code lct_describe_certificate(struct lct_certificate *certificate, size_t *num,
+                                       const struct lct_tool *tool, const char *id, unsigned number,
+                                       const struct lct_key *key, struct lct_err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
-#include "tools/describe.h"
+#include "tools/json.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -151,7 +151,7 @@ static enum lct_code print(const struct lct_doctor *doctor, bool json, struct lc
     enum lct_code code = LCT_OK;
 
     if (json)
-        return lct_describe_print(json_incref(doctor->findings), err);
+        return lct_tool_print_json(json_incref(doctor->findings), err);
     for (size_t i = 0; i < sizeof topics / sizeof topics[0] && code == LCT_OK; i++)
         code = print_topic(doctor, i, err);
     return code;

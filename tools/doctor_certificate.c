@@ -2,8 +2,9 @@
 #include "tools/certificate.h"
 #include "tools/doctor.h"
 
+#include "store/certs.h"
+
 #include <stdio.h>
-#include <string.h>
 
 enum { SOON = 30 /* days */ };
 
@@ -45,7 +46,7 @@ static enum lct_code check(struct lct_certificate *certificate, size_t *num,
             (code = lct_certs_check_chain(&certs, err)) != LCT_OK)
             (void)lct_err_prefix(err, key->label);
         else
-            code = lct_certificate_describe(certificate, &certs.certs[0], tool->crypto, err);
+            code = lct_certificate_describe(certificate, certs.certs[0].x509, tool->crypto, err);
     }
     lct_key_free(key);
     lct_certs_clear(&certs);

@@ -117,7 +117,7 @@ static void find_secure_boot(struct lct_doctor *doctor)
 
 static void find_event_log(struct lct_doctor *doctor)
 {
-    static const char path[] = "/sys/kernel/security/tpm0/binary_bios_measurements";
+    const char *path = lct_kernel_eventlog;
     char start[8];
     ssize_t n = read_start(start, sizeof start, doctor->root, path);
 

@@ -189,7 +189,7 @@ static enum lct_code unlock(void *arg, struct lct_key *key, struct lct_err *err)
 static bool find_identity(struct lct_doctor *doctor, struct remembering *remembering)
 {
     struct lct_tool *tool = doctor->tool;
-    struct lct_finding findings[LCT_MAX_FINDINGS];
+    struct lct_check_finding findings[LCT_MAX_CHECK_FINDINGS];
     struct lct_err err = {.code = LCT_OK};
     char command[COMMAND];
     size_t num = 0, bad = 0;

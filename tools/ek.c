@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
-#include "tools/describe.h"
+#include "tools/json.h"
 #include "tools/tool.h"
 #include "tools/unlock.h"
 
 #include "base/encode.h"
+#include "proof/spki.h"
 #include "tpm/ek.h"
 
 #include <openssl/bio.h>
@@ -107,26 +108,10 @@ static enum lct_code show_pem(const struct shown *shown, struct lct_err *err)
     return code;
 }
 
-/* SHA-256 of SubjectPublicKeyInfo. */
-static bool fingerprint(char text[SHA256_TEXT], const EVP_PKEY *pkey, OSSL_LIB_CTX *libctx)
-{
-    unsigned char *der = NULL, digest[32];
-    int der_len = i2d_PUBKEY(pkey, &der);
-    bool good = der_len > 0 &&
-                EVP_Q_digest(libctx, "SHA256", NULL, der, (size_t)der_len, digest, NULL) == 1;
-
-    if (good)
-        lct_hex_encode(text, digest, sizeof digest);
-    OPENSSL_free(der);
-    return good;
-}
-
 static bool describe(struct lct_certificate *certificate, const struct shown *shown,
                      const struct lct_ekcert *cert, struct lct_err *err)
 {
-    const struct lct_cert taken = {cert->x509, cert->der, cert->der_len};
-
-    return lct_certificate_describe(certificate, &taken, shown->tool->crypto, err) == LCT_OK;
+    return lct_certificate_describe(certificate, cert->x509, shown->tool->crypto, err) == LCT_OK;
 }
 
 /* In words, whose certificate it is. */
@@ -162,7 +147,7 @@ static enum lct_code show_key(const struct shown *shown, const struct lct_ek *ek
     if (ek->handle != 0)
         (void)snprintf(place, sizeof place, "at 0x%08x", ek->handle);
     lct_hex_encode(name, ek->name.data, ek->name.len);
-    if (!fingerprint(sha256, ek->pkey, shown->libctx))
+    if (lct_spki_fingerprint(sha256, ek->pkey, shown->libctx, NULL) != LCT_OK)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a public key cannot be hashed", label);
     enum lct_code code = lct_tool_print(err, "key          %s\n  name       %s\n  SHA-256    %s\n",
                                         place, name, sha256);
@@ -251,7 +236,7 @@ static json_t *ek_json(const struct shown *shown, const struct lct_ek *ek)
     }
     char *pem = to_pem(shown, NULL, ek->pkey);
     lct_hex_encode(name, ek->name.data, ek->name.len);
-    (void)fingerprint(sha256, ek->pkey, shown->libctx);
+    (void)lct_spki_fingerprint(sha256, ek->pkey, shown->libctx, NULL);
     (void)json_object_set_new(json, "handle",
                               ek->handle != 0 ? json_sprintf("0x%08x", ek->handle) : json_null());
     (void)json_object_set_new(json, "name", json_string(name));
@@ -272,10 +257,10 @@ static enum lct_code show_json(const struct shown *shown, struct lct_err *err)
         (void)json_array_append_new(issuers, certificate_json(shown, &eks->chain[i]));
     if (eks->chain_err.code != LCT_OK)
         (void)json_array_append_new(issuers, lct_certificate_json(NULL, 0, eks->chain_err.text));
-    return lct_describe_print(json_pack("{s:s, s:b, s:o, s:o}", "tpm", shown->info.description,
-                                        "software", shown->info.software, "eks", keys, "issuers",
-                                        issuers),
-                              err);
+    return lct_tool_print_json(json_pack("{s:s, s:b, s:o, s:o}", "tpm", shown->info.description,
+                                         "software", shown->info.software, "eks", keys, "issuers",
+                                         issuers),
+                               err);
 }
 
 static bool needs_endorsement(const struct lct_eks *eks)
@@ -295,16 +280,13 @@ static enum lct_code read_eks(struct shown *shown, struct lct_err *err)
     const struct lct_ek_request request = {label, &owner_auth, &endorsement_auth, shown->libctx};
     enum lct_code code = lct_tool_owner_auth(&owner_auth, tool, err);
 
-    if (code == LCT_OK && tool->config.endorsement_auth_file != NULL)
-        code = lct_secret_read(&endorsement_auth, "the endorsement hierarchy's authorization",
-                               tool->config.endorsement_auth_file, err);
+    if (code == LCT_OK)
+        code = lct_tool_endorsement_auth(&endorsement_auth, tool, false, err);
     if (code == LCT_OK)
         code = lct_tpm_read_eks(tool->tpm, &shown->eks, &request, err);
-    if (code == LCT_OK && endorsement_auth.len == 0 && needs_endorsement(&shown->eks) &&
-        lct_can_ask()) {
-        code = lct_ask_secret(&endorsement_auth, "authorization of the TPM's endorsement hierarchy",
-                              "endorsement_auth_file in openssl.cnf", false, err);
-        if (code == LCT_OK) {
+    if (code == LCT_OK && endorsement_auth.len == 0 && needs_endorsement(&shown->eks)) {
+        code = lct_tool_endorsement_auth(&endorsement_auth, tool, true, err);
+        if (code == LCT_OK && endorsement_auth.len > 0) {
             lct_eks_clear(&shown->eks);
             code = lct_tpm_read_eks(tool->tpm, &shown->eks, &request, err);
         }

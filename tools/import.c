@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/ask.h"
 #include "tools/tool.h"
 #include "tools/unlock.h"
 
@@ -189,21 +190,13 @@ static enum lct_code read_keyfile(struct lct_keyfile *keyfile, struct lct_crypto
     return code;
 }
 
-static enum lct_code read_secret(struct lct_secret *secret, const char *what, const char *path,
-                                 struct lct_err *err)
-{
-    return path != NULL ? lct_secret_read(secret, what, path, err) : LCT_OK;
-}
-
 static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool *tool,
                                   const struct request *request, struct lct_err *err)
 {
-    enum lct_code code = read_secret(&secrets->owner_auth, "the owner's authorization",
-                                     tool->config.owner_auth_file, err);
+    enum lct_code code = lct_tool_owner_auth(&secrets->owner_auth, tool, err);
 
     if (code == LCT_OK)
-        code = read_secret(&secrets->endorsement_auth, "the endorsement hierarchy's authorization",
-                           tool->config.endorsement_auth_file, err);
+        code = lct_tool_endorsement_auth(&secrets->endorsement_auth, tool, false, err);
     if (code != LCT_OK || !request->software)
         return code;
     if (tool->passphrase_file != NULL)

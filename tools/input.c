@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/tool.h"
 
+#include "base/fd.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -9,23 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+const char lct_kernel_eventlog[] = "/sys/kernel/security/tpm0/binary_bios_measurements";
+
 const char *lct_tool_file(const char *file)
 {
     return strcmp(file, "-") == 0 ? "standard input" : file;
-}
-
-/* Until its end, or until there is no room; false with errno. */
-static bool read_all(int fd, uint8_t *bytes, size_t *bytes_len, size_t room)
-{
-    ssize_t n = 1;
-
-    for (*bytes_len = 0; n != 0 && *bytes_len < room;) {
-        n = read(fd, bytes + *bytes_len, room - *bytes_len);
-        if (n < 0 && errno != EINTR)
-            return false;
-        *bytes_len += n > 0 ? (size_t)n : 0;
-    }
-    return true;
 }
 
 enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file, size_t max,
@@ -41,7 +31,7 @@ enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file
         code = LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", file, strerror(errno));
     else if (*bytes == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    else if (!read_all(fd, *bytes, bytes_len, max + 1))
+    else if (!lct_fd_read_all(fd, *bytes, bytes_len, max + 1))
         code = LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", lct_tool_file(file),
                         strerror(errno));
     else if (*bytes_len > max)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
 #include "tools/describe.h"
+#include "tools/json.h"
 #include "tools/tool.h"
 
 #include <errno.h>
@@ -63,8 +64,8 @@ static enum lct_code list_record(const struct lct_tool *tool, const struct lct_r
     struct lct_err wrong;
     char expiry[LCT_CERTIFICATE_EXPIRY] = "none";
     size_t num = 0;
-    enum lct_code code =
-        lct_certificate_find(&certificate, &num, tool, record->id, record->active, NULL, &wrong);
+    enum lct_code code = lct_describe_certificate(&certificate, &num, tool, record->id,
+                                                  record->active, NULL, &wrong);
 
     if (code != LCT_OK)
         (void)fprintf(stderr, "lct: warning: %s\n", wrong.text);
@@ -137,7 +138,7 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
     }
     lct_store_free_ids(ids, num_ids);
     if (code == LCT_OK && json)
-        code = lct_describe_print(json_incref(array), err);
+        code = lct_tool_print_json(json_incref(array), err);
     json_decref(array);
     if (code == LCT_OK && pending.code != LCT_OK)
         *err = pending;

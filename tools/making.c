@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/making.h"
 
-#include "tools/unlock.h"
+#include "tools/ask.h"
 
 #include <stdio.h>
 

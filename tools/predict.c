@@ -244,9 +244,8 @@ static enum lct_code take_changes(struct changes *changes, struct lct_err *err)
 static enum lct_code read_log(uint8_t **log, size_t *log_len,
                               const struct lct_prediction *prediction, struct lct_err *err)
 {
-    static const char kernels[] = "/sys/kernel/security/tpm0/binary_bios_measurements";
     struct lct_err why = {.code = LCT_OK};
-    const char *file = prediction->eventlog != NULL ? prediction->eventlog : kernels;
+    const char *file = prediction->eventlog != NULL ? prediction->eventlog : lct_kernel_eventlog;
     enum lct_code code = lct_tool_read(log, log_len, file, LCT_EVENTLOG_MAX_LEN, &why);
 
     return code == LCT_OK ? code

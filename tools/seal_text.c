@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/seal_text.h"
 
-#include "store/authority.h"
+#include "proof/spki.h"
 #include "tcg/public.h"
 #include "tools/authority.h"
 
@@ -17,7 +17,7 @@ void lct_seal_authority(char fingerprint[65], const struct lct_seal *seal, OSSL_
     if (seal->authority_len > 0 &&
         lct_public_decode(&public_area, seal->authority, seal->authority_len, NULL) == LCT_OK)
         pkey = lct_public_pkey(&public_area, libctx, NULL);
-    if (pkey == NULL || lct_authority_fingerprint(fingerprint, pkey, libctx, NULL) != LCT_OK)
+    if (pkey == NULL || lct_spki_fingerprint(fingerprint, pkey, libctx, NULL) != LCT_OK)
         fingerprint[0] = '\0';
     EVP_PKEY_free(pkey);
 }

@@ -2,7 +2,7 @@
 #include "tools/sealing.h"
 
 #include "tools/authority.h"
-#include "tools/unlock.h"
+#include "tools/ask.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
 #include "tools/describe.h"
+#include "tools/json.h"
 #include "tools/seal_text.h"
 #include "tools/tool.h"
 
@@ -147,9 +148,9 @@ static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown, 
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: its public key cannot be written", key->label);
     shown->pem = pem;
     shown->code =
-        lct_certificate_find(&shown->certificate, &shown->num_certs, tool, shown->record->id,
-                             key->generation.number, key, &shown->wrong);
-    enum lct_code code = json ? lct_describe_print(show_json(shown), err) : show_text(shown, err);
+        lct_describe_certificate(&shown->certificate, &shown->num_certs, tool, shown->record->id,
+                                 key->generation.number, key, &shown->wrong);
+    enum lct_code code = json ? lct_tool_print_json(show_json(shown), err) : show_text(shown, err);
     free(pem);
     return code;
 }

@@ -74,16 +74,6 @@ static enum lct_code sign_input(const struct lct_signing *signing, bool raw, str
     return code == LCT_OK ? write_output(bytes, bytes_len, err) : code;
 }
 
-static enum lct_code sign_jws(void *arg, uint8_t *signature, size_t *signature_len,
-                              const uint8_t *message, size_t message_len, struct lct_err *err)
-{
-    const struct lct_signing *signing = arg;
-    struct lct_signature made;
-    enum lct_code code = lct_signing_message(signing, &made, message, message_len, err);
-
-    return code == LCT_OK ? to_form(signing, true, signature, signature_len, &made, err) : code;
-}
-
 /* All of standard input; the caller frees it. */
 static enum lct_code read_input(uint8_t **bytes, size_t *bytes_len, struct lct_err *err)
 {
@@ -103,16 +93,16 @@ static enum lct_code read_input(uint8_t **bytes, size_t *bytes_len, struct lct_e
     return ferror(stdin) ? fail_input(err) : LCT_OK;
 }
 
-static enum lct_code sign_jose(struct lct_signing *signing, struct lct_err *err)
+static enum lct_code sign_jose(const struct lct_signing *signing, struct lct_err *err)
 {
     uint8_t *payload = NULL;
     size_t payload_len = 0;
     char *jws = NULL;
+    struct lct_signer signer = lct_signing_signer(signing);
     enum lct_code code = read_input(&payload, &payload_len, err);
 
     if (code == LCT_OK)
-        code = lct_jws_compact(&jws, signing->key->generation.algorithm->jose, signing->key->label,
-                               payload, payload_len, sign_jws, signing, err);
+        code = lct_jws_compact(&jws, &signer, signing->key->label, NULL, payload, payload_len, err);
     if (code == LCT_OK)
         code = lct_tool_print(err, "%s\n", jws);
     free(jws);

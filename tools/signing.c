@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/signing.h"
 
+#include "base/unconst.h"
 #include "tools/unlock.h"
 
 #include <openssl/evp.h>
@@ -50,4 +51,19 @@ enum lct_code lct_signing_message(const struct lct_signing *signing,
                       NULL))
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s is not to be had from libcrypto", hash->openssl);
     return lct_signing_digest(signing, signature, digest, hash->size, err);
+}
+
+static enum lct_code sign_by(const struct lct_signer *signer, struct lct_signature *signature,
+                             const uint8_t *message, size_t message_len, struct lct_err *err)
+{
+    return lct_signing_message(signer->arg, signature, message, message_len, err);
+}
+
+struct lct_signer lct_signing_signer(const struct lct_signing *signing)
+{
+    return (struct lct_signer){.pkey = signing->key->pkey,
+                               .libctx = signing->key->libctx,
+                               .scheme = signing->scheme,
+                               .sign = sign_by,
+                               .arg = lct_unconst(signing)};
 }

@@ -2,6 +2,7 @@
 #ifndef LCT_TOOLS_SIGNING_H
 #define LCT_TOOLS_SIGNING_H
 
+#include "proof/signer.h"
 #include "tools/tool.h"
 
 /* A signing under way with the default scheme of a key: ECDSA with its curve's hash, or PKCS#1 v1.5
@@ -28,5 +29,8 @@ enum lct_code lct_signing_digest(const struct lct_signing *signing, struct lct_s
 enum lct_code lct_signing_message(const struct lct_signing *signing,
                                   struct lct_signature *signature, const uint8_t *message,
                                   size_t message_len, struct lct_err *err);
+
+/* The same as proof/ takes whoever signs; it borrows `signing`. */
+struct lct_signer lct_signing_signer(const struct lct_signing *signing);
 
 #endif

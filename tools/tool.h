@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct lct_identities;
+
 /* What a subcommand works with. */
 struct lct_tool {
     struct lct_config config;
@@ -18,8 +20,9 @@ struct lct_tool {
     const char *passphrase_file;  /* --passphrase-file: of the identity it is about */
     struct lct_store store;
     struct lct_crypto *crypto;
-    struct lct_uri uri;  /* of the operand, where it is one */
-    struct lct_tpm *tpm; /* connects at the first command that needs it */
+    struct lct_uri uri;                      /* of the operand, where it is one */
+    struct lct_tpm *tpm;                     /* connects at the first command that needs it */
+    const struct lct_identities *identities; /* tools/issuer.h; NULL: the program has none */
 };
 
 /*
@@ -48,7 +51,7 @@ struct lct_option {
     bool *flag;
 };
 
-enum { LCT_MAX_OPTIONS = 16, LCT_MAX_VALUES = 15 };
+enum { LCT_MAX_OPTIONS = 24, LCT_MAX_VALUES = 15 };
 
 /*
  * Parses the options of a subcommand and --tcti, --store, --passphrase-file and --help, in any
@@ -58,6 +61,13 @@ enum { LCT_MAX_OPTIONS = 16, LCT_MAX_VALUES = 15 };
 enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
                                 const struct lct_option *options, size_t num_options, int min,
                                 int max, char ***operands, int *num_operands, struct lct_err *err);
+
+/* The place in argv of a name that options of all subcommands may stand before, which have an
+ * argument each; 0: there is none. */
+int lct_tool_find_name(int argc, char **argv);
+
+/* The name at that place becomes argv[1]; what stood before it goes behind it. */
+void lct_tool_put_first(char **argv, int at);
 
 /*
  * How a subcommand about one identity begins: parses its options, takes the one operand as an id,
@@ -94,6 +104,9 @@ enum lct_code lct_tool_owner_auth(struct lct_secret *owner_auth, const struct lc
 enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file, size_t max,
                             struct lct_err *err);
 
+/* The event log of this boot, as Linux shows it to root. */
+extern const char lct_kernel_eventlog[];
+
 /* Writes text to a file, new or not, or with "-" to standard output. LCT_ERR_IO. */
 enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err *err);
 
@@ -103,10 +116,16 @@ const char *lct_tool_file(const char *file);
 /* Prints text to stdout. LCT_ERR_IO. */
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_PRINTF(2, 3);
 
+/* Of each program its own: the help of a subcommand; how one is called, "lct attest offer", and
+ * what prints its help, "lct help attest offer". */
+enum { LCT_CALL_TEXT = 48 };
 void lct_help_print(const char *name);
+void lct_help_call(char text[LCT_CALL_TEXT], const char *name);
+void lct_help_hint(char text[LCT_CALL_TEXT], const char *name);
 
 enum lct_code lct_affected_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_approve_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_attest_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_authority_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_cert_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_check_run(struct lct_tool *, int, char **, struct lct_err *);

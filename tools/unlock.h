@@ -6,30 +6,18 @@
 #include "store/identity.h"
 #include "tools/tool.h"
 
-/*
- * Asks for an authorization value on the terminal, without echo; `what` says whose: "passphrase of
- * lct:alice", and `where` which setting takes a file with it. With `twice`, it is typed twice.
- * LCT_ERR_AUTH: there is no terminal, or nothing fit was typed.
- */
-enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const char *where,
-                             bool twice, struct lct_err *err);
-
-/* Asks for the passphrase of a file, which is no authorization value: a line of less than `size`
- * bytes into `typed`. Its length; -1: there is no terminal, or nothing was typed. */
-int lct_ask_line(char *typed, int size, const char *what);
-
-/* The same for a new one, which is typed twice. */
-int lct_ask_new_line(char *typed, int size, const char *what);
-
-/* Asks something that is no secret, and is seen as it is typed. */
-int lct_ask_answer(char *typed, int size, const char *question);
-
-/* Whether there is a terminal to ask on. */
-bool lct_can_ask(void);
-
 /* Gives a key its passphrase: from --passphrase-file, passphrase_file, or by asking; errors of
  * lct_key_unlock and lct_ask_secret. */
 enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err);
+
+/*
+ * The endorsement hierarchy's authorization: from endorsement_auth_file, or where that is not set,
+ * with `ask`, from the terminal, if there is one; else it stays empty, and the TPM's refusal says
+ * what to do. One that is known already is left alone. Errors of lct_secret_read and
+ * lct_ask_secret.
+ */
+enum lct_code lct_tool_endorsement_auth(struct lct_secret *endorsement_auth,
+                                        const struct lct_tool *tool, bool ask, struct lct_err *err);
 
 /* The same, for lct_identity_check. */
 struct lct_unlocker lct_tool_unlocker(struct lct_tool *tool);

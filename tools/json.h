@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_JSON_H
+#define LCT_TOOLS_JSON_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* JSON that the command reads and prints. */
+
+/* All of a file that somebody else has sent, as lct_tool_read: but one that is longer is
+ * LCT_ERR_BAD_EVIDENCE. */
+enum lct_code lct_tool_read_sent(uint8_t **bytes, size_t *bytes_len, const char *file, size_t max,
+                                 struct lct_err *err);
+
+/* A document of an attestation from a file, or with "-" from standard input, of at most `max`
+ * bytes. The caller frees *document with json_decref. Errors of lct_tool_read_sent, and of
+ * lct_document_read, which then name the file. */
+enum lct_code lct_tool_document(json_t **document, const char *file, size_t max,
+                                struct lct_err *err);
+
+/* Prints any value and a newline to stdout; takes it over. LCT_ERR_IO; LCT_ERR_INTERNAL for NULL,
+ * which is out of memory. */
+enum lct_code lct_tool_print_json(json_t *json, struct lct_err *err);
+
+#endif
