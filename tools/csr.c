@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "proof/csr_attestation.h"
+#include "tools/evidence.h"
 #include "tools/signing.h"
 #include "tools/tool.h"
 
@@ -6,11 +8,9 @@
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/objects.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_COMMON_NAME = 64 }; /* characters: RFC 5280, ub-common-name */
@@ -63,39 +63,25 @@ static enum lct_code parse_subject(X509_NAME *name, const char *subject, struct 
                     subject);
 }
 
-/* The AlgorithmIdentifier of the default scheme: RFC 5758 (ECDSA has no parameters), RFC 8017 (RSA
- * has NULL). */
-static bool set_algorithm(X509_ALGOR *algorithm, const struct lct_signing *signing)
-{
-    int hash = OBJ_sn2nid(signing->scheme.hash->openssl);
-    int key = signing->scheme.id == TPM2_ALG_ECDSA ? NID_X9_62_id_ecPublicKey : NID_rsaEncryption;
-    int signature = NID_undef;
-
-    return OBJ_find_sigid_by_algs(&signature, hash, key) == 1 &&
-           X509_ALGOR_set0(algorithm, OBJ_nid2obj(signature),
-                           key == NID_rsaEncryption ? V_ASN1_NULL : V_ASN1_UNDEF, NULL) == 1;
-}
-
 static enum lct_code sign_request(X509_REQ *request, const struct lct_signing *signing,
                                   struct lct_err *err)
 {
-    struct lct_signature signature = {0};
+    struct lct_signer signer = lct_signing_signer(signing);
     unsigned char *tbs = NULL;
     int tbs_len = i2d_re_X509_REQ_tbs(request, &tbs);
     X509_ALGOR *algorithm = X509_ALGOR_new();
     ASN1_BIT_STRING *bits = ASN1_BIT_STRING_new();
     enum lct_code code = LCT_OK;
 
-    if (tbs_len <= 0 || algorithm == NULL || bits == NULL || !set_algorithm(algorithm, signing))
+    if (tbs_len <= 0 || algorithm == NULL || bits == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
-    else
-        code = lct_signing_message(signing, &signature, tbs, (size_t)tbs_len, err);
-    if (code == LCT_OK && (!ASN1_BIT_STRING_set(bits, signature.data, (int)signature.len) ||
-                           !X509_REQ_set1_signature_algo(request, algorithm)))
+    if (code == LCT_OK)
+        code = lct_signer_algorithm(algorithm, &signer, err);
+    if (code == LCT_OK)
+        code = lct_signer_bits(bits, &signer, tbs, (size_t)tbs_len, err);
+    if (code == LCT_OK && !X509_REQ_set1_signature_algo(request, algorithm))
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
-    if (code == LCT_OK && bits != NULL) {
-        bits->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 7); /* every bit of the last byte counts */
-        bits->flags |= ASN1_STRING_FLAG_BITS_LEFT;
+    if (code == LCT_OK) {
         X509_REQ_set0_signature(request, bits);
         bits = NULL;
     }
@@ -121,8 +107,27 @@ static enum lct_code print_request(const X509_REQ *request, struct lct_err *err)
     return code;
 }
 
+/* Shows where the key lives, by evidence that has to be of this very key. */
+static enum lct_code attest(X509_REQ *request, const struct lct_signing *signing,
+                            const struct lct_evidence *evidence, struct lct_err *err)
+{
+    struct lct_statement statement = {.evidence = NULL};
+    OSSL_LIB_CTX *libctx = signing->key->libctx;
+    enum lct_code code = lct_statement_take(&statement, libctx, evidence, err);
+
+    if (code == LCT_OK && EVP_PKEY_eq(statement.key, signing->key->pkey) != 1)
+        code = LCT_FAIL(err, LCT_ERR_WRONG_KEY,
+                        "the evidence is of another key: of lct:%s generation %u",
+                        evidence->challenge.offer->id, evidence->challenge.offer->generation);
+    if (code == LCT_OK)
+        code = lct_csr_attestation_add(request, libctx, &statement, err);
+    lct_statement_clear(&statement);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, signing->key->label);
+}
+
+/* `evidence`, perhaps NULL, becomes an attribute of it. */
 static enum lct_code write_csr(const struct lct_signing *signing, const char *subject,
-                               struct lct_err *err)
+                               const struct lct_evidence *evidence, struct lct_err *err)
 {
     char common_name[sizeof "/CN=" + LCT_MAX_ID];
     X509_REQ *request = X509_REQ_new_ex(signing->key->libctx, NULL);
@@ -142,6 +147,8 @@ static enum lct_code write_csr(const struct lct_signing *signing, const char *su
                            X509_REQ_set_subject_name(request, name) != 1 ||
                            X509_REQ_set_pubkey(request, signing->key->pkey) != 1))
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "the request cannot be encoded");
+    if (code == LCT_OK && evidence != NULL)
+        code = attest(request, signing, evidence, err);
     if (code == LCT_OK)
         code = sign_request(request, signing, err);
     if (code == LCT_OK)
@@ -153,15 +160,19 @@ static enum lct_code write_csr(const struct lct_signing *signing, const char *su
 
 enum lct_code lct_csr_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    const char *subject = NULL, *id = NULL;
-    const struct lct_option options[] = {{"subject", &subject, NULL}};
+    const char *subject = NULL, *file = NULL, *id = NULL;
+    const struct lct_option options[] = {{"subject", &subject, NULL}, {"evidence", &file, NULL}};
     struct lct_signing signing = {0};
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &id, err);
+    struct lct_evidence *evidence = NULL;
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &id, err);
 
+    if (code == LCT_OK && file != NULL)
+        code = lct_tool_evidence(&evidence, tool, file, err);
     if (code == LCT_OK)
         code = lct_signing_open(&signing, tool, id, err);
     if (code == LCT_OK)
-        code = write_csr(&signing, subject, err);
+        code = write_csr(&signing, subject, evidence, err);
     lct_signing_close(&signing);
+    lct_evidence_free(evidence);
     return code;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/attest.h"
 #include "tools/tool.h"
 #include "tools/verify.h"
 
@@ -99,8 +100,11 @@ static const struct lct_subcommand subcommands[] = {
      "For the hooks of package managers, before a reboot: lct config apt-hook, kernel-hook,\n"
      "initramfs-hook, fwupd-hook.path and fwupd-hook.service print them. The TPM is not asked.\n",
      lct_affected_run},
-    {"csr", "ID [--subject /CN=NAME]", "write a certificate request (PKCS#10, PEM)",
-     "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n",
+    {"csr", "ID [--subject /CN=NAME] [--evidence FILE]",
+     "write a certificate request (PKCS#10, PEM)",
+     "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n"
+     "  --evidence FILE   of lct attest respond: what the TPM's attestation key certified of this\n"
+     "                    key goes into the request, and that key's certificates\n",
      lct_csr_run},
     {"pem", "ID", "write a key file that stands for an identity, for programs that take only files",
      "PEM with the URI and the public key: nothing secret. It follows the identity to its next "
@@ -136,6 +140,8 @@ static const struct lct_subcommand subcommands[] = {
      "                      no file, argument or variable\n",
      lct_unseal_run},
     {"verify", lct_verify_arguments, lct_verify_summary, lct_verify_details, lct_verify_run},
+    {"attest", lct_attest_arguments, "prove to others that a key is in this TPM, or have it proved",
+     lct_attest_details, lct_attest_run},
     {"delete", "ID [--yes]", "delete an identity and its key, for ever",
      "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
     {"ek", "[--json|--pem]", "show the TPM's endorsement keys and their certificates",
@@ -161,7 +167,7 @@ static const struct lct_subcommand subcommands[] = {
      "it\n"
      "goes, and which files it needs. NAME-hook is of no identity: it warns of updates.\n",
      lct_config_run},
-    {"help", "[COMMAND]", "show this, or a command's help", NULL, lct_help_run},
+    {"help", "[COMMAND [PART]]", "show this, or a command's help", NULL, lct_help_run},
 };
 
 enum { num_subcommands = sizeof subcommands / sizeof subcommands[0] };
@@ -171,7 +177,7 @@ const struct lct_subcommand *lct_subcommand_by_name(const char *name)
     for (size_t i = 0; i < num_subcommands; i++)
         if (strcmp(subcommands[i].name, name) == 0)
             return &subcommands[i];
-    return NULL;
+    return lct_attest_part(name);
 }
 
 static void print_overview(void)
@@ -204,18 +210,32 @@ void lct_help_print(const char *name)
                      row->details != NULL ? "\n" : "", row->details != NULL ? row->details : "");
 }
 
+void lct_help_call(char text[LCT_CALL_TEXT], const char *name)
+{
+    (void)snprintf(text, LCT_CALL_TEXT, "lct %s", name);
+}
+
+void lct_help_hint(char text[LCT_CALL_TEXT], const char *name)
+{
+    (void)snprintf(text, LCT_CALL_TEXT, "lct help %s", name);
+}
+
 enum lct_code lct_help_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
+    char name[64];
     char **operands;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, NULL, 0, 0, 1, &operands, &num_operands, err);
+        lct_options_parse(tool, argc, argv, NULL, 0, 0, 2, &operands, &num_operands, err);
 
     if (code != LCT_OK)
         return code;
-    if (num_operands == 1 && lct_subcommand_by_name(operands[0]) == NULL)
+    if (num_operands > 0)
+        (void)snprintf(name, sizeof name, "%s%s%s", operands[0], num_operands == 2 ? " " : "",
+                       num_operands == 2 ? operands[1] : "");
+    if (num_operands > 0 && lct_subcommand_by_name(name) == NULL)
         return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",
-                        operands[0]);
-    lct_help_print(num_operands == 1 ? operands[0] : NULL);
+                        name);
+    lct_help_print(num_operands > 0 ? name : NULL);
     return LCT_OK;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/issuer.h"
 #include "tools/tool.h"
 
 #include <openssl/crypto.h>
@@ -83,8 +84,7 @@ static bool takes_argument(const char *option)
     return false;
 }
 
-/* The place of the subcommand's name: after global options, which have an argument each. */
-static int find_name(int argc, char **argv)
+int lct_tool_find_name(int argc, char **argv)
 {
     int i = 1;
 
@@ -93,9 +93,17 @@ static int find_name(int argc, char **argv)
     return i < argc ? i : 0;
 }
 
+void lct_tool_put_first(char **argv, int at)
+{
+    char *name = argv[at];
+
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+    argv[1] = name;
+}
+
 static enum lct_code run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    int at = find_name(argc, argv);
+    int at = lct_tool_find_name(argc, argv);
 
     for (int i = 1; i < (at != 0 ? at : argc); i++) {
         if (strcmp(argv[i], "--version") == 0)
@@ -111,16 +119,14 @@ static enum lct_code run(struct lct_tool *tool, int argc, char **argv, struct lc
     if (subcommand == NULL)
         return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",
                         argv[at]);
-    /* The subcommand parses what stood before its name, too: its name goes first. */
-    char *name = argv[at];
-    memmove(argv + 1, argv, (size_t)at * sizeof *argv);
-    argv[1] = name;
+    /* The subcommand parses what stood before its name, too. */
+    lct_tool_put_first(argv, at);
     return subcommand->run(tool, argc - 1, argv + 1, err);
 }
 
 int main(int argc, char **argv)
 {
-    struct lct_tool tool = {0};
+    struct lct_tool tool = {.identities = &lct_identities};
     struct lct_err err = {.code = LCT_OK};
 
     /* Passphrases, private keys and what was sealed are not to be in a core that stays behind; a

@@ -29,20 +29,18 @@ static const char **free_place(const char **values)
     return i < LCT_MAX_VALUES ? &values[i] : NULL;
 }
 
-static enum lct_code take_one(const struct lct_option *option, bool again, const char *name,
+static enum lct_code take_one(const struct lct_option *option, bool again, const char *hint,
                               struct lct_err *err)
 {
     const char **place = option->value;
 
     if (again && place != NULL && option->flag == NULL) /* of two answers neither is taken */
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--%s was given twice; see lct help %s", option->name,
-                        name);
+        return LCT_FAIL(err, LCT_ERR_USAGE, "--%s was given twice; see %s", option->name, hint);
 
     if (place != NULL && option->flag != NULL)
         place = free_place(place);
     if (option->value != NULL && place == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--%s was given too often; see lct help %s",
-                        option->name, name);
+        return LCT_FAIL(err, LCT_ERR_USAGE, "--%s was given too often; see %s", option->name, hint);
     if (place != NULL)
         *place = optarg;
     if (option->flag != NULL)
@@ -56,19 +54,21 @@ static enum lct_code take(const struct lct_option *options, size_t num_options, 
 {
     struct option table[LCT_MAX_OPTIONS + 1];
     bool seen[LCT_MAX_OPTIONS] = {false};
+    char hint[LCT_CALL_TEXT];
     int got;
 
+    lct_help_hint(hint, argv[0]);
     fill(table, options, num_options);
     opterr = 0;
     optind = 0;
     while ((got = getopt_long(argc, argv, ":", table, NULL)) != -1) {
         if (got == ':')
-            return LCT_FAIL(err, LCT_ERR_USAGE, "%s takes an argument; see lct help %s",
-                            argv[optind - 1], argv[0]);
+            return LCT_FAIL(err, LCT_ERR_USAGE, "%s takes an argument; see %s", argv[optind - 1],
+                            hint);
         if (got < 0 || (size_t)got >= num_options)
-            return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here; see lct help %s",
-                            argv[optind - 1], argv[0]);
-        enum lct_code code = take_one(&options[got], seen[got], argv[0], err);
+            return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here; see %s",
+                            argv[optind - 1], hint);
+        enum lct_code code = take_one(&options[got], seen[got], hint, err);
         if (code != LCT_OK)
             return code;
         seen[got] = (size_t)got < num_own;
@@ -82,6 +82,7 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
 {
     struct lct_option all[LCT_MAX_OPTIONS];
     bool help = false;
+    char call[LCT_CALL_TEXT];
     size_t num = 0;
 
     for (; num < num_options; num++)
@@ -99,8 +100,9 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
     }
     *operands = argv + optind;
     *num_operands = argc - optind;
+    lct_help_call(call, argv[0]);
     if (*num_operands < min || (max >= 0 && *num_operands > max))
-        return LCT_FAIL(err, LCT_ERR_USAGE, "usage: lct %s %s", argv[0],
+        return LCT_FAIL(err, LCT_ERR_USAGE, "usage: %s %s", call,
                         lct_subcommand_by_name(argv[0])->arguments);
     return LCT_OK;
 }

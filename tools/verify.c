@@ -1,61 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/verify.h"
 
-#include "base/encode.h"
-#include "proof/attestation.h"
-#include "proof/json.h"
+#include "proof/document.h"
+#include "proof/evidence.h"
+#include "tools/json.h"
+#include "tools/verify_kinds.h"
 
-#include <jansson.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILE = 65536 };
-
 const char lct_verify_arguments[] =
+    "[--trust TRUST] [--state STATE|--offline] [OPTION...] FILE | "
     "--raw-certify FILE|--raw-quote FILE --signature FILE --ak FILE [OPTION...]";
 const char lct_verify_summary[] = "judge what a TPM attests; needs no TPM";
 const char lct_verify_details[] =
-    "Of each claim: pass, fail or not_claimed, and why. Exit status 0 only if all that is claimed\n"
-    "passes. That the AK is one of a TPM is what you say with --ak: nothing else shows it.\n"
-    "  --raw-certify FILE  what TPM2_Certify attests, as tpm2_certify -o writes it\n"
-    "  --raw-quote FILE    what TPM2_Quote attests, as tpm2_quote -m writes it\n"
-    "  --signature FILE    the signature over it, as -s writes it, in the format tss or plain\n"
-    "  --ak FILE           the attestation key: TPM2B_PUBLIC, a certificate, or PEM\n"
-    "  --key FILE          the key that is certified: TPM2B_PUBLIC\n"
-    "  --pcrs FILE         the PCR values expected, as lct pcrs writes them\n"
-    "  --nonce HEX         what the attestation has to be made for\n"
-    "  --hash NAME         the hash that has to be signed; sha1 is taken only so\n"
-    "  --time TIME         judge certificates as of 2026-11-29T12:00:00Z\n"
-    "  --json              for programs\n"
+    "Of each claim: pass, fail or not_claimed, and why. Exit status 0 only if what has to pass\n"
+    "does, and nothing fails. FILE is evidence, as lct attest respond makes it, or a verdict that\n"
+    "somebody signed, as lct attest issue does.\n"
+    "  --trust TRUST        whom to believe: a directory of root certificates, or a trust file\n"
+    "  --state STATE        of the challenge that is answered; it is used up\n"
+    "  --offline            the challenge was somebody else's; without a certificate of the AK by\n"
+    "                       a trusted issuer nothing is bound to a TPM\n"
+    "  --key FILE           the key that it has to be of: PEM, a certificate, TPM2B_PUBLIC\n"
+    "  --expect-pcrs FILE   the values that the PCRs have to hold, as lct pcrs writes them\n"
+    "  --require CLAIM,...  claims that have to pass, too: sealed, boot_state\n"
+    "  --time TIME          judge as of 2026-11-29T12:00:00Z\n"
+    "  --json               for programs\n"
+    "Or what other software took from a TPM. That the AK is one of a TPM is what you say with\n"
+    "--ak then, or the issuer of its certificate.\n"
+    "  --raw-certify FILE   what TPM2_Certify attests, as tpm2_certify -o writes it\n"
+    "  --raw-quote FILE     what TPM2_Quote attests, as tpm2_quote -m writes it\n"
+    "  --signature FILE     the signature over it, as -s writes it, in the format tss or plain\n"
+    "  --ak FILE            the attestation key: TPM2B_PUBLIC, a certificate, or PEM\n"
+    "  --issuers FILE       with --trust: the certificates between the AK's and the issuer's, PEM\n"
+    "  --key FILE           the key that is certified: TPM2B_PUBLIC\n"
+    "  --pcrs FILE          the PCR values expected, as lct pcrs or tpm2_quote -o writes them\n"
+    "  --nonce HEX          what the attestation has to be made for\n"
+    "  --hash NAME          the hash that has to be signed; sha1 is taken only so\n"
     "At most one FILE may be -: standard input.\n";
 
-/* What the command line says. */
-struct asked {
-    const char *certify, *quote, *signature, *ak, *key, *pcrs, *nonce, *hash, *time;
-    bool json;
-};
-
-/* What was read: all that an attestation borrows. */
-struct inputs {
-    uint8_t *attest, *signature, *key;
-    struct lct_ak ak;
-    struct lct_pcr_values values;
-    uint8_t nonce[LCT_MAX_EXTRA_DATA];
-};
-
-static void release(struct inputs *inputs)
-{
-    free(inputs->attest);
-    free(inputs->signature);
-    free(inputs->key);
-    lct_ak_clear(&inputs->ak);
-}
-
 /* How many files are standard input, which can be read once. */
-static unsigned num_standard(const struct asked *asked)
+static unsigned num_standard(const struct lct_verify_asked *asked, const char *operand)
 {
-    const char *const files[] = {asked->certify, asked->quote, asked->signature,
-                                 asked->ak,      asked->key,   asked->pcrs};
+    const struct lct_judging *judging = &asked->judging;
+    const char *const files[] = {
+        asked->certify, asked->quote, asked->signature,  asked->ak, asked->issuers,
+        asked->pcrs,    judging->key, judging->expected, operand,
+    };
     unsigned num = 0;
 
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
@@ -64,242 +56,159 @@ static unsigned num_standard(const struct asked *asked)
     return num;
 }
 
-static enum lct_code check(const struct asked *asked, struct lct_err *err)
+static enum lct_code check(const struct lct_verify_asked *asked, const char *operand,
+                           struct lct_err *err)
 {
-    if (num_standard(asked) > 1)
+    bool raw = asked->certify != NULL || asked->quote != NULL;
+
+    if (num_standard(asked, operand) > 1)
         return LCT_FAIL(err, LCT_ERR_USAGE, "only one file can be standard input");
-    if ((asked->certify == NULL) == (asked->quote == NULL))
+    if (raw == (operand != NULL))
         return LCT_FAIL(err, LCT_ERR_USAGE,
-                        "one of --raw-certify and --raw-quote says what is judged");
-    if (asked->signature == NULL || asked->ak == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--signature and --ak are needed");
-    if (asked->key != NULL && asked->quote != NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--key is for --raw-certify: a quote is of no key");
-    if (asked->pcrs != NULL && asked->certify != NULL)
+                        "one of FILE, --raw-certify and --raw-quote says what is judged");
+    if (!raw && (asked->signature != NULL || asked->ak != NULL || asked->issuers != NULL ||
+                 asked->pcrs != NULL || asked->nonce != NULL || asked->hash != NULL))
         return LCT_FAIL(err, LCT_ERR_USAGE,
-                        "--pcrs is for --raw-quote: a certification is of no PCRs");
+                        "--signature, --ak, --issuers, --pcrs, --nonce and --hash are for "
+                        "--raw-certify and --raw-quote: evidence has all of it in it");
+    if (asked->judging.state != NULL && asked->offline)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "--state is of a challenge of your own, --offline without one: choose");
+    if (asked->judging.state != NULL && asked->judging.trust == NULL)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "--state needs --trust: whose TPMs are believed; the state is not used");
     return LCT_OK;
 }
 
-static enum lct_code take_nonce(struct lct_attestation *attestation, struct inputs *inputs,
-                                const char *text, struct lct_err *err)
+/* Three parts in base64url: a JWS. What is around it, a line break at its end, is left out. */
+static bool is_jws(const uint8_t *text, size_t *len)
 {
-    if (text == NULL)
-        return LCT_OK;
-    if (!lct_hex_decode(inputs->nonce, &attestation->nonce_len, sizeof inputs->nonce, text) ||
-        attestation->nonce_len == 0)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--nonce takes 1 to %d bytes in lower-case hexadecimal",
-                        LCT_MAX_EXTRA_DATA);
-    attestation->nonce = inputs->nonce;
-    return LCT_OK;
-}
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    size_t end = *len, dots = 0;
 
-static enum lct_code take_hash(struct lct_attestation *attestation, const char *name,
-                               struct lct_err *err)
-{
-    attestation->hash = name != NULL ? lct_hash_by_name(name) : NULL;
-    if (name != NULL && attestation->hash == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no hash \"%s\"; sha256 is the usual one",
-                        name);
-    return LCT_OK;
-}
-
-static enum lct_code take_time(struct lct_attestation *attestation, const char *text,
-                               struct lct_err *err)
-{
-    struct tm utc = {0};
-
-    attestation->now = time(NULL);
-    if (text == NULL)
-        return LCT_OK;
-    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    if (end == NULL || *end != '\0')
-        return LCT_FAIL(err, LCT_ERR_USAGE, "--time takes a time as in 2026-11-29T12:00:00Z");
-    attestation->now = timegm(&utc);
-    return LCT_OK;
-}
-
-static enum lct_code take_ak(struct inputs *inputs, OSSL_LIB_CTX *libctx, const char *file,
-                             struct lct_err *err)
-{
-    uint8_t *bytes = NULL;
-    size_t bytes_len = 0;
-    enum lct_code code = lct_tool_read(&bytes, &bytes_len, file, MAX_FILE, err);
-
-    if (code == LCT_OK) {
-        code = lct_ak_decode(&inputs->ak, libctx, bytes, bytes_len, err);
-        if (code != LCT_OK)
-            (void)lct_err_prefix(err, lct_tool_file(file));
+    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r'))
+        end--;
+    for (size_t i = 0; i < end; i++) {
+        if (text[i] == '\0' || strchr(letters, text[i]) == NULL)
+            return false;
+        dots += text[i] == '.' ? 1 : 0;
     }
-    free(bytes);
-    return code;
+    *len = dots == 2 ? end : *len;
+    return dots == 2;
 }
 
-static enum lct_code take_values(struct lct_attestation *attestation, struct inputs *inputs,
+/* What the file is that proves nothing, and what it is good for. */
+static enum lct_code fail_kind(const char *type, struct lct_err *err)
+{
+    static const struct {
+        const char *type, *words;
+    } kinds[] = {
+        {"lct-attestation-offer",
+         "it is an offer, which proves nothing yet; lct attest challenge asks for a proof"},
+        {"lct-attestation-challenge",
+         "it is a challenge, which proves nothing; lct attest respond answers it, on the machine "
+         "with the key"},
+        {"lct-attestation-state",
+         "it is the state of a challenge, for --state; the evidence is what lct attest respond "
+         "made"},
+    };
+
+    for (size_t i = 0; type != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kinds[i].type, type) == 0)
+            return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE, "%s", kinds[i].words);
+    return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE,
+                    "it is no evidence, as lct attest respond makes it, and no signed verdict");
+}
+
+static enum lct_code fail_text(const uint8_t *text, size_t text_len, struct lct_err *err)
+{
+    static const uint8_t magic[] = {0xff, 'T', 'C', 'G'}; /* TPM 2.0 Part 2, 6.2 */
+
+    if (text_len > sizeof magic && memcmp(text, magic, sizeof magic) == 0)
+        return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE,
+                        "it is a bare TPMS_ATTEST, for --raw-certify or --raw-quote");
+    return fail_kind(NULL, err);
+}
+
+static enum lct_code verify_text(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
+                                 const char *file, const uint8_t *text, size_t text_len,
+                                 struct lct_err *err)
+{
+    json_t *document = NULL;
+    const char *type = NULL;
+    size_t len = text_len;
+
+    if (is_jws(text, &len))
+        return lct_verify_issued(asked, libctx, file, (const char *)text, len, err);
+    if (lct_document_read(&document, &type, text, text_len, err) != LCT_OK) {
+        if (text_len > 0 && text[0] != '{')
+            (void)fail_text(text, text_len, err);
+        return lct_err_prefix(err, file);
+    }
+    bool evidence = type != NULL && strcmp(type, "lct-attestation-evidence") == 0;
+    enum lct_code code =
+        evidence ? lct_verify_evidence(asked, libctx, file, document, err) : fail_kind(type, err);
+    json_decref(document);
+    return evidence ? code : lct_err_prefix(err, file);
+}
+
+static enum lct_code verify_file(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
                                  const char *file, struct lct_err *err)
 {
     uint8_t *text = NULL;
     size_t text_len = 0;
+    enum lct_code code = lct_tool_read_sent(&text, &text_len, file, LCT_MAX_EVIDENCE, err);
 
-    if (file == NULL)
-        return LCT_OK;
-    enum lct_code code = lct_tool_read(&text, &text_len, file, MAX_FILE, err);
-    if (code == LCT_OK) {
-        code = lct_json_pcrs_file(&inputs->values, text, text_len, err);
-        if (code != LCT_OK)
-            (void)lct_err_prefix(err, lct_tool_file(file));
-    }
+    if (code == LCT_OK)
+        code = verify_text(asked, libctx, lct_tool_file(file), text, text_len, err);
     free(text);
-    attestation->values = &inputs->values;
     return code;
 }
 
-/* Everything that `attestation` borrows. */
-static enum lct_code take_inputs(struct lct_attestation *attestation, struct inputs *inputs,
-                                 OSSL_LIB_CTX *libctx, const struct asked *asked,
-                                 struct lct_err *err)
+static enum lct_code run(const struct lct_verify_asked *asked, const char *file,
+                         struct lct_err *err)
 {
-    const char *attest = asked->certify != NULL ? asked->certify : asked->quote;
-    enum lct_code code = take_nonce(attestation, inputs, asked->nonce, err);
-
-    attestation->type = asked->certify != NULL ? TPM2_ST_ATTEST_CERTIFY : TPM2_ST_ATTEST_QUOTE;
-    attestation->ak = &inputs->ak;
-    if (code == LCT_OK)
-        code = take_hash(attestation, asked->hash, err);
-    if (code == LCT_OK)
-        code = take_time(attestation, asked->time, err);
-    if (code == LCT_OK)
-        code = take_ak(inputs, libctx, asked->ak, err);
-    if (code == LCT_OK)
-        code = lct_tool_read(&inputs->attest, &attestation->attest_len, attest, MAX_FILE, err);
-    if (code == LCT_OK)
-        code = lct_tool_read(&inputs->signature, &attestation->signature_len, asked->signature,
-                             MAX_FILE, err);
-    if (code == LCT_OK && asked->key != NULL)
-        code = lct_tool_read(&inputs->key, &attestation->key_len, asked->key, MAX_FILE, err);
-    attestation->attest = inputs->attest;
-    attestation->signature = inputs->signature;
-    attestation->key = inputs->key;
-    return code == LCT_OK ? take_values(attestation, inputs, asked->pcrs, err) : code;
-}
-
-static json_t *hex(const uint8_t *bytes, size_t bytes_len)
-{
-    char text[2 * LCT_MAX_EXTRA_DATA + 1];
-
-    lct_hex_encode(text, bytes, bytes_len);
-    return json_string(text);
-}
-
-/* What was attested, as it stands there: believed or not. */
-static json_t *attested_json(const struct lct_attest *attest)
-{
-    bool quote = attest->type == TPM2_ST_ATTEST_QUOTE;
-    char pcrs[LCT_PCRS_TEXT];
-    json_t *json =
-        json_pack("{s:o, s:o, s:I, s:I, s:I, s:b, s:o}", "signer",
-                  hex(attest->signer.data, attest->signer.len), "nonce",
-                  hex(attest->extra, attest->extra_len), "clock", (json_int_t)attest->clock,
-                  "reset_count", (json_int_t)attest->reset_count, "restart_count",
-                  (json_int_t)attest->restart_count, "safe", (int)attest->safe, "firmware_version",
-                  json_sprintf("%016jx", (uintmax_t)attest->firmware_version));
-
-    lct_pcrs_text(pcrs, &attest->pcrs);
-    int failed =
-        json_object_set_new(json, quote ? "pcrs" : "name",
-                            quote ? json_string(pcrs) : hex(attest->name.data, attest->name.len));
-    failed |=
-        json_object_set_new(json, quote ? "pcr_digest" : "qualified_name",
-                            quote ? hex(attest->digest, attest->digest_len)
-                                  : hex(attest->qualified_name.data, attest->qualified_name.len));
-    if (failed == 0)
-        return json;
-    json_decref(json);
-    return NULL;
-}
-
-static enum lct_code print_json(const struct lct_verdict *verdict, const struct lct_attest *attest,
-                                struct lct_err *err)
-{
-    json_t *json =
-        json_pack("{s:i, s:b, s:o, s:o}", "version", 1, "holds", (int)lct_verdict_holds(verdict),
-                  "claims", lct_verdict_json(verdict), "attested", attested_json(attest));
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    enum lct_code code = text != NULL ? lct_tool_print(err, "%s\n", text)
-                                      : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-
-    free(text);
-    json_decref(json);
-    return code;
-}
-
-static enum lct_code print_text(const struct lct_verdict *verdict, struct lct_err *err)
-{
+    struct lct_crypto *crypto = lct_crypto_new();
+    OSSL_LIB_CTX *libctx = crypto != NULL ? lct_crypto_get(crypto, err) : NULL;
     enum lct_code code = LCT_OK;
 
-    for (size_t i = 0; i < LCT_NUM_CLAIMS && code == LCT_OK; i++)
-        code = lct_tool_print(err, "%-11s  %-15s  %s\n",
-                              lct_outcome_name(verdict->findings[i].outcome),
-                              lct_claim_name((enum lct_claim)i), verdict->findings[i].reason);
-    return code;
-}
-
-/* The first claim that failed, as the command's error. */
-static enum lct_code conclude(const struct lct_verdict *verdict, struct lct_err *err)
-{
-    for (size_t i = 0; i < LCT_NUM_CLAIMS; i++)
-        if (verdict->findings[i].outcome == LCT_FAILED)
-            return LCT_FAIL(err, LCT_ERR_REFUSED, "%s: %s", lct_claim_name((enum lct_claim)i),
-                            verdict->findings[i].reason);
-    return lct_verdict_holds(verdict) ? LCT_OK
-                                      : LCT_FAIL(err, LCT_ERR_REFUSED, "nothing is claimed");
-}
-
-static enum lct_code verify(const struct asked *asked, OSSL_LIB_CTX *libctx, struct lct_err *err)
-{
-    struct lct_attestation attestation = {0};
-    struct inputs inputs = {0};
-    struct lct_verdict verdict;
-    struct lct_attest attest;
-    enum lct_code code = take_inputs(&attestation, &inputs, libctx, asked, err);
-
-    if (code == LCT_OK)
-        code = lct_attestation_judge(&verdict, &attest, libctx, &attestation, err);
-    if (code == LCT_OK)
-        code = asked->json ? print_json(&verdict, &attest, err) : print_text(&verdict, err);
-    if (code == LCT_OK)
-        code = conclude(&verdict, err);
-    release(&inputs);
+    if (libctx == NULL)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot be used");
+    else
+        code = file != NULL ? verify_file(asked, libctx, file, err)
+                            : lct_verify_raw(asked, libctx, err);
+    lct_crypto_free(crypto);
     return code;
 }
 
 enum lct_code lct_verify_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    struct asked asked = {0};
+    struct lct_verify_asked asked = {0};
     const struct lct_option options[] = {{"raw-certify", &asked.certify, NULL},
                                          {"raw-quote", &asked.quote, NULL},
                                          {"signature", &asked.signature, NULL},
                                          {"ak", &asked.ak, NULL},
-                                         {"key", &asked.key, NULL},
+                                         {"issuers", &asked.issuers, NULL},
                                          {"pcrs", &asked.pcrs, NULL},
                                          {"nonce", &asked.nonce, NULL},
                                          {"hash", &asked.hash, NULL},
-                                         {"time", &asked.time, NULL},
+                                         {"trust", &asked.judging.trust, NULL},
+                                         {"state", &asked.judging.state, NULL},
+                                         {"offline", NULL, &asked.offline},
+                                         {"key", &asked.judging.key, NULL},
+                                         {"expect-pcrs", &asked.judging.expected, NULL},
+                                         {"require", &asked.judging.required, NULL},
+                                         {"time", &asked.judging.time, NULL},
                                          {"json", NULL, &asked.json}};
     char **operands;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 0, 0,
+        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 0, 1,
                           &operands, &num_operands, err);
+    const char *file = code == LCT_OK && num_operands == 1 ? operands[0] : NULL;
 
     if (code == LCT_OK)
-        code = check(&asked, err);
-    if (code != LCT_OK)
-        return code;
-    struct lct_crypto *crypto = lct_crypto_new();
-    OSSL_LIB_CTX *libctx = crypto != NULL ? lct_crypto_get(crypto, err) : NULL;
-    code = libctx != NULL ? verify(&asked, libctx, err)
-                          : LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot be used");
-    lct_crypto_free(crypto);
-    return code;
+        code = check(&asked, file, err);
+    return code == LCT_OK ? run(&asked, file, err) : code;
 }
