@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import maker as makers
 import sealing
 import tpm as tpms
 import tpmrm
@@ -61,6 +62,8 @@ def pytest_addoption(parser):
                      help="the tests of a machine that is booted under emulation")
     parser.addoption("--mutations", action="store_true",
                      help="each bit and each length of what is attested, instead of some")
+    parser.addoption("--fuzz", type=int, default=3,
+                     help="seconds that each target of the fuzzer is run for")
     parser.addoption("--faults", action="store_true",
                      help="each fault at each command of each operation, instead of some of them")
 
@@ -442,6 +445,40 @@ def fixture_make_site(machine):
         for site in made:
             site.remove()
         machine.tpm.flush()
+
+
+@pytest.fixture(scope="session", name="maker")
+def fixture_maker(tmp_path_factory) -> makers.Maker:
+    return makers.Maker(tmp_path_factory.mktemp("maker"))
+
+
+@pytest.fixture(name="make_certified")
+def fixture_make_certified(maker, tmp_path):
+    """Starts TPMs as they left the maker: two there are; and looks at what was left in them."""
+    made = []
+
+    def make(number: int = 0) -> tpms.Swtpm:
+        state = tmp_path / f"certified{len(made)}"
+        shutil.copytree(maker.states[number], state)
+        made.append(tpms.Swtpm(state))
+        return made[-1]
+
+    yield make
+    left = [tpm.left_behind() for tpm in made]
+    for tpm in made:
+        tpm.stop()
+    assert not any(left), left
+
+
+@pytest.fixture(name="certified")
+def fixture_certified(make_certified) -> tpms.Swtpm:
+    return make_certified()
+
+
+@pytest.fixture(name="holder")
+def fixture_holder(make_user, certified) -> User:
+    """Who has a TPM with EK certificates."""
+    return make_user(certified.tcti)
 
 
 class Prompted:

@@ -4,6 +4,7 @@ Keys that are sealed to what a machine really boots, with the kernel's own /dev/
 boots only with --boot, which tests/run --vm gives.
 """
 
+import json
 import re
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import boot
 from test_command import one_sentence
 
-SEALED = 20
+SEALED, REFUSED = 20, 23
 OTHER, FORESEEN = "audit=0", "audit=1"  # options of the kernel that make no difference to us
 BOOT_LOADER, SECURE_BOOT = {8, 9}, {7}  # who measures what: the kernel's command line, and keys
 COMMAND_LINE = "sha256:7,8,9"
@@ -94,6 +95,48 @@ def test_what_was_approved_before_the_command_line_changed_stops_no_key(machine)
     with machine.boot(FORESEEN):
         refuses(machine, "strict", BOOT_LOADER)
         signs(machine, "loader")
+
+
+def answer(owner: boot.Owner, name: str) -> None:
+    """Evidence of an identity, in a file, for a verifier who knows this TPM by its EK."""
+    eks = json.loads(owner.lct("ek", "--json").stdout)["eks"]
+    authority = json.loads(owner.lct("authority", "show", "--json").stdout)["fingerprint"]
+    owner.write("trust.json", json.dumps({
+        "version": 1, "ek_keys": [ek["sha256"] for ek in eks],
+        "policies": {"pcrs": "sha256:7", "authorities": [authority]}}))
+    owner.path("state").unlink(missing_ok=True)
+    owner.write("offer", owner.lct("attest", "offer", name).stdout)
+    owner.write("challenge", owner.lct("attest", "challenge", "--trust", "trust.json", "--state",
+                                       "state", "offer").stdout)
+    owner.write("evidence", owner.lct("attest", "respond", "challenge").stdout)
+
+
+def judged(owner: boot.Owner, *options, status: int = 0) -> dict[str, dict[str, str]]:
+    done = owner.lct("verify", "--trust", "trust.json", "--state", "state", "--json", *options,
+                     "evidence", status=status)
+    return json.loads(done.stdout)["claims"]
+
+
+def test_what_a_machine_has_booted_is_proved_and_explained(machine):
+    with machine.boot():
+        machine.write("usual.pcrs", machine.lct("pcrs", "sha256:0,1,2,3,4,5,6,7,8,9").stdout)
+        answer(machine, "loader")
+        explained = machine.lct("attest", "show", "evidence").stdout
+        for words in ("EV_EFI_VARIABLE_DRIVER_CONFIG", "SecureBoot", "EV_SEPARATOR", "EV_IPL"):
+            assert words in explained
+        claims = judged(machine, "--expect-pcrs", "usual.pcrs", "--require", "sealed")
+        assert {name: claim["outcome"] for name, claim in claims.items()} == dict.fromkeys(
+            claims, "pass")
+        answer(machine, "loader")
+        claims = judged(machine)
+        assert claims["boot_state"]["outcome"] == "not_claimed"
+        assert "event" in claims["boot_state"]["reason"]
+    with machine.boot(OTHER):
+        machine.lct(*APPROVE, "current", "loader")
+        answer(machine, "loader")
+        claims = judged(machine, "--expect-pcrs", "usual.pcrs", status=REFUSED)
+        assert claims["boot_state"]["outcome"] == "fail"
+        assert named(claims["boot_state"]["reason"]) <= BOOT_LOADER
 
 
 def test_without_secure_boot_no_key_signs_and_with_it_again_all_do(machine):

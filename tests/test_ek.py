@@ -4,24 +4,19 @@
 import hashlib
 import json
 import re
-import shutil
 import struct
-import subprocess
-from pathlib import Path
 
 import pytest
 
+from maker import (P256_CERT, P384_CERT, P384_EK, READABLE, RSA_CERT, RSA_EK, RSA_NONCE,
+                   RSA_TEMPLATE, evict, put, read_index)
 from test_command import one_sentence
 from test_passphrase import on_a_terminal
 from tpm import SESSIONS, Command, Swtpm, exchange, response
 
-RSA_CERT, RSA_NONCE, RSA_TEMPLATE = 0x01C00002, 0x01C00003, 0x01C00004
-P256_CERT, P384_CERT = 0x01C0000A, 0x01C00016
 CHAIN = 0x01C00100
-RSA_EK, P384_EK = 0x81010001, 0x81010016
 SECRET, OWNER = "the endorsement's own", "the owner's own"
 BAD_RECORD, AUTH, WRONG_KEY, UNSUPPORTED = 6, 12, 14, 15
-READABLE = "authread|ownerread|ownerwrite|no_da"
 # Each template of the TCG's, its certificate's index, and how tpm2_createek calls it, if it does.
 TEMPLATES = {"L-1": (RSA_CERT, "rsa"), "L-2": (P256_CERT, "ecc"), "H-1": (0x01C00012, None),
              "H-2": (0x01C00014, None), "H-3": (P384_CERT, "ecc384"),
@@ -34,88 +29,6 @@ AREAS = {"L-1": f"0001000b000300b2{POLICY_A}{RSA_2048}0100" + 256 * "00",
          "L-2": f"0023000b000300b2{POLICY_A}{P256}" + 2 * ("0020" + 32 * "00"),
          "H-1": f"0001000b000300f2{POLICY_B}{RSA_2048}0000",
          "H-2": f"0023000b000300f2{POLICY_B}{P256}00000000"}
-
-
-class Maker:
-    """Who makes TPMs with EK certificates, and is the authority that these are of."""
-
-    def __init__(self, directory: Path):
-        self.directory = directory
-        self.ca = directory / "ca"
-        self.ca.mkdir()
-        (directory / "ca.conf").write_text(
-            f"statedir = {self.ca}\nsigningkey = {self.ca}/signkey.pem\n"
-            f"issuercert = {self.ca}/issuercert.pem\ncertserial = {self.ca}/certserial\n")
-        (directory / "ca.options").write_text(
-            "--platform-manufacturer T\n--platform-version 2.1\n--platform-model Q\n")
-        (directory / "setup.conf").write_text(
-            "create_certs_tool = /usr/bin/swtpm_localca\n"
-            f"create_certs_tool_config = {directory}/ca.conf\n"
-            f"create_certs_tool_options = {directory}/ca.options\nactive_pcr_banks = sha256\n")
-        self.states = [self.manufacture(name) for name in ("first", "second")]
-
-    def manufacture(self, name: str) -> Path:
-        state = self.directory / name
-        state.mkdir()
-        done = subprocess.run(
-            ["swtpm_setup", "--tpm2", "--tpmstate", state, "--config",
-             self.directory / "setup.conf", "--create-ek-cert", "--lock-nvram",
-             "--pcr-banks", "sha256"], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return state
-
-
-@pytest.fixture(scope="module", name="maker")
-def fixture_maker(tmp_path_factory):
-    return Maker(tmp_path_factory.mktemp("maker"))
-
-
-@pytest.fixture(name="make_certified")
-def fixture_make_certified(maker, tmp_path):
-    """Starts TPMs as they left the maker: two there are; and looks at what was left in them."""
-    made = []
-
-    def make(number: int = 0) -> Swtpm:
-        state = tmp_path / f"certified{len(made)}"
-        shutil.copytree(maker.states[number], state)
-        made.append(Swtpm(state))
-        return made[-1]
-
-    yield make
-    left = [tpm.left_behind() for tpm in made]
-    for tpm in made:
-        tpm.stop()
-    assert not any(left), left
-
-
-@pytest.fixture(name="certified")
-def fixture_certified(make_certified) -> Swtpm:
-    return make_certified()
-
-
-@pytest.fixture(name="holder")
-def fixture_holder(make_user, certified):
-    """Who has a TPM with EK certificates."""
-    return make_user(certified.tcti)
-
-
-def read_index(tpm: Swtpm, index: int) -> bytes:
-    tpm.tool("tpm2_nvread", "-C", "o", hex(index), "-o", "out")
-    return (tpm.directory / "out").read_bytes()
-
-
-def put(tpm: Swtpm, index: int, content: bytes, attributes: str = READABLE, *options):
-    """An index holds this, whatever was there before."""
-    tpm.tool("tpm2_nvundefine", "-C", "p", hex(index), status=None)
-    (tpm.directory / "in").write_bytes(content)
-    tpm.tool("tpm2_nvdefine", hex(index), "-C", "o", "-s", len(content), "-a", attributes,
-             *options)
-    tpm.tool("tpm2_nvwrite", hex(index), "-C", "o", "-i", "in")
-
-
-def evict(tpm: Swtpm):
-    for handle in (RSA_EK, P384_EK):
-        tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", hex(handle))
 
 
 def created(tpm: Swtpm, algorithm: str, *options) -> str:

@@ -7,6 +7,7 @@ TPM. Here are some of the faults, always the same ones; with --faults all.
 
 import contextlib
 import dataclasses
+import json
 import queue
 import shutil
 import signal
@@ -54,6 +55,7 @@ MAKERS = {Command.Load: "object", Command.CreatePrimary: "object",
 MADE_SRK = f"lct: made the TPM's storage root key and put it at {SRK:#x}\n"
 KEPT_NONE = (f"lct: the TPM keeps no storage root key at {SRK:#x}: its NV memory may be full; "
              "it is made anew each time the key is loaded\n")
+BY_PASSPHRASE = (Command.Sign, Command.Certify, Command.ActivateCredential)
 SLOW = (Command.Create, Command.CreatePrimary)
 
 
@@ -70,6 +72,7 @@ class Operation:
     handle: int = 0  # where lct:k is in the TPM
     seal: str = "none"  # of lct:k
     approved: int = 0  # the PCR of its seal, which was extended since, and that was approved
+    asked: tuple[str, ...] | None = None  # for what it answers, of `lct attest challenge`
 
     @property
     def imports(self) -> bool:
@@ -89,6 +92,7 @@ class Operation:
 NO_PROVISION = ("provision", "no")
 OWNER_FILE = ("owner_auth_file", "owner")
 PASSPHRASE = ("--passphrase-file", "secret")
+QUOTED, DIRECT = ("--pcrs", "sha256:0,7"), ("--mode", "direct")
 OPERATIONS = {
     "create": Operation(("lct", "create", "new"), srk=False),
     "create-under": Operation(("lct", "create", "new")),
@@ -125,6 +129,18 @@ OPERATIONS = {
     "ek": Operation(("lct", "ek")),
     "ek-endorsement": Operation(("lct", "ek"), srk=False, endorsement=True,
                                 settings=(("endorsement_auth_file", "owner"),)),
+    "offer": Operation(("lct", "attest", "offer", "k"), ()),
+    "offer-endorsement": Operation(("lct", "attest", "offer", "k"), (), endorsement=True,
+                                   settings=(("endorsement_auth_file", "owner"),)),
+    "respond": Operation(("lct", "attest", "respond", "challenge"), (), asked=QUOTED),
+    "respond-endorsement": Operation(("lct", "attest", "respond", "challenge"), (), asked=QUOTED,
+                                     endorsement=True,
+                                     settings=(("endorsement_auth_file", "owner"),)),
+    "respond-passphrase": Operation(("lct", "attest", "respond", "challenge", *PASSPHRASE),
+                                    PASSPHRASE, asked=QUOTED),
+    "respond-direct": Operation(("lct", "attest", "respond", "challenge"), (), asked=DIRECT),
+    "respond-direct-passphrase": Operation(("lct", "attest", "respond", "challenge", *PASSPHRASE),
+                                           PASSPHRASE, asked=DIRECT),
     "openssl": Operation(("openssl", "dgst", "-sha256", "-sign", "lct:k", "data"), ()),
     "program": Operation(("evp", "attempts", "lct:k"), ()),
     "program-passphrase": Operation(("evp", "attempts", "lct:k"), PASSPHRASE,
@@ -139,12 +155,15 @@ OPERATIONS |= {
     "sign-sealed-passphrase": Operation(("lct", "sign", "k", *PASSPHRASE), PASSPHRASE,
                                         seal="strict:sha256:1"),
     "sign-approved": Operation(("lct", "sign", "k"), (), seal="sha256:2", approved=2),
+    "respond-sealed": Operation(("lct", "attest", "respond", "challenge"), (), asked=QUOTED,
+                                seal="strict:sha256:1"),
     "program-sealed": Operation(("evp", "attempts", "lct:k"), (), seal="strict:sha256:1"),
     "program-approved": Operation(("evp", "attempts", "lct:k"), (), seal="sha256:3", approved=3),
 }
 MANAGED = ("create-under", "create-passphrase", "sign", "sign-passphrase", "sign-always", "check",
            "sign-handle-passphrase", "import", "import-handle", "import-software", "openssl",
-           "program", "program-passphrase", "sign-approved", "program-sealed", "ek")
+           "program", "program-passphrase", "sign-approved", "program-sealed", "ek", "offer",
+           "respond", "respond-direct-passphrase")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +198,7 @@ class Case:
     @property
     def has_two_signatures(self) -> bool:
         """The TPM is asked again for one that it has given."""
-        return self.kind == "code-after" and self.code == Command.Sign and self.rc in LATER
+        return self.kind == "code-after" and self.code in BY_PASSPHRASE and self.rc in LATER
 
     @property
     def executed(self) -> bool:
@@ -350,6 +369,8 @@ class Bench:
                 user.public = user.path("public")
                 user.openssl("pkey", "-pubin", "-in", "lct:k", "-pubout", "-out", user.public)
                 self._put(user, operation)
+            if operation.asked is not None:
+                self._ask(user, operation)
         self.way.become(operation, self._make_srk)
         return self.users[name]
 
@@ -377,6 +398,16 @@ class Bench:
         self.way.tpm.flush()
         if not operation.imports:
             user.lct("import", "k", hex(operation.handle), *operation.key)
+
+    def _ask(self, user: User, operation: Operation):
+        """A challenge for lct:k, of who knows the TPM's endorsement keys."""
+        eks = json.loads(user.lct("ek", "--json").stdout)["eks"]
+        user.write("trust.json", json.dumps(
+            {"version": 1, "ek_keys": [ek["sha256"] for ek in eks]}))
+        user.write("offer", user.lct("attest", "offer", "k").stdout)
+        user.write("challenge", user.lct("attest", "challenge", "--trust", "trust.json", "--state",
+                                         "state", "--lifetime", "86400", *operation.asked,
+                                         "offer").stdout)
 
     def _make_srk(self):
         user = User(self.build, self.directory / "maker", self.way.tcti)
@@ -441,6 +472,17 @@ class Run:
         return done.returncode == 0
 
 
+def is_document(run: Run) -> bool:
+    """What it shows is of this key; an answer is of this challenge, and whole."""
+    found = json.loads(run.output)
+    if run.operation.asked is None:
+        return found["type"] == "lct-attestation-offer" and found["id"] == "k"
+    done = run.user.lct("verify", "--trust", "trust.json", "--offline", run.user.write(
+        "evidence", run.output), status=None)
+    return done.returncode == 24 and found["challenge"] == json.loads(
+        run.user.path("challenge").read_text())
+
+
 def says_one_thing(run: Run) -> str | None:
     """What is wrong with how it says that it failed."""
     if run.operation.words[0] == "lct":
@@ -465,6 +507,8 @@ def judge_end(run: Run) -> tuple[bool, str | None]:
         return True, f"succeeds, but says: {run.errors}"
     if run.operation.words[1] in ("sign", "dgst") and not run.verifies():
         return True, "its signature does not verify"
+    if run.operation.words[1] == "attest":
+        return True, None if is_document(run) else f"it is no {run.operation.words[2]}"
     return True, None
 
 
@@ -560,6 +604,8 @@ def judge_killed(bench: Bench, case: Case, run: Run) -> str | None:
         return f"left in the TPM: {left}"
     if run.operation.makes and (wrong := judge_store(run, False, True)):
         return wrong
+    if run.operation.asked is not None and not bench.way.managed:
+        bench.way.flush()  # all three slots are needed in turn, and some are taken now
     again = bench.run(case.operation)
     bench.way.flush()
     if again.status != 0 or again.errors:

@@ -20,12 +20,13 @@ ROOMS = {
     "tpm": {"base", "tcg"},
     "store": {"base", "tcg", "proof", "tpm"},
     "attest": {"base", "tcg", "proof", "tpm", "store"},
+    "export": {"base", "tcg", "proof"},
     "provider": {"base", "tcg", "proof", "tpm", "store", "attest"},
-    "tools": {"base", "tcg", "proof", "tpm", "store", "attest"},
+    "tools": {"base", "tcg", "proof", "tpm", "store", "attest", "export"},
 }
 PROVIDER_ONLY = {"openssl/core.h", "openssl/core_dispatch.h", "openssl/core_object.h"}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.[ch]"))
-TEST_SOURCES = sorted((ROOT / "tests").glob("*.[ch]"))
+TEST_SOURCES = sorted([*(ROOT / "tests").glob("*.[ch]"), *(ROOT / "bench").glob("*.[ch]")])
 MANUALS = sorted((ROOT / "docs").glob("*.[157]"))
 FUNCTION_LINES = 60
 
@@ -96,13 +97,23 @@ def test_only_provider_speaks_openssl_s_provider_language(path):
 
 @pytest.mark.parametrize("room", ["proof", "tcg", "base"])
 def test_lower_rooms_need_no_tpm_software(build, room):
-    """`lct-verify` will link no further than proof/: no symbol of TSS's or of higher rooms'."""
+    """`lct-verify` links no further than proof/: no symbol of TSS's or of higher rooms'."""
     archives = list(build.rglob(f"liblct_{room}.a"))
     assert len(archives) == 1
     undefined = run("nm", "--undefined-only", "--format=just-symbols", archives[0]).stdout.split()
     assert not [name for name in undefined if name.startswith(("Tss2_", "Esys_"))]
     if room == "base":
         assert not [name for name in undefined if name.startswith(("EVP_", "OSSL_", "BIO_"))]
+
+
+@pytest.mark.parametrize("product, without", [
+    ("lct-verify", ("libtss2", "libcbor")), ("lct.so", ("libcbor",))])
+def test_a_product_needs_no_library_of_rooms_that_it_does_not_have(build, product, without):
+    """TSS is tpm/'s, which lct-verify has not; libcbor is export/'s, which the command alone has."""
+    dynamic = run("readelf", "--dynamic", "--wide", build / product).stdout
+    needed = re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
+    assert any(name.startswith("libcrypto") for name in needed)
+    assert not [name for name in needed if name.startswith(without)]
 
 
 def test_the_module_exports_its_one_function(build):
@@ -273,7 +284,7 @@ def test_the_manual_documents_every_subcommand_and_key():
     command = (ROOT / "docs/lct.1").read_text()
     for name in ("create", "list", "show", "delete", "check", "doctor", "ek", "csr", "cert", "pem",
                  "export", "import", "sign", "config", "help", "authority", "approve", "reseal",
-                 "pcrs", "affected", "seal", "unseal", "verify"):
+                 "pcrs", "affected", "seal", "unseal", "verify", "attest"):
         assert re.search(rf"\bCm {name}\b", command), name
     provider = (ROOT / "docs/OSSL_PROVIDER-lct.7").read_text()
     table = (ROOT / "base/config.c").read_text()

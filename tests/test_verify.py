@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `lct verify` believes of structures that others made: tpm2-tools with a TPM, and forgers."""
 
-import dataclasses
 import hashlib
 import json
-import os
 import random
 import struct
 import subprocess
@@ -13,48 +11,24 @@ from pathlib import Path
 import pytest
 
 import tpm as tpms
+from attesting import outcomes
 from conftest import ROOT
-from keyfile import values
+from forger import (AK, CERTIFY, CREATION, DECRYPT, ECDSA, ENCRYPTED, FIXED_PARENT, FIXED_TPM, KEY,
+                    NULL, NV, ORIGIN, RESTRICTED, RSASSA, SHA1, SHA256, SHA512, SIGN, TIME, Forger,
+                    name_of, pcrs_json, qualified, selection, sized)
+from sealing import openssl
+from x509 import (AK_USAGE, BASIC, EXT_USAGE, KEY_USAGE, Authority, Certificate, Key, common_name,
+                  key_usage, oid, pem, sequence)
 
 VECTORS = ROOT.parent / "shared" / "vectors" / "webauthn-tpm"
 USAGE, UNSUPPORTED, IO, MALFORMED, REFUSED = 2, 15, 18, 22, 23
-CERTIFY, CREATION, QUOTE, NV, TIME = 0x8017, 0x801A, 0x8018, 0x8014, 0x8019
-SHA1, SHA256, SHA384, SHA512, NULL = 4, 11, 12, 13, 0x10
-RSASSA, RSAPSS, ECDSA = 0x14, 0x16, 0x18
-# TPMA_OBJECT, TPM 2.0 Part 2, 8.3.
-FIXED_TPM, FIXED_PARENT, ORIGIN, USER, ENCRYPTED = 2, 0x10, 0x20, 0x40, 0x800
-RESTRICTED, DECRYPT, SIGN = 0x10000, 0x20000, 0x40000
-BOUND = FIXED_TPM | FIXED_PARENT | ORIGIN
-AK, KEY = BOUND | USER | RESTRICTED | SIGN, BOUND | SIGN
-HASHES = {SHA1: "sha1", SHA256: "sha256", SHA384: "sha384", SHA512: "sha512"}
 AKS = {"ecc256:ecdsa-sha256": "sha256", "ecc384:ecdsa-sha384": "sha384",
        "rsa2048:rsassa-sha256": "sha256", "rsa2048:rsapss-sha256": "sha256"}
 QUALIFYING = "00ff55aa"  # which tpm2_certify 5.4 gives
 
 
-def sized(content: bytes) -> bytes:
-    """A TPM2B."""
-    return struct.pack(">H", len(content)) + content
-
-
-def name_of(public: bytes) -> bytes:
-    """Of a TPMT_PUBLIC, TPM 2.0 Part 1, 16."""
-    name_alg = struct.unpack_from(">H", public, 2)[0]
-    return public[2:4] + hashlib.new(HASHES[name_alg], public).digest()
-
-
-def qualified(name: bytes, hierarchy: int = 0x4000000B) -> bytes:
-    name_alg = struct.unpack_from(">H", name)[0]
-    return name[:2] + hashlib.new(HASHES[name_alg], struct.pack(">I", hierarchy) + name).digest()
-
-
 def scheme(kind: str) -> str:
     return kind.split(":")[1].split("-")[0]
-
-
-def openssl(*arguments, stdin: bytes = b"") -> bytes:
-    return subprocess.run(["openssl", *map(str, arguments)], input=stdin, check=True,
-                          capture_output=True, env=os.environ | {"OPENSSL_CONF": os.devnull}).stdout
 
 
 class Verifier:
@@ -79,11 +53,7 @@ class Verifier:
         return self.user.run(*command, *arguments, status=status)
 
     def claims(self, kind: str, evidence: dict, status: int = 0, **options) -> dict:
-        done = self.run(kind, evidence, status, json=True, **options)
-        verdict = json.loads(done.stdout)
-        assert verdict["holds"] == (status == 0)
-        assert all(claim["reason"] for claim in verdict["claims"].values())
-        return {name: claim["outcome"] for name, claim in verdict["claims"].items()}
+        return outcomes(self.run(kind, evidence, status, json=True, **options).stdout, status)
 
     def failure(self, kind: str, evidence: dict, claim: str, **options) -> str:
         """The one claim that fails; its reason."""
@@ -151,10 +121,13 @@ class Attester:
                   "tss")
         return {"attest": self.file("attest"), "signature": self.file("signature")}
 
-    def quote(self, kind: str, pcrs: str, form: str = "tss", nonce: str = "0a0b0c0d") -> dict:
+    def quote(self, kind: str, pcrs: str, form: str = "tss", nonce: str = "0a0b0c0d",
+              values: str = "serialized") -> dict:
+        """It leaves the values, in that format, in the file pcrs."""
         ak = f"ak{list(AKS).index(kind)}"
         self.tool("tpm2_quote", "-c", f"{ak}.ctx", "-l", pcrs, "-q", nonce, "-g", AKS[kind],
-                  "--scheme", scheme(kind), "-m", "attest", "-s", "signature", "-f", form)
+                  "--scheme", scheme(kind), "-m", "attest", "-s", "signature", "-f", form, "-o",
+                  "pcrs", "-F", values)
         return {"attest": self.file("attest"), "signature": self.file("signature"),
                 "ak": self.file(f"{ak}.tss")}
 
@@ -206,6 +179,60 @@ def test_a_quote_of_two_banks_is_in_the_quote_s_order(verifier, attester):
     for order in (banks, banks[::-1]):
         evidence = attester.quote("ecc256:ecdsa-sha256", "+".join(f"{bank}:7,0" for bank in order))
         assert verifier.claims("quote", evidence, pcrs=pcrs)["boot_state"] == "pass"
+
+
+@pytest.mark.parametrize("pcrs", ["sha256:7", "sha256:0,7,16", "sha256:all", "sha1:0,7+sha256:0,7",
+                                  "sha384:1+sha256:2,23+sha1:all", "sha256:all+sha1:all"])
+def test_values_are_taken_as_tpm2_tools_writes_them(verifier, attester, pcrs):
+    evidence = attester.quote("ecc256:ecdsa-sha256", pcrs)
+    values = attester.file("pcrs")
+    assert verifier.claims("quote", evidence, pcrs=values)["boot_state"] == "pass"
+    bare = attester.quote("ecc256:ecdsa-sha256", pcrs, values="values")
+    verifier.run("quote", bare, MALFORMED, pcrs=attester.file("pcrs"))
+
+
+def test_the_file_of_tpm2_tools_is_of_the_pcrs_that_were_quoted(verifier, attester):
+    """CVE-2024-29039: its selection was believed, and the quote's was not looked at."""
+    evidence = attester.quote("ecc256:ecdsa-sha256", "sha256:0,7")
+    attester.quote("ecc256:ecdsa-sha256", "sha256:1,7")
+    other = attester.file("pcrs")
+    reason = verifier.failure("quote", evidence, "boot_state", pcrs=other)
+    assert "expected values are of" in reason
+    attester.quote("ecc256:ecdsa-sha256", "sha256:0,7")
+    right = attester.file("pcrs")
+    moved = right[:7] + b"\x82" + right[8:]  # the bitmap of the first bank: 1 and 7
+    assert right[7] == 0x81
+    assert "expected values are of" in verifier.failure("quote", evidence, "boot_state", pcrs=moved)
+    value = right.index(attester_value())
+    changed = right[:value] + b"\0" + right[value + 1:]
+    assert "do not hold" in verifier.failure("quote", evidence, "boot_state", pcrs=changed)
+
+
+def attester_value() -> bytes:
+    """What the attester has extended PCR 7 to."""
+    return hashlib.sha256(bytes(32) + bytes([0xA5]) * 32).digest()
+
+
+def test_the_file_of_tpm2_tools_is_read_strictly(verifier, attester):
+    banks, value, header = 4, 66, 4 + 16 * 8
+    evidence = attester.quote("ecc256:ecdsa-sha256", "sha1:0+sha256:0,7")
+    right = attester.file("pcrs")
+    assert len(right) == header + 4 + 4 + 8 * value and right[header] == 1
+    first = header + 4
+
+    def put(at: int, content: bytes) -> bytes:
+        return right[:at] + content + right[at + len(content):]
+
+    wrong = [right[:length] for length in (0, 1, 3, 4, header, first, first + 4, len(right) - 1)]
+    wrong += [right + b"\0", right + right[first:], put(0, b"\0"), put(0, b"\x10"),
+              put(0, b"\x11"), put(3, b"\1"), put(banks, b"\x99"), put(banks + 8, right[4:6]),
+              put(banks + 2, b"\4"), put(banks + 2, b"\2"), put(header, b"\0"),
+              put(header, b"\2"), put(first, b"\0"), put(first, b"\2"), put(first, b"\4"),
+              put(first, b"\x09"), put(first + 4, b"\x20"), put(first + 4 + value, b"\x14"),
+              put(banks + 3, b"\0"), put(banks + 3, b"\3")]
+    for content in wrong:
+        verifier.run("quote", evidence, MALFORMED, pcrs=content)
+    verifier.run("quote", evidence, pcrs=right)
 
 
 @pytest.mark.parametrize("kind", AKS)
@@ -327,55 +354,6 @@ def test_whatever_is_taken_libtss2_mu_takes_too(verifier, attester):
 # A forger, who writes what a TPM would not
 
 
-@dataclasses.dataclass
-class Forger:
-    """A key in software that signs what it likes, and says of itself what it likes."""
-
-    key: Path
-    attributes: int = AK
-    name_alg: int = SHA256
-    scheme: bytes = struct.pack(">HH", ECDSA, SHA256)
-
-    @staticmethod
-    def ecc(point: bytes, attributes: int, name_alg: int = SHA256,
-            scheme: bytes = struct.pack(">H", NULL), policy: bytes = b"") -> bytes:
-        """TPMT_PUBLIC of a P-256 key."""
-        return (struct.pack(">HHI", 0x23, name_alg, attributes) + sized(policy)
-                + struct.pack(">H", NULL) + scheme + struct.pack(">HH", 3, NULL)
-                + sized(point[:32]) + sized(point[32:]))
-
-    def point(self) -> bytes:
-        return openssl("pkey", "-in", self.key, "-pubout", "-outform", "DER")[-64:]
-
-    def public(self) -> bytes:
-        return self.ecc(self.point(), self.attributes, self.name_alg, self.scheme)
-
-    def sign(self, attest: bytes, digest: int = SHA256) -> bytes:
-        """TPMT_SIGNATURE."""
-        der = openssl("dgst", f"-{HASHES[digest]}", "-sign", self.key, stdin=attest)
-        numbers = [value.lstrip(b"\0").rjust(32, b"\0") for _, value in values(values(der)[0][1])]
-        return struct.pack(">HH", ECDSA, digest) + sized(numbers[0]) + sized(numbers[1])
-
-    def attest(self, kind: int, attested: bytes, magic: int = 0xFF544347, extra: bytes = b"nonce",
-               signer: bytes | None = None, safe: int = 1) -> bytes:
-        """TPMS_ATTEST."""
-        if signer is None:
-            signer = qualified(name_of(self.public()))
-        return (struct.pack(">IH", magic, kind) + sized(signer) + sized(extra)
-                + struct.pack(">QIIBQ", 1000, 3, 0, safe, 0x20191023) + attested)
-
-    def evidence(self, attest: bytes, **more: bytes) -> dict:
-        return {"attest": attest, "signature": self.sign(attest), "ak": sized(self.public())} | more
-
-    def certify(self, key: bytes, **fields) -> dict:
-        name = name_of(key)
-        return self.evidence(self.attest(CERTIFY, sized(name) + sized(qualified(name)), **fields),
-                             key=sized(key))
-
-    def quote(self, selection: bytes, digest: bytes, **fields) -> dict:
-        return self.evidence(self.attest(QUOTE, selection + sized(digest), **fields))
-
-
 @pytest.fixture(name="forger")
 def fixture_forger(tmp_path) -> Forger:
     key = tmp_path / "forger.pem"
@@ -387,17 +365,6 @@ def fixture_forger(tmp_path) -> Forger:
 def fixture_key(forger) -> bytes:
     """The public area of a key that would do."""
     return Forger.ecc(forger.point(), KEY)
-
-
-def selection(*banks: tuple[int, int], size: int = 3) -> bytes:
-    """TPML_PCR_SELECTION."""
-    return struct.pack(">I", len(banks)) + b"".join(
-        struct.pack(">HB", bank, size) + pcrs.to_bytes(size, "little") for bank, pcrs in banks)
-
-
-def pcrs_json(spec: str, pcrs: dict) -> bytes:
-    return json.dumps({"version": 1, "pcrs": spec, "values": pcrs, "id": None, "policy_ref": None,
-                       "counter": None}).encode()
 
 
 def test_what_the_forger_writes_would_pass_if_it_were_right(verifier, forger, key):
@@ -426,6 +393,13 @@ def test_no_structure_is_taken_that_a_tpm_does_not_write(verifier, forger, key):
     verifier.failure("certify", creation, "signed")
     prefixed = forger.attest(CERTIFY, good)
     verifier.run("certify", forger.evidence(sized(prefixed)), MALFORMED)
+
+
+def test_what_no_tpm_attests_is_named_by_its_file(verifier, forger, key):
+    good = forger.certify(key)
+    for attest in (b"", b"no structure", good["attest"][:-1]):
+        said = verifier.run("certify", good | {"attest": attest}, MALFORMED).stderr
+        assert said.startswith(f"lct-verify: {verifier.user.path('attest.bin')}: ")
 
 
 def test_no_selection_is_taken_that_a_tpm_does_not_write(verifier, forger):
@@ -617,6 +591,80 @@ def test_an_ak_s_certificate_is_not_believed_without_its_issuer(verifier, forger
     assert "DER" in done.stderr
 
 
+class Chain:
+    """An issuer, one below it, and its certificate of the forger's key."""
+
+    def __init__(self, verifier, forger):
+        directory = verifier.user.directory
+        self.root = Authority(Key(directory / "issuer.key", "p256"), "Issuer")
+        self.middle = Authority(Key(directory / "middle.key", "p256"), "Middle", self.root)
+        spki = openssl("pkey", "-in", forger.key, "-pubout", "-outform", "DER")
+        extensions = {BASIC: (True, sequence()), KEY_USAGE: (True, key_usage(0x80)),
+                      EXT_USAGE: (False, sequence(oid(AK_USAGE)))}
+        self.leaf = self.middle.sign(Certificate(spki, common_name("ak"), extensions))
+        verifier.user.write("issuer.pem", pem(self.root.certificate))
+        self.trust = verifier.user.write("trust.json", json.dumps(
+            {"version": 1, "ak_issuers": ["issuer.pem"]}))
+        self.issuers = pem(self.middle.certificate)
+
+
+def test_an_ak_s_certificate_is_believed_by_its_issuer(verifier, forger, key):
+    chain = Chain(verifier, forger)
+    evidence = forger.certify(key) | {"ak": chain.leaf}
+    trusted = {"trust": chain.trust, "issuers": chain.issuers}
+    claims = verifier.claims("certify", evidence, require="ak_bound", **trusted)
+    assert claims["ak_bound"] == claims["ak_fit"] == claims["key_resident"] == "pass"
+    assert claims["ek_genuine"] == "not_claimed"
+    more = pem(chain.root.certificate) + chain.issuers
+    verifier.claims("certify", evidence, require="ak_bound", trust=chain.trust, issuers=more)
+    done = verifier.run("certify", evidence, REFUSED, trust=chain.trust)
+    assert "ak_bound" in done.stderr, "the one between them is not there"
+    done = verifier.run("certify", evidence, REFUSED, time="2009-01-01T00:00:00Z", **trusted)
+    assert "not valid yet" in done.stderr
+
+
+def test_an_issuer_who_is_not_trusted_binds_nothing(verifier, forger, key):
+    chain = Chain(verifier, forger)
+    stranger = Authority(Key(verifier.user.path("stranger.key"), "p256"), "Issuer")
+    verifier.user.write("issuer.pem", pem(stranger.certificate))
+    done = verifier.run("certify", forger.certify(key) | {"ak": chain.leaf}, REFUSED,
+                        trust=chain.trust, issuers=chain.issuers)
+    assert "fail         ak_bound" in done.stdout
+    evidence = forger.certify(key) | {"ak": chain.leaf}
+    evidence["signature"] = forger.sign(b"something else")
+    verifier.user.write("issuer.pem", pem(chain.root.certificate))
+    done = verifier.run("certify", evidence, REFUSED, trust=chain.trust, issuers=chain.issuers)
+    assert "not_claimed  ak_bound" in done.stdout, "who signed nothing is not asked about"
+
+
+def test_who_asks_for_an_issuer_is_not_satisfied_without_one(verifier, forger, key):
+    """A directory is of EK roots: it has no issuers of AKs to believe."""
+    chain = Chain(verifier, forger)
+    roots = verifier.user.path("roots")
+    roots.mkdir()
+    (roots / "root.pem").write_bytes(pem(chain.root.certificate))
+    done = verifier.run("certify", forger.certify(key) | {"ak": chain.leaf}, REFUSED,
+                        trust=roots, issuers=chain.issuers)
+    assert "ak_bound is not claimed: no issuer of AK certificates is trusted" in done.stderr
+
+
+def test_whom_to_believe_of_raw_files_is_asked_as_it_should_be(verifier, forger, key):
+    chain = Chain(verifier, forger)
+    evidence = forger.certify(key)
+    verifier.run("certify", evidence, USAGE, trust=chain.trust)
+    evidence["ak"] = chain.leaf
+    verifier.run("certify", evidence, USAGE, issuers=chain.issuers)
+    for name in ("state", "expect-pcrs"):
+        verifier.run("certify", evidence, USAGE, trust=chain.trust, **{name: b"{}"})
+    verifier.run("certify", evidence, USAGE, offline=True)
+    verifier.run("certify", evidence, USAGE, require="ak")
+    done = verifier.run("certify", evidence, REFUSED, require="ak_bound")
+    assert "ak_bound is not claimed" in done.stderr
+    for issuers in (b"", b"x", chain.issuers[:-30], chain.issuers * 17, chain.leaf):
+        verifier.run("certify", evidence, MALFORMED, trust=chain.trust, issuers=issuers)
+    verifier.run("certify", evidence, 8, trust="missing")
+
+
 @pytest.mark.parametrize("changes, reason", [
     ({"extendedKeyUsage": None}, "attestation key"),
     ({"extendedKeyUsage": "clientAuth"}, "attestation key"),
@@ -636,7 +684,7 @@ def test_a_certificate_is_valid_in_its_time(verifier, forger, key):
     evidence = forger.certify(key) | {"ak": certificate(verifier, forger)}
     assert "expired" in verifier.failure("certify", evidence, "ak_fit", time="2099-01-01T00:00:00Z")
     assert "yet" in verifier.failure("certify", evidence, "ak_fit", time="2001-01-01T00:00:00Z")
-    for time in ("2099-01-01", "now", "2099-01-01T00:00:00Z "):
+    for time in ("2099-01-01", "now", "2026-02-30T00:00:00Z", "2099-01-01T00:00:00Z "):
         verifier.run("certify", evidence, USAGE, time=time)
 
 

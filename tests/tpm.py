@@ -25,6 +25,8 @@ class Command(enum.IntEnum):
     NV_DefineSpace = 0x12A
     CreatePrimary = 0x131
     NV_Increment = 0x134
+    ActivateCredential = 0x147
+    Certify = 0x148
     PolicyNV = 0x149
     NV_Read = 0x14E
     PolicySecret = 0x151
@@ -33,6 +35,7 @@ class Command(enum.IntEnum):
     Sign = 0x15D
     Unseal = 0x15E
     Import = 0x156
+    Quote = 0x158
     ContextLoad = 0x161
     ContextSave = 0x162
     FlushContext = 0x165

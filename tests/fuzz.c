@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What reads bytes that somebody else has written, for libFuzzer. Nothing may crash, whatever
+ * comes. LCT_FUZZ names the target, LCT_FUZZ_TRUST the trust that things are judged by.
+ *
+ * `part` puts its input into the evidence of the file LCT_FUZZ_EVIDENCE, in place of one of its
+ * strings (the first byte says which), in base64url, and judges that.
+ */
+#include "proof/ak.h"
+#include "proof/anchor.h"
+#include "proof/bootlog.h"
+#include "proof/document.h"
+#include "proof/evidence.h"
+#include "proof/issue.h"
+#include "proof/json.h"
+#include "proof/pcrfile.h"
+#include "proof/trust.h"
+#include "tcg/attest.h"
+#include "tcg/crypto.h"
+#include "tcg/ekcert.h"
+#include "tcg/event_text.h"
+#include "tcg/eventlog.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+/* Judged at a time when certificates that are made for the tests are valid. */
+static const time_t now = 1900000000;
+
+static OSSL_LIB_CTX *libctx(void)
+{
+    static struct lct_crypto *crypto;
+
+    if (crypto == NULL)
+        crypto = lct_crypto_new();
+    OSSL_LIB_CTX *got = crypto != NULL ? lct_crypto_get(crypto, NULL) : NULL;
+    if (got == NULL)
+        abort();
+    return got;
+}
+
+static const struct lct_trust *trust(void)
+{
+    static struct lct_trust *read;
+    const char *path = getenv("LCT_FUZZ_TRUST");
+    struct lct_err err;
+
+    if (read == NULL && path != NULL && lct_trust_read(&read, libctx(), path, &err) != LCT_OK) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        abort();
+    }
+    return read;
+}
+
+static const char *trust_path;
+
+static void remove_trust(void)
+{
+    (void)unlink(trust_path);
+}
+
+static void fuzz_attest(const uint8_t *bytes, size_t len)
+{
+    struct lct_attest attest;
+    struct lct_signature signature;
+    struct lct_scheme scheme;
+
+    (void)lct_attest_decode(&attest, bytes, len, NULL);
+    (void)lct_attest_signature(&signature, &scheme, bytes, len, NULL);
+}
+
+static void fuzz_public(const uint8_t *bytes, size_t len)
+{
+    struct lct_public area;
+    struct lct_name name;
+    struct lct_ak ak;
+    char text[LCT_ATTRIBUTES_TEXT];
+
+    if (lct_public_import(&area, &name, libctx(), bytes, len, NULL) == LCT_OK) {
+        lct_public_attributes(text, area.attributes);
+        EVP_PKEY_free(lct_public_pkey(&area, libctx(), NULL));
+    }
+    (void)lct_ak_decode(&ak, libctx(), bytes, len, NULL);
+    lct_ak_clear(&ak);
+}
+
+static void fuzz_certificate(const uint8_t *bytes, size_t len)
+{
+    struct lct_ekcert cert = {0};
+    struct lct_finding finding;
+    struct lct_public area = {.type = TPM2_ALG_RSA, .name_alg = TPM2_ALG_SHA256};
+    struct lct_der der = {0};
+    struct lct_der_chain chain = {0};
+    const uint8_t *at = bytes;
+    size_t left = len;
+
+    while (left > 0 && lct_ekcert_next(&cert, &at, &left, libctx(), NULL) == LCT_OK &&
+           cert.x509 != NULL) {
+        EVP_PKEY *pkey = X509_get_pubkey(cert.x509);
+        const struct lct_ak_given ak = {pkey, &der, &chain};
+        if (pkey != NULL && lct_der_set(&der, cert.der, cert.der_len) && trust() != NULL)
+            lct_trust_judge_ak(&finding, trust(), &ak, now);
+        const struct lct_ek_given ek = {&area, &der, &chain};
+        if (trust() != NULL)
+            lct_trust_judge_ek(&finding, trust(), &ek, now);
+        EVP_PKEY_free(pkey);
+        lct_ekcert_clear(&cert);
+    }
+    lct_ekcert_clear(&cert);
+    lct_der_clear(&der);
+}
+
+static void fuzz_eventlog(const uint8_t *bytes, size_t len)
+{
+    struct lct_eventlog log;
+    struct lct_event event;
+    struct lct_finding finding;
+    struct lct_pcr_values values = {.pcrs = {.num_banks = 1}};
+    char text[LCT_EVENT_TEXT], name[LCT_EVENT_NAME];
+
+    if (lct_eventlog_begin(&log, bytes, len, NULL) == LCT_OK)
+        while (!lct_eventlog_at_end(&log) && lct_eventlog_next(&event, &log, NULL) == LCT_OK) {
+            (void)lct_event_name(name, event.type);
+            lct_event_text(text, &event);
+        }
+    values.pcrs.banks[0] = (struct lct_pcr_bank){lct_hash_by_id(TPM2_ALG_SHA256), 0xffff};
+    lct_bootlog_judge(&finding, libctx(), &values, bytes, len);
+}
+
+static void fuzz_pcrs(const uint8_t *bytes, size_t len)
+{
+    struct lct_pcr_values values;
+
+    (void)lct_pcrfile_read(&values, bytes, len, NULL);
+    (void)lct_json_pcrs_file(&values, bytes, len, NULL);
+}
+
+static void judge(const struct lct_evidence *evidence)
+{
+    const struct lct_evidence_request request = {.trust = trust(), .now = now};
+    struct lct_verdict verdict;
+
+    (void)lct_evidence_judge(&verdict, libctx(), evidence, &request, NULL);
+}
+
+static void read_document(const json_t *json)
+{
+    struct lct_offer *offer = NULL;
+    struct lct_challenge challenge;
+    struct lct_challenge_state state;
+    struct lct_evidence *evidence = NULL;
+
+    (void)lct_offer_read(&offer, libctx(), json, NULL);
+    lct_offer_free(offer);
+    (void)lct_challenge_read(&challenge, libctx(), json, NULL);
+    lct_challenge_clear(&challenge);
+    (void)lct_challenge_state_read(&state, libctx(), json, NULL);
+    lct_challenge_state_clear(&state);
+    if (lct_evidence_read(&evidence, libctx(), json, NULL) == LCT_OK)
+        judge(evidence);
+    lct_evidence_free(evidence);
+}
+
+static void fuzz_document(const uint8_t *bytes, size_t len)
+{
+    json_t *json;
+    const char *type;
+
+    if (lct_document_read(&json, &type, bytes, len, NULL) == LCT_OK)
+        read_document(json);
+    json_decref(json);
+}
+
+static void fuzz_verdict(const uint8_t *bytes, size_t len)
+{
+    struct lct_issued_verdict issued;
+
+    if (trust() != NULL)
+        (void)lct_issued_verdict_judge(&issued, libctx(), (const char *)bytes, len, trust(), NULL,
+                                       now, NULL);
+}
+
+/* As a trust file, and as a file of roots and keys. What is read is in a file of this process's. */
+static void fuzz_trust(const uint8_t *bytes, size_t len)
+{
+    static char path[64];
+    static int fd = -1;
+    struct lct_trust *read = NULL;
+    struct lct_anchors anchors = {0};
+
+    if (fd < 0) {
+        (void)snprintf(path, sizeof path, "/tmp/fuzz-XXXXXX");
+        fd = mkstemp(path);
+        (void)atexit(remove_trust);
+        trust_path = path;
+    }
+    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, bytes, len, 0) != (ssize_t)len)
+        abort();
+    if (lct_trust_read(&read, libctx(), path, NULL) == LCT_OK)
+        lct_trust_free(read);
+    (void)lct_anchors_read(&anchors, libctx(), path, true, NULL);
+    lct_anchors_clear(&anchors);
+}
+
+/* The values that are replaced: strings deep in the document. */
+static json_t *find(json_t *json, size_t *number, json_t *by)
+{
+    const char *name;
+    json_t *value;
+    size_t i;
+
+    if (json_is_object(json)) {
+        json_object_foreach (json, name, value) {
+            if (json_is_string(value) && json_string_length(value) > 8 && (*number)-- == 0)
+                return json_object_set(json, name, by) == 0 ? by : NULL;
+            if (find(value, number, by) != NULL)
+                return by;
+        }
+    }
+    json_array_foreach (json, i, value) {
+        if (find(value, number, by) != NULL)
+            return by;
+    }
+    return NULL;
+}
+
+static void fuzz_part(const uint8_t *bytes, size_t len)
+{
+    static json_t *good;
+    const char *path = getenv("LCT_FUZZ_EVIDENCE");
+    size_t number = len > 0 ? bytes[0] % 64u : 0;
+
+    if (path == NULL || len == 0)
+        return;
+    if (good == NULL)
+        good = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    json_t *copy = json_deep_copy(good), *by = lct_document_of_bytes(bytes + 1, len - 1);
+    if (copy == NULL || by == NULL)
+        abort();
+    if (find(copy, &number, by) != NULL)
+        read_document(copy);
+    json_decref(by);
+    json_decref(copy);
+}
+
+static const struct {
+    const char *name;
+    void (*fuzz)(const uint8_t *bytes, size_t len);
+} targets[] = {
+    {"attest", fuzz_attest},     {"public", fuzz_public},   {"certificate", fuzz_certificate},
+    {"eventlog", fuzz_eventlog}, {"pcrs", fuzz_pcrs},       {"document", fuzz_document},
+    {"trust", fuzz_trust},       {"verdict", fuzz_verdict}, {"part", fuzz_part},
+};
+
+static void (*find_target(void))(const uint8_t *, size_t)
+{
+    const char *name = getenv("LCT_FUZZ");
+
+    for (size_t i = 0; name != NULL && i < sizeof targets / sizeof targets[0]; i++)
+        if (strcmp(targets[i].name, name) == 0)
+            return targets[i].fuzz;
+    (void)fprintf(stderr, "LCT_FUZZ names no target\n");
+    exit(2);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    static void (*target)(const uint8_t *, size_t);
+
+    if (target == NULL)
+        target = find_target();
+    target(bytes, len);
+    return 0;
+}
