@@ -207,6 +207,17 @@ def test_shell_scripts_are_sound():
     assert "tests/run" in (ROOT / ".ci" / "run").read_text()
 
 
+@pytest.mark.parametrize("script", ["tests/run", "tools/quickstart"])
+def test_what_builds_installs_every_library_that_the_build_asks_for(script):
+    asked = re.findall(r"pkg_check_modules\(\w+ REQUIRED IMPORTED_TARGET ([\w-]+)",
+                       (ROOT / "CMakeLists.txt").read_text())
+    packages = {"libcrypto": "libssl-dev", "tss2-sys": "libtss2-dev", "jansson": "libjansson-dev",
+                "libcbor": "libcbor-dev"}
+    assert set(asked) == set(packages)
+    named = (ROOT / script).read_text().split()
+    assert [package for package in packages.values() if package not in named] == []
+
+
 def test_nothing_in_the_tree_names_a_machine():
     machine = re.compile(r"(?<![\w.$}])/(?:work|root|farm|home)/|debian\.org|ubuntu\.com|npmjs")
     for path in tracked():
