@@ -195,8 +195,7 @@ static void judge_ek(struct appraisal *appraisal)
     if (appraisal->request->state == NULL || appraisal->request->trust == NULL) {
         set(appraisal, LCT_CLAIM_EK_GENUINE, LCT_NOT_CLAIMED,
             "anybody can show an EK and its certificate: without an activation of the verifier's "
-            "own "
-            "they say nothing");
+            "own they say nothing");
         return;
     }
     if (ek == NULL) {
@@ -293,8 +292,7 @@ static void judge_ak_certificate(struct appraisal *appraisal)
     if (offer->ak_chain.num == 0 || appraisal->request->trust == NULL)
         set(appraisal, LCT_CLAIM_AK_BOUND, LCT_NOT_CLAIMED,
             "nothing here binds the AK to a TPM: a quote, and an EK certificate beside it, show "
-            "nothing "
-            "of hardware");
+            "nothing of hardware");
     else
         lct_trust_judge_ak(finding, appraisal->request->trust, &given, appraisal->request->now);
 }
