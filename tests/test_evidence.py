@@ -212,9 +212,11 @@ class Web:
             number = json.loads(sent)["challenge"]["challenge"]
             assert number.isalnum()
             done = self.run(sent, "--trust", self.trust, "--state", self.states / number)
+        said = done.stdout or done.stderr
         request.send_response(200 if done.returncode == 0 else 403)
+        request.send_header("Content-Length", str(len(said)))
         request.end_headers()
-        request.wfile.write(done.stdout or done.stderr)
+        request.wfile.write(said)
 
 
 def test_files_go_over_https_as_the_manual_shows_it(build, holder, maker, tmp_path, make_user):
