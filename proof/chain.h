@@ -13,7 +13,7 @@
 struct lct_chain {
     bool holds;
     char anchor[LCT_SUBJECT_TEXT];
-    char fault[160];
+    char fault[224];
 };
 
 /*
