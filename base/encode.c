@@ -45,20 +45,28 @@ size_t lct_base64url_size(size_t bytes_len)
 
 static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len)
+/* By digits of `width` bits each, 8 at most, without padding (RFC 4648, 4 to 6). */
+static void encode(char *text, const char *digits, unsigned width, const uint8_t *bytes,
+                   size_t bytes_len)
 {
+    const uint32_t mask = (1u << width) - 1;
     uint32_t bits = 0;
     unsigned num_bits = 0;
 
     for (size_t i = 0; i < bytes_len; i++) {
         bits = (bits << 8 | bytes[i]) & 0xffffu;
         num_bits += 8;
-        for (; num_bits >= 6; num_bits -= 6)
-            *text++ = base64url[bits >> (num_bits - 6) & 63];
+        for (; num_bits >= width; num_bits -= width)
+            *text++ = digits[bits >> (num_bits - width) & mask];
     }
     if (num_bits > 0)
-        *text++ = base64url[bits << (6 - num_bits) & 63];
+        *text++ = digits[bits << (width - num_bits) & mask];
     *text = '\0';
+}
+
+void lct_base64url_encode(char *text, const uint8_t *bytes, size_t bytes_len)
+{
+    encode(text, base64url, 6, bytes, bytes_len);
 }
 
 /* The value of a digit, or -1. */
@@ -103,17 +111,5 @@ size_t lct_base32_size(size_t bytes_len)
 
 void lct_base32_encode(char *text, const uint8_t *bytes, size_t bytes_len)
 {
-    static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
-    uint32_t bits = 0;
-    unsigned num_bits = 0;
-
-    for (size_t i = 0; i < bytes_len; i++) {
-        bits = (bits << 8 | bytes[i]) & 0xffffu;
-        num_bits += 8;
-        for (; num_bits >= 5; num_bits -= 5)
-            *text++ = base32[bits >> (num_bits - 5) & 31];
-    }
-    if (num_bits > 0)
-        *text++ = base32[bits << (5 - num_bits) & 31];
-    *text = '\0';
+    encode(text, "abcdefghijklmnopqrstuvwxyz234567", 5, bytes, bytes_len);
 }
