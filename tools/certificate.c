@@ -63,7 +63,8 @@ static bool fingerprint_text(char text[3 * 32], const X509 *x509, OSSL_LIB_CTX *
     if (!good)
         return false;
     for (size_t i = 0; i < digest_len; i++)
-        (void)snprintf(text + 3 * i, i + 1 < digest_len ? 4 : 3, "%02X:", digest[i]);
+        (void)snprintf(text + 3 * i, 3 * sizeof digest - 3 * i, "%02X%s", digest[i],
+                       i + 1 < digest_len ? ":" : "");
     return true;
 }
 
