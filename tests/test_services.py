@@ -359,6 +359,11 @@ def quits(client: Client, port: int, session: ssl.SSLSession | None = None):
     return resumed, session
 
 
+def smtpds(postfix: Program) -> list[int]:
+    return [pid for pid in postfix.living()
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"smtpd")]
+
+
 @pytest.mark.parametrize("kind, told", [("ec", "environment"), ("rsa", "file")])
 def test_postfix_signs_in_its_chroot(make_site, kind, told):
     site, port = make_site(kind, "device"), free_port()
@@ -369,10 +374,9 @@ def test_postfix_signs_in_its_chroot(make_site, kind, told):
         resumed, session = quits(client, port)
         assert (resumed, quits(client, port, session)[0]) == (False, True), version
     with Client(site.ca, hello=start_tls).connect(port):
-        smtpds = [pid for pid in postfix.living()
-                  if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"smtpd")]
-        assert {(owner_of(pid)[0], root_of(pid)) for pid in smtpds} == {
-            (uid("postfix"), site.path("queue"))}
+        # A server that has just been started for the next client is not in its chroot yet.
+        wait_for(lambda: {(owner_of(pid)[0], root_of(pid)) for pid in smtpds(postfix)} == {
+            (uid("postfix"), site.path("queue"))}, "servers in their chroot")
     at_once(lambda: quits(Client(site.ca, hello=start_tls), port), 40)
     assert "warning" not in read(site.path("maillog"))
 
