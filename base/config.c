@@ -118,6 +118,24 @@ static enum lct_code set_pcr_signature(struct lct_config *config, const char *va
     return set_file(&config->pcr_signature, "pcr_signature", value, err);
 }
 
+/* Never less strict than before: the environment, which a program's user chooses, cannot undo what
+ * the administrator's file says. */
+static enum lct_code set_require_hardware(struct lct_config *config, const char *value,
+                                          struct lct_err *err)
+{
+    static const char *const names[] = {
+        [LCT_REQUIRE_NO] = "no", [LCT_REQUIRE_NEW] = "new", [LCT_REQUIRE_YES] = "yes"};
+
+    for (int require = LCT_REQUIRE_NO; require <= LCT_REQUIRE_YES; require++)
+        if (strcmp(names[require], value) == 0) {
+            if (require > (int)config->require_hardware)
+                config->require_hardware = (enum lct_require)require;
+            return LCT_OK;
+        }
+    return LCT_FAIL(err, LCT_ERR_CONFIG, "require_hardware is \"%s\"; it takes no, new or yes",
+                    value);
+}
+
 static const struct lct_config_key keys[] = {
     {"tcti", "LCT_TCTI", set_tcti},
     {"store", "LCT_STORE", set_store},
@@ -130,6 +148,7 @@ static const struct lct_config_key keys[] = {
     {"endorsement_auth_file", NULL, set_endorsement_auth_file},
     {"seal", NULL, set_seal},
     {"pcr_signature", NULL, set_pcr_signature},
+    {"require_hardware", "LCT_REQUIRE_HARDWARE", set_require_hardware},
 };
 
 const struct lct_config_key *lct_config_keys(size_t *num_keys)

@@ -7,6 +7,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Whether only keys in a TPM will do: from lax to strict. */
+enum lct_require {
+    LCT_REQUIRE_NO,
+    LCT_REQUIRE_NEW, /* no others are made */
+    LCT_REQUIRE_YES  /* no others are made, or used */
+};
+
 /*
  * What a user can set: the provider's section of openssl.cnf, overridden by the environment,
  * overridden by the command's flags. Plain data, read once. All zero is the default configuration.
@@ -33,6 +40,8 @@ struct lct_config {
     /* pcr_signature: systemd's tpm2-pcr-signature.json, of which approvals are taken too; NULL:
      * where systemd puts it, /run/systemd/tpm2-pcr-signature.json; "none": nowhere */
     char *pcr_signature;
+    /* require_hardware, LCT_REQUIRE_HARDWARE: of all that is set the strictest counts */
+    enum lct_require require_hardware;
     /* owner_auth_file, endorsement_auth_file: the authorizations of the TPM's hierarchies */
     char *owner_auth_file, *endorsement_auth_file;
 };

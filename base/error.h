@@ -36,7 +36,9 @@
     X(LCT_ERR_NO_AUTHORITY, 21, "no recovery authority")                                           \
     X(LCT_ERR_BAD_EVIDENCE, 22, "malformed evidence")                                              \
     X(LCT_ERR_REFUSED, 23, "evidence does not hold")                                               \
-    X(LCT_ERR_UNBOUND, 24, "evidence is bound to no TPM")
+    X(LCT_ERR_UNBOUND, 24, "evidence is bound to no TPM")                                          \
+    X(LCT_ERR_ENDED, 25, "key not to be used any more")                                            \
+    X(LCT_ERR_HARDWARE, 26, "only keys in a TPM are allowed")
 
 enum lct_code {
 #define LCT_CODE_ENUM(name, status, text) name = (status),

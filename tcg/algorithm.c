@@ -14,12 +14,16 @@ static const struct lct_hash hashes[] = {
 };
 
 static const struct lct_algorithm algorithms[] = {
-    {"ec-p256", "EC", "ES256", TPM2_ALG_ECC, TPM2_ECC_NIST_P256, 256, 32, TPM2_ALG_SHA256,
-     "prime256v1", "P-256"},
-    {"ec-p384", "EC", "ES384", TPM2_ALG_ECC, TPM2_ECC_NIST_P384, 384, 48, TPM2_ALG_SHA384,
-     "secp384r1", "P-384"},
-    {"rsa-2048", "RSA", "RS256", TPM2_ALG_RSA, 0, 2048, 256, TPM2_ALG_SHA256, NULL, NULL},
-    {"rsa-3072", "RSA", "RS256", TPM2_ALG_RSA, 0, 3072, 384, TPM2_ALG_SHA256, NULL, NULL},
+    {"ec-p256", "EC", "ES256", "prime256v1", "P-256", TPM2_ALG_ECC, TPM2_ECC_NIST_P256, 256, 32,
+     TPM2_ALG_SHA256, true, true},
+    {"ec-p384", "EC", "ES384", "secp384r1", "P-384", TPM2_ALG_ECC, TPM2_ECC_NIST_P384, 384, 48,
+     TPM2_ALG_SHA384, true, true},
+    {"rsa-2048", "RSA", "RS256", NULL, NULL, TPM2_ALG_RSA, 0, 2048, 256, TPM2_ALG_SHA256, true,
+     false},
+    {"rsa-3072", "RSA", "RS256", NULL, NULL, TPM2_ALG_RSA, 0, 3072, 384, TPM2_ALG_SHA256, true,
+     false},
+    {"ed25519", "ED25519", "EdDSA", NULL, NULL, TPM2_ALG_NULL, 0, 256, 32, TPM2_ALG_NULL, false,
+     true},
 };
 
 static const struct lct_curve curves[] = {
@@ -84,7 +88,7 @@ const struct lct_algorithm *lct_algorithm_by_group(const char *group)
 const struct lct_algorithm *lct_algorithm_by_key(uint16_t type, uint16_t curve, uint16_t bits)
 {
     for (size_t i = 0; i < num_algorithms; i++)
-        if (algorithms[i].type == type && algorithms[i].curve == curve &&
+        if (algorithms[i].tpm && algorithms[i].type == type && algorithms[i].curve == curve &&
             (type == TPM2_ALG_ECC || algorithms[i].bits == bits))
             return &algorithms[i];
     return NULL;

@@ -24,17 +24,18 @@ enum {
 
 /* A kind of key. A new curve or size is a new row. */
 struct lct_algorithm {
-    const char *name;     /* of the command and the record: "ec-p256" */
-    const char *key_type; /* OpenSSL's: "EC" */
-    const char *jose;     /* RFC 7518's name of the signature: "ES256" */
-    uint16_t type;        /* TPM2_ALG_ECC or TPM2_ALG_RSA */
-    uint16_t curve;       /* TPM2_ECC_*, 0 for RSA */
-    uint16_t bits;        /* of the key */
-    uint16_t size;        /* bytes of a coordinate or of the modulus */
-    uint16_t
-        hash; /* TPM2_ALG_* of the default digest; for ECDSA the one the curve is signed with */
-    const char *group;      /* OpenSSL's short name of the curve, NULL for RSA */
+    const char *name;       /* of the command and the record: "ec-p256" */
+    const char *key_type;   /* OpenSSL's: "EC" */
+    const char *jose;       /* RFC 7518's (8037's) name of the signature: "ES256" */
+    const char *group;      /* OpenSSL's short name of the curve, NULL for others */
     const char *group_nist; /* its other name: "P-256" */
+    uint16_t type;          /* TPM2_ALG_ECC or TPM2_ALG_RSA; TPM2_ALG_NULL: no TPM has it */
+    uint16_t curve;         /* TPM2_ECC_*, 0 for others */
+    uint16_t bits;          /* of the key */
+    uint16_t size;          /* bytes of a coordinate or of the modulus */
+    uint16_t hash; /* TPM2_ALG_* of the default digest; for ECDSA the one the curve is signed with;
+                      TPM2_ALG_NULL: whole messages are signed, no digests */
+    bool tpm, software; /* where keys of it are made */
 };
 
 /* A curve of the TPM's keys: those above, and those only its storage and endorsement keys are on.
@@ -58,6 +59,7 @@ bool lct_hash_is_trusted(const struct lct_hash *hash);
 
 const struct lct_algorithm *lct_algorithm_by_name(const char *name);
 const struct lct_algorithm *lct_algorithm_by_group(const char *group);
+/* Of a key in a TPM. */
 const struct lct_algorithm *lct_algorithm_by_key(uint16_t type, uint16_t curve, uint16_t bits);
 const struct lct_curve *lct_curve_by_id(uint16_t id);
 

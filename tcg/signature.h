@@ -16,10 +16,13 @@ struct lct_signature {
     uint8_t data[LCT_MAX_SIGNATURE];
 };
 
+/* TPM_ALG_EDDSA of the TCG Algorithm Registry, which TSS does not name: of keys in software. */
+enum { LCT_ALG_EDDSA = 0x0060 };
+
 /*
  * How a digest is signed: TPM2_ALG_ECDSA, TPM2_ALG_RSASSA or TPM2_ALG_RSAPSS, and the hash the
  * digest is of. `salt_len` is the salt of PSS as OpenSSL says it: RSA_PSS_SALTLEN_DIGEST, _MAX, or
- * _AUTO for any.
+ * _AUTO for any. Whole messages are signed by LCT_ALG_EDDSA, which has no hash.
  */
 struct lct_scheme {
     uint16_t id;
