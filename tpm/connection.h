@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <tss2/tss2_sys.h>
 
-enum { LCT_MAX_DEBRIS = 4, LCT_MAX_STALE = 3 };
+enum { LCT_MAX_DEBRIS = 4, LCT_MAX_STALE = 3, LCT_MAX_MISSED = 8 };
 
 /* A primary key that TPM2_CreatePrimary may have made whose response was lost, and whose Name
  * nobody knows until it is made again: in one hierarchy and of one template it is the same. */
@@ -25,6 +25,12 @@ struct lct_tpm_session {
     TPM2_HANDLE handle; /* 0: none is open */
     struct lct_session_keys keys;
     struct lct_name salted_to; /* Name of what it is salted to */
+};
+
+/* A wrapped key that was not where it is said to be in the TPM as well: it is loaded since. */
+struct lct_tpm_missed {
+    TPM2_HANDLE handle;
+    struct lct_name name;
 };
 
 /* What an authority's signature was worth when the TPM last looked at it: its ticket, good until
@@ -78,7 +84,9 @@ struct lct_tpm {
     struct lct_name checked; /* Name of what was last seen behind a persistent handle */
     TPM2_HANDLE checked_handle;
     int64_t checked_at; /* ms of CLOCK_MONOTONIC */
-    unsigned crowded;   /* signatures to go before we ask again for a slot to keep */
+    size_t num_missed;  /* so far: the newest overwrites the oldest */
+    struct lct_tpm_missed missed[LCT_MAX_MISSED];
+    unsigned crowded; /* signatures to go before we ask again for a slot to keep */
 };
 
 /*

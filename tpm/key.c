@@ -202,7 +202,9 @@ enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
                               struct lct_name *name, const struct lct_tpm_key *key,
                               struct lct_err *err)
 {
-    struct inspection inspection = {{.key = key}, reported, name};
+    struct lct_tpm_key as_loaded = *key;
+    struct inspection inspection = {{.key = &as_loaded}, reported, name};
 
+    as_loaded.persistent = 0;
     return lct_tpm_run(tpm, key->label, inspect, &inspection, err);
 }

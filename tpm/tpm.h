@@ -74,6 +74,7 @@ struct lct_tpm_key {
     /* 0: it is wrapped. Else it is at this persistent handle, has no private area, and `parent` is
      * what a session for it is salted to. */
     uint32_t handle;
+    uint32_t persistent; /* a wrapped one is at this persistent handle as well; 0: at none */
     const struct lct_name *name;
     const uint8_t *public_area; /* TPM2B_PUBLIC that lct_public_decode takes */
     size_t public_len;
@@ -92,7 +93,11 @@ struct lct_tpm_key {
 
 /*
  * Signs a digest of scheme->hash's size, with TPM2_Load first if the key is not the one used last.
- * A key at a persistent handle is used there, once its Name was seen; it is never flushed.
+ * A key at a persistent handle is used there, once its Name was seen; it is never flushed. A
+ * wrapped key that is at one as well is used there, too: without a passphrase, a seal or a session
+ * that is TPM2_Sign and nothing before it, since the signature shows whose it is, else once its
+ * Name was seen. If it is not there, or what is there refuses, it is loaded, and no more is asked
+ * at the handle by that connection.
  * An authorization value never crosses the bus: it is proved in an HMAC session salted to the
  * parent, whose Name must be the pinned one. What the TPM returns is verified in software before it
  * is handed out: a swapped object or a fault is an error, not a signature. LCT_ERR_AUTH: the
@@ -112,7 +117,8 @@ enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err);
 
-/* Loads the key and reads its public area as the TPM reports it. Errors as lct_tpm_sign. */
+/* Loads the key, wherever it is besides, and reads its public area as the TPM reports it. Errors as
+ * lct_tpm_sign. */
 enum lct_code lct_tpm_inspect(struct lct_tpm *tpm, struct lct_public *reported,
                               struct lct_name *name, const struct lct_tpm_key *key,
                               struct lct_err *err);

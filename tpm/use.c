@@ -35,9 +35,39 @@ static bool is_parents_fault(TSS2_RC rc)
            base == TPM2_RC_SIZE || base == TPM2_RC_BINDING;
 }
 
+static bool was_missed(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    size_t num = tpm->num_missed < LCT_MAX_MISSED ? tpm->num_missed : LCT_MAX_MISSED;
+
+    for (size_t i = 0; i < num; i++)
+        if (tpm->missed[i].handle == key->persistent &&
+            lct_name_equal(&tpm->missed[i].name, key->name))
+            return true;
+    return false;
+}
+
+/* A wrapped key is not used at its persistent handle any more, but loaded. */
+static void give_up_place(struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    tpm->missed[tpm->num_missed % LCT_MAX_MISSED] =
+        (struct lct_tpm_missed){key->persistent, *key->name};
+    tpm->num_missed++;
+}
+
+/* The persistent handle that the key is used at; 0: it is loaded, as a wrapped one is that was not
+ * found at its handle. */
+static TPM2_HANDLE place_of(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    if (key->handle != 0)
+        return key->handle;
+    return key->persistent != 0 && !was_missed(tpm, key) ? key->persistent : 0;
+}
+
 TPM2_HANDLE lct_use_handle(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
-    return key->handle != 0 ? key->handle : tpm->space->resident_handle;
+    TPM2_HANDLE place = place_of(tpm, key);
+
+    return place != 0 ? place : tpm->space->resident_handle;
 }
 
 static struct lct_parent_request request_of(const struct lct_tpm_key *key, bool again)
@@ -176,6 +206,18 @@ static bool is_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
 }
 
 /*
+ * Whether nothing is lost if what is at its handle is another: no authorization is tried on it and
+ * no policy satisfied for it, the signature shows it, and the key can be loaded instead.
+ */
+static bool is_used_unseen(const struct lct_tpm *tpm, const struct lct_use *use)
+{
+    const struct lct_tpm_key *key = use->key;
+
+    return key->handle == 0 && !key->needs_auth && !lct_policy_is_needed(key) &&
+           !needs_session(tpm, use);
+}
+
+/*
  * Whether the key is behind its persistent handle. Anybody who is the TPM's owner can put another
  * one there, at any time, and for one with an authorization that would be a wrong try: so after a
  * while it is looked at again. What is behind it when it signs shows by the signature.
@@ -184,7 +226,8 @@ static enum lct_code check_handle(struct lct_tpm *tpm, const struct lct_tpm_key 
                                   struct lct_err *err)
 {
     enum { A_WHILE = 50 }; /* ms */
-    bool seen = tpm->checked_handle == key->handle && lct_name_equal(&tpm->checked, key->name);
+    const TPM2_HANDLE place = place_of(tpm, key);
+    bool seen = tpm->checked_handle == place && lct_name_equal(&tpm->checked, key->name);
     bool lasts = tpm->channel->wire->private_handles && !key->needs_auth;
     TPM2B_PUBLIC public_area = {0};
     TPM2B_NAME tpm_name = {0}, qualified = {0};
@@ -193,12 +236,12 @@ static enum lct_code check_handle(struct lct_tpm *tpm, const struct lct_tpm_key 
         return LCT_OK;
     tpm->checked.len = 0;
     TSS2_RC rc =
-        Tss2_Sys_ReadPublic(tpm->sys, key->handle, NULL, &public_area, &tpm_name, &qualified, NULL);
+        Tss2_Sys_ReadPublic(tpm->sys, place, NULL, &public_area, &tpm_name, &qualified, NULL);
     if (lct_result_is_lost_handle(rc))
         return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
                         "%s: this TPM has no key at 0x%08x: it was evicted, or it is in another "
                         "TPM, or this one has been cleared since",
-                        key->label, key->handle);
+                        key->label, place);
     enum lct_code code = lct_tpm_result(tpm, key->label, TPM2_CC_ReadPublic, rc, err);
     if (code != LCT_OK)
         return code;
@@ -207,9 +250,9 @@ static enum lct_code check_handle(struct lct_tpm *tpm, const struct lct_tpm_key 
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "%s: the object at 0x%08x is not the key in the record: another one was "
                         "put there",
-                        key->label, key->handle);
+                        key->label, place);
     tpm->checked = name;
-    tpm->checked_handle = key->handle;
+    tpm->checked_handle = place;
     tpm->checked_at = lct_now_ms();
     return LCT_OK;
 }
@@ -250,7 +293,7 @@ static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct
 {
     const struct lct_parent_request request = request_of(use->key, again);
     struct lct_parent parent;
-    enum lct_code code = check_handle(tpm, use->key, err);
+    enum lct_code code = is_used_unseen(tpm, use) ? LCT_OK : check_handle(tpm, use->key, err);
 
     if (code != LCT_OK || !lacks_session(tpm, use))
         return code;
@@ -289,8 +332,13 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, 
     struct lct_parent parent;
 
     *loaded = false;
-    if (key->handle != 0)
-        return make_persistent_ready(tpm, use, again, err);
+    if (place_of(tpm, key) != 0) {
+        enum lct_code there = make_persistent_ready(tpm, use, again, err);
+        bool missing = there == LCT_ERR_OTHER_TPM || there == LCT_ERR_WRONG_KEY;
+        if (key->handle != 0 || tpm->broken || !missing)
+            return there;
+        give_up_place(tpm, key);
+    }
     bool resident = is_resident(tpm, key);
     bool session = lacks_session(tpm, use);
     bool read = session || (needs_session(tpm, use) && !is_pinned(key));
@@ -320,6 +368,7 @@ enum lct_code lct_use_load(struct lct_tpm *tpm, const struct lct_use *use, struc
     bool loaded;
 
     bare.seal = NULL;
+    bare.persistent = 0;
     lct_tpm_flush_resident(tpm); /* load it now: that it loads is half of the answer */
     tpm->checked.len = 0;
     if (bare.handle == 0 && lct_parent_is_persistent(bare.parent))
@@ -391,12 +440,17 @@ static void make_room(struct lct_tpm *tpm, const struct lct_tpm_key *key, bool l
     tpm->has_signed = true;
 }
 
-/* What is behind the key's handle is not the key. A persistent one is not ours to flush. Where
- * handles are private it is ours all the same, else it is looked for by its Name. */
-static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
+/* What is behind the key's handle is not the key. A persistent one is not ours to flush; it is
+ * looked at next time, or left for the wrapped one. Where handles are private it is ours all the
+ * same, else it is looked for by its Name. */
+static void drop_resident(struct lct_tpm *tpm, const struct lct_use *use, enum lct_code code)
 {
-    if (key->handle != 0) {
+    const struct lct_tpm_key *key = use->key;
+
+    if (place_of(tpm, key) != 0) {
         tpm->checked.len = 0;
+        if (key->handle == 0 && (code == LCT_ERR_WRONG_KEY || is_used_unseen(tpm, use)))
+            give_up_place(tpm, key);
         return;
     }
     if (tpm->channel->wire->private_handles) {
@@ -409,11 +463,12 @@ static void drop_resident(struct lct_tpm *tpm, const struct lct_tpm_key *key)
 }
 
 /* Whether it was the key itself that wants an authorization, though it is said to have none: then
- * the TPM counts each try. */
+ * the TPM counts each try. What a wrapped one finds at a persistent handle is rather another. */
 static bool has_refused(struct lct_tpm *tpm, const struct lct_tpm_key *key, enum lct_code code)
 {
-    return (code == LCT_ERR_AUTH || code == LCT_ERR_LOCKOUT) &&
-           (key->handle != 0 || lct_tpm_holds_resident(tpm));
+    if (code != LCT_ERR_AUTH && code != LCT_ERR_LOCKOUT)
+        return false;
+    return key->handle != 0 || (place_of(tpm, key) == 0 && lct_tpm_holds_resident(tpm));
 }
 
 struct lct_terms lct_use_terms(const struct lct_use *use)
@@ -453,7 +508,7 @@ enum lct_code lct_use_execute(struct lct_tpm *tpm, const struct lct_use *use, TP
         tpm->policy_begun = false;
     if (key->needs_auth)
         atomic_store(&key->tries->proven, true);
-    if (key->handle == 0) {
+    if (place_of(tpm, key) == 0) {
         tpm->used_at = lct_now_ms();
         tpm->used = true;
     }
@@ -518,7 +573,8 @@ static void end_sessions(struct lct_tpm *tpm, const struct ending *ending, bool 
  * after a wrong authorization: that is tried once. After the TPM was restarted each process of a
  * program flushes what it takes for its own and is another's of the same Name: so a key that is
  * gone, and has no authorization, is loaded some more times. A PCR that is extended between policy
- * and command takes the policy with it (Part 3, 23.7), whatever its value.
+ * and command takes the policy with it (Part 3, 23.7), whatever its value. A wrapped key that was
+ * not at its persistent handle begins anew, loaded.
  */
 enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
@@ -530,11 +586,12 @@ enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 
     use->again = true;
     for (int number = 1; again; number++) {
+        TPM2_HANDLE place = place_of(tpm, key);
         ending = attempt(tpm, use, broke, err);
         ever_loaded = ever_loaded || ending.loaded;
-        bool doubtful = ending.ready && !ending.loaded && !tpm->channel->wire->private_handles &&
-                        ending.rc != TSS2_RC_SUCCESS && !key->needs_auth &&
-                        !has_refused(tpm, key, ending.code);
+        bool stays = place == 0 && tpm->channel->wire->private_handles;
+        bool doubtful = ending.ready && !ending.loaded && !stays && ending.rc != TSS2_RC_SUCCESS &&
+                        !key->needs_auth && !has_refused(tpm, key, ending.code);
         bool lost = ending.ready && lct_result_is_lost_handle(ending.rc);
         bool gone = lost || (ending.ready && ending.code == LCT_ERR_WRONG_KEY);
         bool changed = ending.ready && lct_result_base(ending.rc) == TPM2_RC_PCR_CHANGED;
@@ -543,7 +600,9 @@ enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
                 (gone || doubtful || changed || ending.sessions) && number < most;
         end_sessions(tpm, &ending, changed);
         if ((gone || doubtful) && !changed)
-            drop_resident(tpm, key);
+            drop_resident(tpm, use, ending.code);
+        if (place != 0 && place_of(tpm, key) == 0)
+            number = 0;
     }
     make_room(tpm, key, ever_loaded);
     return ending.code;

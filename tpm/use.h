@@ -43,7 +43,8 @@ struct lct_terms lct_use_terms(const struct lct_use *use);
 enum lct_code lct_use_execute(struct lct_tpm *tpm, const struct lct_use *use, TPM2_CC command,
                               TSS2_RC *rc, struct lct_err *err);
 
-/* Loads the key afresh, without satisfying its policy, to be looked at. */
+/* Loads the key afresh, without satisfying its policy, to be looked at: a wrapped one from its
+ * private area, wherever it is besides. */
 enum lct_code lct_use_load(struct lct_tpm *tpm, const struct lct_use *use, struct lct_err *err);
 
 #endif
