@@ -15,6 +15,14 @@ cbor_item_t *lct_cbor_bytes(const uint8_t *bytes, size_t len)
     return cbor_build_bytestring(bytes, len);
 }
 
+/* In the width that it is built with. */
+cbor_item_t *lct_cbor_number(unsigned value)
+{
+    if (value <= UINT8_MAX)
+        return cbor_build_uint8((uint8_t)value);
+    return value <= UINT16_MAX ? cbor_build_uint16((uint16_t)value) : cbor_build_uint32(value);
+}
+
 /* RFC 8949, 3.1: it is -1 - n. libcbor encodes n in the width that it is built with. */
 cbor_item_t *lct_cbor_negative(int value)
 {
@@ -72,7 +80,8 @@ cbor_item_t *lct_cbor_map(struct lct_cbor_member *members, size_t num)
     cbor_item_t *map = cbor_new_definite_map(num);
     bool good = map != NULL;
 
-    qsort(members, num, sizeof *members, compare);
+    if (num > 0)
+        qsort(members, num, sizeof *members, compare);
     for (size_t i = 0; i < num; i++) {
         good = good && add_member(map, &members[i]);
         drop(members[i].value);
@@ -81,6 +90,33 @@ cbor_item_t *lct_cbor_map(struct lct_cbor_member *members, size_t num)
         return map;
     drop(map);
     return NULL;
+}
+
+cbor_item_t *lct_cbor_pairs(const struct cbor_pair *pairs, size_t num)
+{
+    cbor_item_t *map = cbor_new_definite_map(num);
+    bool good = map != NULL;
+
+    for (size_t i = 0; i < num; i++) {
+        good =
+            good && pairs[i].key != NULL && pairs[i].value != NULL && cbor_map_add(map, pairs[i]);
+        drop(pairs[i].key);
+        drop(pairs[i].value);
+    }
+    if (good)
+        return map;
+    drop(map);
+    return NULL;
+}
+
+cbor_item_t *lct_cbor_tagged(unsigned tag, cbor_item_t *item)
+{
+    cbor_item_t *tagged = item != NULL ? cbor_new_tag(tag) : NULL;
+
+    if (tagged != NULL)
+        cbor_tag_set_item(tagged, item);
+    drop(item);
+    return tagged;
 }
 
 enum lct_code lct_cbor_encode(uint8_t **bytes, size_t *len, cbor_item_t *item, struct lct_err *err)

@@ -14,7 +14,8 @@
 cbor_item_t *lct_cbor_text(const char *text);
 cbor_item_t *lct_cbor_bytes(const uint8_t *bytes, size_t len);
 
-/* `value` is negative. */
+/* `value` is not negative, and in the second negative. */
+cbor_item_t *lct_cbor_number(unsigned value);
 cbor_item_t *lct_cbor_negative(int value);
 
 /* Of all the items, which it takes over, on failure too; NULL also if one of them is NULL. */
@@ -27,6 +28,13 @@ struct lct_cbor_member {
 
 /* The same of a map's members, which it sorts. */
 cbor_item_t *lct_cbor_map(struct lct_cbor_member *members, size_t num);
+
+/* A map whose keys are no text, in the order that they come in; of a map without any, `pairs` may
+ * be NULL. It takes the items over as lct_cbor_array does. */
+cbor_item_t *lct_cbor_pairs(const struct cbor_pair *pairs, size_t num);
+
+/* An item with a tag, which it takes over. */
+cbor_item_t *lct_cbor_tagged(unsigned tag, cbor_item_t *item);
 
 /* The encoding of an item, which it takes over; the caller frees *bytes with free().
  * LCT_ERR_INTERNAL: out of memory, also where `item` is NULL. */

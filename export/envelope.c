@@ -23,7 +23,7 @@ static const char *const purposes[] = {"enrollment", "session_start", "re_attest
 
 /* What an envelope is made of. */
 struct parts {
-    const struct lct_statement *statement;
+    const struct lct_certified *certified;
     const struct lct_offer *offer;
     struct lct_attest quote;
     const struct lct_offered_ek *ek; /* NULL: there is none */
@@ -50,7 +50,7 @@ static char *base64(const uint8_t *bytes, size_t len)
 
 static enum lct_code take_quote(struct parts *parts, struct lct_err *err)
 {
-    const struct lct_evidence *evidence = parts->statement->evidence;
+    const struct lct_evidence *evidence = parts->certified->evidence;
     struct lct_signature signature;
     struct lct_scheme scheme;
 
@@ -129,12 +129,12 @@ static enum lct_code take_object(struct parts *parts, struct lct_err *err)
     struct lct_cbor_member members[LCT_WEBAUTHN_MEMBERS + 4];
     size_t num = 0, len = 0;
     uint8_t *bytes = NULL;
-    enum lct_code code = lct_webauthn_members(members, &num, parts->statement, err);
+    enum lct_code code = lct_webauthn_members(members, &num, parts->certified, err);
 
     if (code != LCT_OK)
         return code;
     members[num++] =
-        (struct lct_cbor_member){"quote", quote_item(&parts->statement->evidence->quote)};
+        (struct lct_cbor_member){"quote", quote_item(&parts->certified->evidence->quote)};
     members[num++] =
         (struct lct_cbor_member){"akPublic", lct_cbor_bytes(offer->ak.bytes, offer->ak.len)};
     if (parts->ek != NULL)
@@ -206,7 +206,7 @@ static json_t *selection_of(const struct lct_pcr_bank *bank)
 
 static json_t *proof_of(const struct parts *parts)
 {
-    const struct lct_evidence_attested *quote = &parts->statement->evidence->quote;
+    const struct lct_evidence_attested *quote = &parts->certified->evidence->quote;
     char *signature = base64(quote->signature, quote->signature_len);
     json_t *proof = signature != NULL
                         ? json_pack("{s:s, s:s, s:o, s:s, s:o, s:o}", "format", "tpm2_quote",
@@ -224,7 +224,7 @@ static json_t *proof_of(const struct parts *parts)
 /* As the evidence has them: {"0": hex} of the one bank. */
 static json_t *state_of(const struct parts *parts)
 {
-    const struct lct_pcr_values *values = &parts->statement->evidence->values;
+    const struct lct_pcr_values *values = &parts->certified->evidence->values;
     json_t *banks = lct_json_of_values(values);
     json_t *bank = json_object_get(banks, values->pcrs.banks[0].hash->name);
     json_t *state =
@@ -258,7 +258,7 @@ static enum lct_code name_of(char name[LCT_MAX_OFFER_ID + LCT_WEB4_NAME], const 
                              OSSL_LIB_CTX *libctx, struct lct_err *err)
 {
     if (parts->offer->key.area.curve == TPM2_ECC_NIST_P256)
-        return lct_web4_name(name, libctx, parts->statement->key, err);
+        return lct_web4_name(name, libctx, parts->certified->key, err);
     (void)snprintf(name, LCT_MAX_OFFER_ID + LCT_WEB4_NAME, "lct:%s", parts->offer->id);
     return LCT_OK;
 }
@@ -289,7 +289,7 @@ static enum lct_code compose(json_t **envelope, const struct parts *parts, OSSL_
                       "public_key", parts->pem, "public_key_fingerprint", fingerprint, "anchor",
                       anchor_of(parts, libctx), "proof", proof_of(parts), "platform_state",
                       state_of(parts), "trust_ceiling", parts->offer->software_tpm ? 0.4 : 0.85);
-    if (*envelope != NULL && add_times(*envelope, &parts->statement->evidence->challenge) &&
+    if (*envelope != NULL && add_times(*envelope, &parts->certified->evidence->challenge) &&
         (purpose == NULL || json_object_set_new(*envelope, "purpose", json_string(purpose)) == 0))
         return LCT_OK;
     json_decref(*envelope);
@@ -298,16 +298,16 @@ static enum lct_code compose(json_t **envelope, const struct parts *parts, OSSL_
 }
 
 enum lct_code lct_envelope_make(json_t **envelope, OSSL_LIB_CTX *libctx,
-                                const struct lct_statement *statement, const char *purpose,
+                                const struct lct_certified *certified, const char *purpose,
                                 struct lct_err *err)
 {
-    struct parts parts = {.statement = statement,
-                          .offer = statement->evidence->challenge.offer,
-                          .ek = find_ek(&statement->evidence->challenge)};
+    struct parts parts = {.certified = certified,
+                          .offer = certified->evidence->challenge.offer,
+                          .ek = find_ek(&certified->evidence->challenge)};
     enum lct_code code = take_quote(&parts, err);
 
     *envelope = NULL;
-    if (code == LCT_OK && (parts.pem = pem_of(statement->key)) == NULL)
+    if (code == LCT_OK && (parts.pem = pem_of(certified->key)) == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "a public key cannot be encoded");
     if (code == LCT_OK)
         code = take_object(&parts, err);

@@ -3,7 +3,7 @@
 #define LCT_EXPORT_ENVELOPE_H
 
 #include "base/error.h"
-#include "proof/statement.h"
+#include "proof/certified.h"
 
 #include <jansson.h>
 #include <openssl/types.h>
@@ -39,7 +39,7 @@
  * malformed, or of other PCRs than those whose values are with it; LCT_ERR_INTERNAL.
  */
 enum lct_code lct_envelope_make(json_t **envelope, OSSL_LIB_CTX *libctx,
-                                const struct lct_statement *statement, const char *purpose,
+                                const struct lct_certified *certified, const char *purpose,
                                 struct lct_err *err);
 
 /* Whether Web4 knows of such a purpose. */

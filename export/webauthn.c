@@ -32,18 +32,18 @@ static cbor_item_t *chain_of(const struct lct_der_chain *chain)
 }
 
 enum lct_code lct_webauthn_members(struct lct_cbor_member members[LCT_WEBAUTHN_MEMBERS],
-                                   size_t *num, const struct lct_statement *statement,
+                                   size_t *num, const struct lct_certified *certified,
                                    struct lct_err *err)
 {
-    const struct lct_evidence_attested *certify = &statement->evidence->certify;
-    const struct lct_der_chain *chain = &statement->evidence->challenge.offer->ak_chain;
-    int algorithm = cose_algorithm(&statement->scheme);
+    const struct lct_evidence_attested *certify = &certified->evidence->certify;
+    const struct lct_der_chain *chain = &certified->evidence->challenge.offer->ak_chain;
+    int algorithm = cose_algorithm(&certified->scheme);
 
     *num = 0;
     if (algorithm == 0)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "the attestation key signs with %s in a scheme that COSE has no number for",
-                        statement->scheme.hash->name);
+                        certified->scheme.hash->name);
     members[(*num)++] = (struct lct_cbor_member){"ver", lct_cbor_text("2.0")};
     members[(*num)++] = (struct lct_cbor_member){"alg", lct_cbor_negative(algorithm)};
     if (chain->num > 0)
@@ -53,22 +53,22 @@ enum lct_code lct_webauthn_members(struct lct_cbor_member members[LCT_WEBAUTHN_M
     members[(*num)++] =
         (struct lct_cbor_member){"certInfo", lct_cbor_bytes(certify->attest, certify->attest_len)};
     members[(*num)++] = (struct lct_cbor_member){
-        "pubArea", lct_cbor_bytes(statement->public_area, statement->public_len)};
+        "pubArea", lct_cbor_bytes(certified->public_area, certified->public_len)};
     return LCT_OK;
 }
 
 enum lct_code lct_webauthn_encode(uint8_t **bytes, size_t *len,
-                                  const struct lct_statement *statement, struct lct_err *err)
+                                  const struct lct_certified *certified, struct lct_err *err)
 {
     struct lct_cbor_member members[LCT_WEBAUTHN_MEMBERS];
     size_t num = 0;
 
-    if (statement->evidence->challenge.offer->ak_chain.num == 0)
+    if (certified->evidence->challenge.offer->ak_chain.num == 0)
         return LCT_FAIL(
             err, LCT_ERR_UNSUPPORTED,
             "the evidence has no certificate of its attestation key, which WebAuthn "
             "needs: get one by lct attest issue, give it to lct attest offer --ak-cert, "
             "and prove the key again");
-    enum lct_code code = lct_webauthn_members(members, &num, statement, err);
+    enum lct_code code = lct_webauthn_members(members, &num, certified, err);
     return code == LCT_OK ? lct_cbor_encode(bytes, len, lct_cbor_map(members, num), err) : code;
 }

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "export/cbor.h"
-#include "proof/statement.h"
+#include "proof/certified.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -24,13 +24,13 @@
  * AK, or its signature is one that COSE has no number for; LCT_ERR_INTERNAL.
  */
 enum lct_code lct_webauthn_encode(uint8_t **bytes, size_t *len,
-                                  const struct lct_statement *statement, struct lct_err *err);
+                                  const struct lct_certified *certified, struct lct_err *err);
 
 /* The members of that map for a larger one; without a certificate there is no "x5c". *num is how
  * many. LCT_ERR_UNSUPPORTED of the signature. That memory is out shows when they become a map. */
 enum { LCT_WEBAUTHN_MEMBERS = 6 };
 enum lct_code lct_webauthn_members(struct lct_cbor_member members[LCT_WEBAUTHN_MEMBERS],
-                                   size_t *num, const struct lct_statement *statement,
+                                   size_t *num, const struct lct_certified *certified,
                                    struct lct_err *err);
 
 #endif

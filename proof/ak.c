@@ -49,6 +49,15 @@ enum lct_code lct_ak_check_kind(const EVP_PKEY *pkey, struct lct_err *err)
                     "exponent 65537");
 }
 
+enum lct_code lct_ak_check_identity(const EVP_PKEY *pkey, struct lct_err *err)
+{
+    if (EVP_PKEY_is_a(pkey, "ED25519") || lct_ak_check_kind(pkey, NULL) == LCT_OK)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "the key is none of P-256, P-384, P-521, Ed25519, RSA 2048, 3072 and 4096 with "
+                    "the exponent 65537");
+}
+
 static enum lct_code fail_form(struct lct_err *err)
 {
     return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE,
@@ -98,7 +107,8 @@ static enum lct_code decode_public(struct lct_ak *ak, OSSL_LIB_CTX *libctx, cons
                     why.text);
 }
 
-enum lct_code lct_ak_decode(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8_t *bytes,
+/* Whatever its kind. */
+static enum lct_code decode(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8_t *bytes,
                             size_t bytes_len, struct lct_err *err)
 {
     enum lct_code code = LCT_OK;
@@ -116,7 +126,23 @@ enum lct_code lct_ak_decode(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8
     (void)ERR_pop_to_mark();
     if (code != LCT_OK)
         return code;
-    return ak->pkey != NULL ? lct_ak_check_kind(ak->pkey, err) : fail_form(err);
+    return ak->pkey != NULL ? LCT_OK : fail_form(err);
+}
+
+enum lct_code lct_ak_decode(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8_t *bytes,
+                            size_t bytes_len, struct lct_err *err)
+{
+    enum lct_code code = decode(ak, libctx, bytes, bytes_len, err);
+
+    return code == LCT_OK ? lct_ak_check_kind(ak->pkey, err) : code;
+}
+
+enum lct_code lct_ak_decode_identity(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8_t *bytes,
+                                     size_t bytes_len, struct lct_err *err)
+{
+    enum lct_code code = decode(ak, libctx, bytes, bytes_len, err);
+
+    return code == LCT_OK ? lct_ak_check_identity(ak->pkey, err) : code;
 }
 
 void lct_ak_clear(struct lct_ak *ak)

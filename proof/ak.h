@@ -30,8 +30,14 @@ enum lct_code lct_ak_decode(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8
                             size_t bytes_len, struct lct_err *err);
 void lct_ak_clear(struct lct_ak *ak);
 
-/* Whether a public key is of a kind that we take. LCT_ERR_UNSUPPORTED. */
+/* The same of the key of an identity, which Ed25519 may be as well: it may be in software. */
+enum lct_code lct_ak_decode_identity(struct lct_ak *ak, OSSL_LIB_CTX *libctx, const uint8_t *bytes,
+                                     size_t bytes_len, struct lct_err *err);
+
+/* Whether a public key is of a kind that we take, of an AK or of an identity. LCT_ERR_UNSUPPORTED.
+ */
 enum lct_code lct_ak_check_kind(const EVP_PKEY *pkey, struct lct_err *err);
+enum lct_code lct_ak_check_identity(const EVP_PKEY *pkey, struct lct_err *err);
 
 /*
  * Why a public area is not that of an attestation key, restricted to what its TPM makes and born in

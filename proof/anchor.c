@@ -101,7 +101,7 @@ static enum lct_code add_key(const struct reading *reading, struct lct_anchor an
     if (anchor.pkey == NULL)
         (void)LCT_FAIL(&why, LCT_ERR_CONFIG, "%s has a key in it that cannot be read",
                        reading->path);
-    else if (lct_ak_check_kind(anchor.pkey, &why) != LCT_OK)
+    else if (lct_ak_check_identity(anchor.pkey, &why) != LCT_OK)
         (void)lct_err_prefix(&why, reading->path);
     if (why.code == LCT_OK)
         return add(reading, anchor, err);

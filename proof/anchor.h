@@ -29,7 +29,7 @@ enum { LCT_MAX_ANCHORS = 4096, LCT_MAX_ANCHOR_FILE = 1 << 20 };
  * not begin with a dot, in the order of their names. lct_anchors_clear frees them, after an error,
  * too. LCT_ERR_CONFIG, in a sentence that names the file: it cannot be read, holds none, one that
  * is damaged, a private key or something else, or, where keys are asked for, a key of a kind that
- * lct_ak_check_kind refuses; there are more than LCT_MAX_ANCHORS in all.
+ * lct_ak_check_identity refuses; there are more than LCT_MAX_ANCHORS in all.
  */
 enum lct_code lct_anchors_read(struct lct_anchors *anchors, OSSL_LIB_CTX *libctx, const char *path,
                                bool keys, struct lct_err *err);

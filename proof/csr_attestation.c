@@ -50,9 +50,9 @@ ASN1_SEQUENCE(ATTESTATION_BUNDLE) = {
     return ASN1_OCTET_STRING_set(string, bytes, (int)len) == 1;
 }
 
-static bool fill_statement(ATTESTATION_STATEMENT *to, const struct lct_statement *statement)
+static bool fill_statement(ATTESTATION_STATEMENT *to, const struct lct_certified *certified)
 {
-    const struct lct_evidence_attested *certify = &statement->evidence->certify;
+    const struct lct_evidence_attested *certify = &certified->evidence->certify;
     TPM_CERTIFY *body = to->statement;
 
     ASN1_OBJECT_free(to->type);
@@ -61,15 +61,15 @@ static bool fill_statement(ATTESTATION_STATEMENT *to, const struct lct_statement
     return to->type != NULL && body->public_area != NULL &&
            set(body->attest, certify->attest, certify->attest_len) &&
            set(body->signature, certify->signature, certify->signature_len) &&
-           set(body->public_area, statement->public_area, statement->public_len);
+           set(body->public_area, certified->public_area, certified->public_len);
 }
 
-static bool add_statement(ATTESTATION_BUNDLE *bundle, const struct lct_statement *statement)
+static bool add_statement(ATTESTATION_BUNDLE *bundle, const struct lct_certified *certified)
 {
     ATTESTATION_STATEMENT *one =
         (ATTESTATION_STATEMENT *)ASN1_item_new(ASN1_ITEM_rptr(ATTESTATION_STATEMENT));
 
-    if (one != NULL && fill_statement(one, statement) &&
+    if (one != NULL && fill_statement(one, certified) &&
         sk_ATTESTATION_STATEMENT_push(bundle->attestations, one) > 0)
         return true;
     ASN1_item_free((ASN1_VALUE *)one, ASN1_ITEM_rptr(ATTESTATION_STATEMENT));
@@ -111,17 +111,17 @@ static enum lct_code add_attribute(X509_REQ *request, const ATTESTATION_BUNDLE *
 }
 
 enum lct_code lct_csr_attestation_add(X509_REQ *request, OSSL_LIB_CTX *libctx,
-                                      const struct lct_statement *statement, struct lct_err *err)
+                                      const struct lct_certified *certified, struct lct_err *err)
 {
     ATTESTATION_BUNDLE *bundle =
         (ATTESTATION_BUNDLE *)ASN1_item_new(ASN1_ITEM_rptr(ATTESTATION_BUNDLE));
     enum lct_code code = LCT_OK;
 
     (void)ERR_set_mark();
-    if (bundle == NULL || !add_statement(bundle, statement))
+    if (bundle == NULL || !add_statement(bundle, certified))
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     else
-        code = add_certs(bundle, libctx, &statement->evidence->challenge.offer->ak_chain, err);
+        code = add_certs(bundle, libctx, &certified->evidence->challenge.offer->ak_chain, err);
     if (code == LCT_OK)
         code = add_attribute(request, bundle, err);
     (void)ERR_pop_to_mark();

@@ -3,7 +3,7 @@
 #define LCT_PROOF_CSR_ATTESTATION_H
 
 #include "base/error.h"
-#include "proof/statement.h"
+#include "proof/certified.h"
 
 #include <openssl/x509.h>
 
@@ -23,6 +23,6 @@
  * LCT_ERR_INTERNAL.
  */
 enum lct_code lct_csr_attestation_add(X509_REQ *request, OSSL_LIB_CTX *libctx,
-                                      const struct lct_statement *statement, struct lct_err *err);
+                                      const struct lct_certified *certified, struct lct_err *err);
 
 #endif

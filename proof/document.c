@@ -53,7 +53,7 @@ enum lct_code lct_document_read(json_t **json, const char **type, const uint8_t 
     return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE, "%s", fault);
 }
 
-/* A document in words; NULL: it is none of an attestation. */
+/* A document in words; NULL: it is none of ours. */
 static const char *describe(const char *type)
 {
     static const struct {
@@ -64,6 +64,9 @@ static const char *describe(const char *type)
         {"lct-attestation-evidence", "evidence, as lct attest respond makes it"},
         {"lct-attestation-state", "the state of a challenge, for --state"},
         {"lct-attestation-verdict", "a verdict"},
+        {"lct-end", "the end of an identity, as lct retire and lct revoke make it"},
+        {"lct-statement", "a statement, as lct sign --type makes it"},
+        {"lct-succession", "a succession, as lct rotate makes it"},
     };
 
     for (size_t i = 0; type != NULL && i < sizeof kinds / sizeof kinds[0]; i++)

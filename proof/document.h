@@ -25,7 +25,7 @@ enum lct_code lct_document_digest(uint8_t digest[32], OSSL_LIB_CTX *libctx, cons
 enum lct_code lct_document_read(json_t **json, const char **type, const uint8_t *text,
                                 size_t text_len, struct lct_err *err);
 
-/* Whether a document is of this "type", one of an attestation, and of "version" 1.
+/* Whether a document is of this "type", one of ours, and of "version" 1.
  * LCT_ERR_BAD_EVIDENCE: another type; LCT_ERR_UNSUPPORTED: another version. */
 enum lct_code lct_document_check(const json_t *json, const char *type, struct lct_err *err);
 

@@ -106,4 +106,13 @@ enum lct_code lct_issued_verdict_judge(struct lct_issued_verdict *issued, OSSL_L
                                        const struct lct_trust *trust, EVP_PKEY *key, time_t now,
                                        struct lct_err *err);
 
+/* The same by an issuer that was chosen: another's verdict is LCT_CLAIM_SIGNED failed. */
+enum lct_code lct_issued_verdict_judge_by(struct lct_issued_verdict *issued, OSSL_LIB_CTX *libctx,
+                                          const char *jws, size_t jws_len, EVP_PKEY *issuer,
+                                          EVP_PKEY *key, time_t now, struct lct_err *err);
+
+/* The claims that a signed verdict has to make, as bits 1 << LCT_CLAIM_*, beside that it is signed:
+ * key_resident is of a key that was bound to a TPM. */
+unsigned lct_issued_verdict_claims(void);
+
 #endif

@@ -11,16 +11,23 @@
 
 enum { EARLIER = 60 /* seconds that clocks may be apart */ };
 
+static bool is_named(const struct lct_issued_verdict *issued, EVP_PKEY *issuer,
+                     OSSL_LIB_CTX *libctx)
+{
+    char fingerprint[65];
+
+    return lct_spki_fingerprint(fingerprint, issuer, libctx, NULL) == LCT_OK &&
+           strcmp(fingerprint, issued->issuer) == 0;
+}
+
 /* The trusted issuer that the verdict names, borrowed; NULL: it names none. */
 static EVP_PKEY *find_issuer(const struct lct_issued_verdict *issued, OSSL_LIB_CTX *libctx,
                              const struct lct_trust *trust, time_t now)
 {
-    char fingerprint[65];
     EVP_PKEY *pkey;
 
     for (size_t i = 0; (pkey = lct_trust_verdict_issuer(trust, i, now)) != NULL; i++)
-        if (lct_spki_fingerprint(fingerprint, pkey, libctx, NULL) == LCT_OK &&
-            strcmp(fingerprint, issued->issuer) == 0)
+        if (is_named(issued, pkey, libctx))
             return pkey;
     return NULL;
 }
@@ -105,21 +112,44 @@ static void judge(struct lct_verdict *verdict, OSSL_LIB_CTX *libctx,
                         "it is of another key than the one that was asked for");
 }
 
+/* `issuer` is the one by whose key it has to be, or NULL. */
+static void judge_by(struct lct_issued_verdict *issued, OSSL_LIB_CTX *libctx, const char *jws,
+                     size_t jws_len, EVP_PKEY *issuer, EVP_PKEY *key, time_t now)
+{
+    struct lct_verdict verdict = {0};
+
+    (void)ERR_set_mark();
+    bool by = issuer != NULL && is_signed_by(jws, jws_len, issuer, libctx);
+    judge(&verdict, libctx, issued, issuer, by, key, now);
+    (void)ERR_pop_to_mark();
+    issued->verdict = verdict;
+}
+
 enum lct_code lct_issued_verdict_judge(struct lct_issued_verdict *issued, OSSL_LIB_CTX *libctx,
                                        const char *jws, size_t jws_len,
                                        const struct lct_trust *trust, EVP_PKEY *key, time_t now,
                                        struct lct_err *err)
 {
-    struct lct_verdict verdict = {0};
     enum lct_code code = lct_issued_verdict_read(issued, libctx, jws, jws_len, err);
 
-    if (code != LCT_OK)
-        return code;
-    (void)ERR_set_mark();
-    EVP_PKEY *issuer = find_issuer(issued, libctx, trust, now);
-    bool by = issuer != NULL && is_signed_by(jws, jws_len, issuer, libctx);
-    judge(&verdict, libctx, issued, issuer, by, key, now);
-    (void)ERR_pop_to_mark();
-    issued->verdict = verdict;
-    return LCT_OK;
+    if (code == LCT_OK)
+        judge_by(issued, libctx, jws, jws_len, find_issuer(issued, libctx, trust, now), key, now);
+    return code;
+}
+
+enum lct_code lct_issued_verdict_judge_by(struct lct_issued_verdict *issued, OSSL_LIB_CTX *libctx,
+                                          const char *jws, size_t jws_len, EVP_PKEY *issuer,
+                                          EVP_PKEY *key, time_t now, struct lct_err *err)
+{
+    enum lct_code code = lct_issued_verdict_read(issued, libctx, jws, jws_len, err);
+
+    if (code == LCT_OK)
+        judge_by(issued, libctx, jws, jws_len, is_named(issued, issuer, libctx) ? issuer : NULL,
+                 key, now);
+    return code;
+}
+
+unsigned lct_issued_verdict_claims(void)
+{
+    return 1u << LCT_CLAIM_KEY_RESIDENT | 1u << LCT_CLAIM_NON_EXTRACTABLE | 1u << LCT_CLAIM_KEY_FIT;
 }

@@ -5,7 +5,6 @@
 #include "proof/json.h"
 
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,30 +18,17 @@ static char *header_text(const char *alg, const char *kid, const char *typ)
     return text;
 }
 
-/* Bytes of r and of s; 0: the signatures are of RSA. */
-static size_t half_size(const struct lct_signer *signer)
-{
-    bool ecdsa = signer->scheme.id == TPM2_ALG_ECDSA;
-
-    return ecdsa ? ((size_t)EVP_PKEY_get_bits(signer->pkey) + 7) / 8 : 0;
-}
-
 /* The signature's part, behind the message of this length. */
 static enum lct_code append_signature(char *text, size_t message_len,
                                       const struct lct_signer *signer, struct lct_err *err)
 {
-    struct lct_signature signature = {0};
-    uint8_t raw[2 * LCT_MAX_COORDINATE];
-    size_t half = half_size(signer);
-    enum lct_code code = signer->sign(signer, &signature, (const uint8_t *)text, message_len, err);
+    struct lct_jose_signature signature;
+    enum lct_code code = lct_jose_sign(&signature, signer, (const uint8_t *)text, message_len, err);
 
-    if (code == LCT_OK && half > 0)
-        code = lct_signature_to_p1363(raw, half, &signature, err);
     if (code != LCT_OK)
         return code;
     text[message_len] = '.';
-    lct_base64url_encode(text + message_len + 1, half > 0 ? raw : signature.data,
-                         half > 0 ? 2 * half : signature.len);
+    lct_base64url_encode(text + message_len + 1, signature.data, signature.len);
     return LCT_OK;
 }
 
@@ -116,7 +102,7 @@ enum lct_code lct_jws_read(struct lct_jws *jws, const char *text, size_t text_le
     jws->message_len = (size_t)(signature - text);
     if (!take_header(jws, text, (size_t)(payload - text)))
         return fail_form("its header is not one of \"alg\", \"kid\" and \"typ\" alone", err);
-    if (!lct_base64url_decode(jws->signature, &jws->signature_len, sizeof jws->signature,
+    if (!lct_base64url_decode(jws->signature.data, &jws->signature.len, sizeof jws->signature.data,
                               signature + 1, len - jws->message_len - 1))
         return fail_form("its signature", err);
     jws->payload = malloc(len);
@@ -134,33 +120,8 @@ void lct_jws_clear(struct lct_jws *jws)
     *jws = (struct lct_jws){0};
 }
 
-/* In OpenSSL's encoding. */
-static bool take_signature(struct lct_signature *signature, const struct lct_jws *jws,
-                           const struct lct_signer *signer)
-{
-    size_t half = half_size(signer);
-
-    if (half > 0)
-        return jws->signature_len == 2 * half &&
-               lct_signature_from_ecdsa(signature, jws->signature, half, jws->signature + half,
-                                        half, NULL) == LCT_OK;
-    signature->len = jws->signature_len;
-    memcpy(signature->data, jws->signature, jws->signature_len);
-    return true;
-}
-
 bool lct_jws_is_by(const struct lct_jws *jws, EVP_PKEY *pkey, OSSL_LIB_CTX *libctx)
 {
-    struct lct_signer signer;
-    struct lct_signature signature;
-    uint8_t digest[LCT_MAX_HASH];
-
-    if (lct_signer_of_pkey(&signer, pkey, libctx, NULL) != LCT_OK ||
-        strcmp(jws->alg, lct_signer_jose(&signer)) != 0 ||
-        !take_signature(&signature, jws, &signer) ||
-        EVP_Q_digest(libctx, signer.scheme.hash->openssl, NULL, jws->message, jws->message_len,
-                     digest, NULL) != 1)
-        return false;
-    return lct_signature_verify(&signature, pkey, libctx, &signer.scheme, digest,
-                                signer.scheme.hash->size, NULL) == LCT_OK;
+    return lct_jose_is_by(&jws->signature, jws->alg, (const uint8_t *)jws->message,
+                          jws->message_len, pkey, libctx);
 }

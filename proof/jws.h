@@ -3,6 +3,7 @@
 #define LCT_PROOF_JWS_H
 
 #include "base/error.h"
+#include "proof/jose.h"
 #include "proof/signer.h"
 
 #include <openssl/types.h>
@@ -29,8 +30,7 @@ struct lct_jws {
     size_t message_len;
     uint8_t *payload; /* decoded */
     size_t payload_len;
-    size_t signature_len; /* in JOSE's form */
-    uint8_t signature[LCT_MAX_SIGNATURE];
+    struct lct_jose_signature signature;
 };
 
 /*
@@ -44,10 +44,7 @@ enum lct_code lct_jws_read(struct lct_jws *jws, const char *text, size_t text_le
                            struct lct_err *err);
 void lct_jws_clear(struct lct_jws *jws);
 
-/*
- * Whether it is signed by this key, of a kind that lct_signer_of_pkey takes. Which algorithm that
- * is, the key says: a header with another "alg", "none" before all, is refused (RFC 8725, 3.1).
- */
+/* Whether it is signed by this key, as lct_jose_is_by. */
 bool lct_jws_is_by(const struct lct_jws *jws, EVP_PKEY *pkey, OSSL_LIB_CTX *libctx);
 
 #endif

@@ -6,7 +6,6 @@
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <openssl/x509.h>
-#include <stdbool.h>
 
 enum { MIN_RSA_BITS = 2048, MAX_RSA_BITS = 4096 };
 
@@ -27,6 +26,12 @@ static bool is_fit_rsa(const EVP_PKEY *pkey)
     return EVP_PKEY_is_a(pkey, "RSA") && bits >= MIN_RSA_BITS && bits <= MAX_RSA_BITS;
 }
 
+/* libcrypto's name of the scheme's hash; NULL: it has none. */
+static const char *hash_of(const struct lct_signer *signer)
+{
+    return signer->scheme.hash != NULL ? signer->scheme.hash->openssl : NULL;
+}
+
 static enum lct_code sign_in_software(const struct lct_signer *signer,
                                       struct lct_signature *signature, const uint8_t *message,
                                       size_t message_len, struct lct_err *err)
@@ -36,7 +41,7 @@ static enum lct_code sign_in_software(const struct lct_signer *signer,
     signature->len = sizeof signature->data;
     (void)ERR_set_mark();
     bool good = ctx != NULL &&
-                EVP_DigestSignInit_ex(ctx, NULL, signer->scheme.hash->openssl, signer->libctx, NULL,
+                EVP_DigestSignInit_ex(ctx, NULL, hash_of(signer), signer->libctx, NULL,
                                       signer->pkey, NULL) == 1 &&
                 EVP_DigestSign(ctx, signature->data, &signature->len, message, message_len) == 1;
     (void)ERR_pop_to_mark();
@@ -57,9 +62,11 @@ enum lct_code lct_signer_of_pkey(struct lct_signer *signer, EVP_PKEY *pkey, OSSL
         signer->scheme = (struct lct_scheme){TPM2_ALG_ECDSA, lct_hash_by_id(row->hash), 0};
     else if (is_fit_rsa(pkey))
         signer->scheme = (struct lct_scheme){TPM2_ALG_RSASSA, lct_hash_by_id(TPM2_ALG_SHA256), 0};
+    else if (EVP_PKEY_is_a(pkey, "ED25519"))
+        signer->scheme = (struct lct_scheme){LCT_ALG_EDDSA, NULL, 0};
     else
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "the key is none of P-256, P-384, and RSA of %d to %d bits",
+                        "the key is none of P-256, P-384, RSA of %d to %d bits, and Ed25519",
                         (int)MIN_RSA_BITS, (int)MAX_RSA_BITS);
     return LCT_OK;
 }
@@ -67,27 +74,70 @@ enum lct_code lct_signer_of_pkey(struct lct_signer *signer, EVP_PKEY *pkey, OSSL
 const char *lct_signer_jose(const struct lct_signer *signer)
 {
     const struct lct_algorithm *row = row_of(signer->pkey);
-    uint16_t hash = signer->scheme.hash->id;
+    uint16_t hash = signer->scheme.hash != NULL ? signer->scheme.hash->id : TPM2_ALG_NULL;
 
+    if (signer->scheme.id == LCT_ALG_EDDSA)
+        return "EdDSA";
     /* RFC 7518, 3.4: each curve has one hash. */
     if (signer->scheme.id == TPM2_ALG_ECDSA)
         return row != NULL && row->hash == hash ? row->jose : NULL;
     return signer->scheme.id == TPM2_ALG_RSASSA && hash == TPM2_ALG_SHA256 ? "RS256" : NULL;
 }
 
-/* RFC 5758, 3.2: ECDSA has no parameters; RFC 8017, A.2.4: RSA has NULL. */
+static bool is_edwards_signature(const struct lct_signer *signer,
+                                 const struct lct_signature *signature, const uint8_t *message,
+                                 size_t message_len)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool good =
+        ctx != NULL &&
+        EVP_DigestVerifyInit_ex(ctx, NULL, NULL, signer->libctx, NULL, signer->pkey, NULL) == 1 &&
+        EVP_DigestVerify(ctx, signature->data, signature->len, message, message_len) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    return good;
+}
+
+bool lct_signer_is_by(const struct lct_signer *signer, const struct lct_signature *signature,
+                      const uint8_t *message, size_t message_len)
+{
+    const struct lct_hash *hash = signer->scheme.hash;
+    uint8_t digest[LCT_MAX_HASH];
+
+    (void)ERR_set_mark();
+    bool good = signer->scheme.id == LCT_ALG_EDDSA
+                    ? is_edwards_signature(signer, signature, message, message_len)
+                    : EVP_Q_digest(signer->libctx, hash->openssl, NULL, message, message_len,
+                                   digest, NULL) == 1 &&
+                          lct_signature_verify(signature, signer->pkey, signer->libctx,
+                                               &signer->scheme, digest, hash->size, NULL) == LCT_OK;
+    (void)ERR_pop_to_mark();
+    return good;
+}
+
+/* The OID of its signatures; NID_undef: there is none. */
+static int signature_nid(const struct lct_signer *signer)
+{
+    bool ecdsa = signer->scheme.id == TPM2_ALG_ECDSA;
+    int nid = NID_undef;
+
+    if (signer->scheme.id == LCT_ALG_EDDSA)
+        return NID_ED25519;
+    if (ecdsa || signer->scheme.id == TPM2_ALG_RSASSA)
+        (void)OBJ_find_sigid_by_algs(&nid, OBJ_sn2nid(hash_of(signer)),
+                                     ecdsa ? NID_X9_62_id_ecPublicKey : NID_rsaEncryption);
+    return nid;
+}
+
+/* RFC 5758, 3.2 and RFC 8410, 3: ECDSA and EdDSA have no parameters; RFC 8017, A.2.4: RSA has NULL.
+ */
 enum lct_code lct_signer_algorithm(X509_ALGOR *algorithm, const struct lct_signer *signer,
                                    struct lct_err *err)
 {
-    bool ecdsa = signer->scheme.id == TPM2_ALG_ECDSA;
-    int hash = OBJ_sn2nid(signer->scheme.hash->openssl);
-    int key = ecdsa ? NID_X9_62_id_ecPublicKey : NID_rsaEncryption;
-    int signature = NID_undef;
+    int nid = signature_nid(signer);
+    int parameters = signer->scheme.id == TPM2_ALG_RSASSA ? V_ASN1_NULL : V_ASN1_UNDEF;
 
-    if ((ecdsa || signer->scheme.id == TPM2_ALG_RSASSA) &&
-        OBJ_find_sigid_by_algs(&signature, hash, key) == 1 &&
-        X509_ALGOR_set0(algorithm, OBJ_nid2obj(signature), ecdsa ? V_ASN1_UNDEF : V_ASN1_NULL,
-                        NULL) == 1)
+    if (nid != NID_undef && X509_ALGOR_set0(algorithm, OBJ_nid2obj(nid), parameters, NULL) == 1)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_INTERNAL, "the signature's algorithm cannot be encoded");
 }

@@ -112,6 +112,12 @@ static enum lct_code read_verdict_issuers(struct reading *reading, const json_t 
     return read_anchors(&reading->trust->verdict_issuers, reading, json, true, err);
 }
 
+static enum lct_code read_witnesses(struct reading *reading, const json_t *json,
+                                    struct lct_err *err)
+{
+    return read_anchors(&reading->trust->witnesses, reading, json, true, err);
+}
+
 static enum lct_code read_fingerprints(struct lct_fingerprints *fingerprints, const json_t *json,
                                        struct lct_err *err)
 {
@@ -193,7 +199,7 @@ static const struct {
     {"version", read_version},       {"ek_roots", read_ek_roots},
     {"ek_keys", read_ek_keys},       {"vendors", read_vendors},
     {"ak_issuers", read_ak_issuers}, {"verdict_issuers", read_verdict_issuers},
-    {"policies", read_policies},
+    {"witnesses", read_witnesses},   {"policies", read_policies},
 };
 
 /* In the order of the table: of a file in another format, that is what is said. */
@@ -219,7 +225,8 @@ static enum lct_code read_members(struct reading *reading, const json_t *object,
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_CONFIG,
                     "it has a member that is none of \"version\", \"ek_roots\", \"ek_keys\", "
-                    "\"vendors\", \"ak_issuers\", \"verdict_issuers\" and \"policies\"");
+                    "\"vendors\", \"ak_issuers\", \"verdict_issuers\", \"witnesses\" and "
+                    "\"policies\"");
 }
 
 static enum lct_code read_json(struct reading *reading, const uint8_t *text, size_t text_len,
@@ -298,6 +305,7 @@ void lct_trust_free(struct lct_trust *trust)
     X509_STORE_free(trust->ek_roots);
     X509_STORE_free(trust->ak_issuers);
     lct_anchors_clear(&trust->verdict_issuers);
+    lct_anchors_clear(&trust->witnesses);
     free(trust->ek_keys.all);
     free(trust->vendors);
     free(trust->authorities.all);
@@ -311,18 +319,34 @@ static bool is_valid(const struct lct_anchor *anchor, time_t now)
             X509_cmp_time(X509_get0_notAfter(anchor->certificate), &now) > 0);
 }
 
-EVP_PKEY *lct_trust_verdict_issuer(const struct lct_trust *trust, size_t i, time_t now)
+/* Number `i` of those that hold at `now`; NULL: there are no more. */
+static EVP_PKEY *valid_key(const struct lct_anchors *anchors, size_t i, time_t now)
 {
     EVP_PKEY *found = NULL;
 
     (void)ERR_set_mark();
-    for (size_t n = 0; n < trust->verdict_issuers.num && found == NULL; n++) {
-        const struct lct_anchor *anchor = &trust->verdict_issuers.all[n];
+    for (size_t n = 0; n < anchors->num && found == NULL; n++) {
+        const struct lct_anchor *anchor = &anchors->all[n];
         if (is_valid(anchor, now) && i-- == 0)
             found = anchor->pkey;
     }
     (void)ERR_pop_to_mark();
     return found;
+}
+
+EVP_PKEY *lct_trust_verdict_issuer(const struct lct_trust *trust, size_t i, time_t now)
+{
+    return valid_key(&trust->verdict_issuers, i, now);
+}
+
+bool lct_trust_has_witnesses(const struct lct_trust *trust)
+{
+    return trust->witnesses.num > 0;
+}
+
+EVP_PKEY *lct_trust_witness(const struct lct_trust *trust, size_t i, time_t now)
+{
+    return valid_key(&trust->witnesses, i, now);
 }
 
 bool lct_trust_has_policies(const struct lct_trust *trust)

@@ -22,13 +22,14 @@
  *      "vendors": ["INTC", "00001014"],
  *      "ak_issuers": ["witness.pem"],
  *      "verdict_issuers": ["w.pem"],
+ *      "witnesses": ["w.pem"],
  *      "policies": {"pcrs": "sha256:7", "authorities": ["<hex>"]}}
  *
  * ek_roots: files and directories of certificates of TPM makers. ek_keys: SHA-256 of
  * SubjectPublicKeyInfo, in hexadecimal, of EKs that are known. vendors: the only TPM makers that
  * are taken, by TCG's id: its characters or eight digits. ak_issuers: files and directories of
  * certificates of who issues AK certificates. verdict_issuers: those of public keys or certificates
- * of who signs verdicts.
+ * of who signs verdicts. witnesses: the same of whose signatures count under successions.
  *
  * A file has one or more of them in PEM, or one certificate in DER. Of a directory each *.pem,
  * *.crt and *.cer is taken, but those whose name begins with a dot. A certificate is trusted as it
@@ -97,6 +98,10 @@ void lct_trust_judge_ak(struct lct_finding *finding, const struct lct_trust *tru
 /* The public keys of "verdict_issuers" that hold at `now` (a certificate's only while it is valid),
  * numbered from 0, borrowed; NULL behind the last. */
 EVP_PKEY *lct_trust_verdict_issuer(const struct lct_trust *trust, size_t i, time_t now);
+
+/* Whether "witnesses" are there, and the keys of them as above. */
+bool lct_trust_has_witnesses(const struct lct_trust *trust);
+EVP_PKEY *lct_trust_witness(const struct lct_trust *trust, size_t i, time_t now);
 
 /* Whether "policies" are there at all, the PCRs of them (num_banks 0: any), and whether an
  * authority of this fingerprint (SHA-256 of SubjectPublicKeyInfo, hexadecimal) may approve. */

@@ -29,7 +29,7 @@ struct lct_trust {
     struct lct_fingerprints ek_keys;
     size_t num_vendors; /* 0: those of the TCG's registry */
     uint32_t *vendors;
-    struct lct_anchors verdict_issuers;
+    struct lct_anchors verdict_issuers, witnesses;
     bool has_policies;
     struct lct_pcrs pcrs;
     struct lct_fingerprints authorities;
