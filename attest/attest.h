@@ -23,6 +23,10 @@ struct lct_attest_request {
     const struct lct_secret *endorsement_auth, *owner_auth;
 };
 
+/* Whether there can be anything to show of a key, before a TPM is asked. LCT_ERR_UNSUPPORTED: it is
+ * in software. */
+enum lct_code lct_attest_check(const struct lct_key *key, struct lct_err *err);
+
 /*
  * Shows what there is: the key and its seal, its parent's public area, the AK, the EKs that could
  * be read and their certificates. Of a key at a persistent handle no parent is known, and of an EK

@@ -111,6 +111,15 @@ static enum lct_code fill(struct lct_offer *offer, const struct lct_attest_reque
     return code;
 }
 
+enum lct_code lct_attest_check(const struct lct_key *key, struct lct_err *err)
+{
+    if (!lct_key_is_software(key))
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "%s: its key is in software, which no TPM can prove; lct rotate %s --to tpm",
+                    key->label, key->id);
+}
+
 enum lct_code lct_attest_offer(struct lct_offer **offer, const struct lct_attest_request *request,
                                const struct lct_der_chain *ak_chain, struct lct_err *err)
 {

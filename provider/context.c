@@ -127,6 +127,7 @@ struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_D
     if (provider == NULL)
         return NULL;
     provider->core = core;
+    provider->has_listener = pthread_key_create(&provider->listener, NULL) == 0;
     atomic_init(&provider->effective, NULL);
     take_upcalls(provider, upcalls);
     read_given(provider, provider->given);
@@ -152,6 +153,8 @@ void lct_provider_free(struct lct_provider *provider)
     lct_crypto_free(provider->crypto);
     free_texts(provider->given);
     free_texts(provider->environment);
+    if (provider->has_listener)
+        (void)pthread_key_delete(provider->listener);
     free(provider);
 }
 

@@ -10,7 +10,9 @@
 
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* The configuration and what it opens: neither TPM nor store is touched by that. Immutable. */
 struct lct_settings {
@@ -44,6 +46,8 @@ struct lct_provider {
     struct lct_settings *first;               /* as it was when we were loaded */
     _Atomic(struct lct_settings *) effective; /* as it was at the first use; NULL: not used yet */
     _Atomic(struct lct_remembered *) remembered; /* keys, of unlock.h; only added to */
+    pthread_key_t listener; /* of each thread, of unlock.h; none could be had: !has_listener */
+    bool has_listener;
 };
 
 /* NULL if out of memory: a wrong configuration does not keep the provider from loading. */

@@ -2,9 +2,11 @@
 #include "base/unconst.h"
 #include "provider/keydata.h"
 #include "provider/provider.h"
+#include "provider/software.h"
 #include "provider/unlock.h"
 #include "store/armour.h"
 #include "store/authority.h"
+#include "store/life.h"
 #include "store/reference.h"
 
 #include <openssl/asn1.h>
@@ -18,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static OSSL_FUNC_decoder_newctx_fn ec_newctx, rsa_newctx, pem_newctx;
+static OSSL_FUNC_decoder_newctx_fn ec_newctx, rsa_newctx, other_newctx;
 static OSSL_FUNC_decoder_freectx_fn decoder_freectx;
 static OSSL_FUNC_decoder_does_selection_fn decoder_does_selection;
 static OSSL_FUNC_decoder_decode_fn pem_decode, der_decode;
@@ -26,11 +28,13 @@ static OSSL_FUNC_decoder_decode_fn pem_decode, der_decode;
 /*
  * Key files: TSS2 PRIVATE KEY and our reference, for programs that read a key from a file. Two
  * steps, as libcrypto has them: from PEM to DER, and from DER to a key, with one decoder for each
- * type of key. What is not ours is left to others without an error. Nothing here speaks to the TPM.
+ * type of key. A reference to a key in software is another step between them: from DER to the DER
+ * that libcrypto's own decoders take. What is not ours is left to others without an error. Nothing
+ * here speaks to the TPM.
  */
 struct decoder {
     struct lct_provider *provider;
-    const char *type; /* of the keys it makes: "EC", "RSA"; NULL: from PEM */
+    const char *type; /* of the keys in the TPM that it makes: "EC", "RSA"; NULL: none */
 };
 
 enum {
@@ -57,7 +61,7 @@ static void *rsa_newctx(void *provctx)
     return newctx(provctx, "RSA");
 }
 
-static void *pem_newctx(void *provctx)
+static void *other_newctx(void *provctx)
 {
     return newctx(provctx, NULL);
 }
@@ -219,20 +223,33 @@ static enum lct_code find_key(const struct decoder *decoder, const struct lct_se
         if (code == LCT_OK)
             code = lct_reference_get_key(&settings->store, decoder->provider->crypto, &reference,
                                          key, err);
+        if (code == LCT_OK)
+            code = lct_life_check_key(*key, err);
+        if (code != LCT_OK) {
+            lct_key_free(*key);
+            *key = NULL;
+        }
         lct_reference_clear(&reference);
     }
     (void)ERR_pop_to_mark(); /* what libcrypto said of it: our sentence says enough */
     return code;
 }
 
-static int give_der(const struct kind *kind, uint8_t *der, size_t der_len, OSSL_CALLBACK *object_cb,
+/* One to a key in software is another structure: the next decoder that libcrypto finds for that is
+ * the only one that can go on with it. */
+static const char *structure_of(const struct kind *kind, const struct lct_key *key)
+{
+    return lct_key_is_software(key) ? "LCTSoftwareReference" : kind->structure;
+}
+
+static int give_der(const char *structure, uint8_t *der, size_t der_len, OSSL_CALLBACK *object_cb,
                     void *object_cbarg)
 {
     int type = OSSL_OBJECT_PKEY;
     OSSL_PARAM object[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE,
-                                         lct_unconst(kind->structure), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, lct_unconst(structure),
+                                         0),
         OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, der, der_len),
         OSSL_PARAM_END,
     };
@@ -278,19 +295,24 @@ static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8
 {
     const struct lct_settings *settings = lct_provider_settings(decoder->provider);
     struct lct_key *key = NULL;
-    struct lct_err err;
+    struct lct_err err, told = {.code = LCT_OK};
 
     if (settings == NULL)
         return 0;
     if (find_key(decoder, settings, der, der_len, &key, &err) != LCT_OK)
         return fail(decoder, &err);
+    struct lct_err *before = lct_provider_listen(decoder->provider, &told);
     (void)ERR_set_mark();
-    int good = give_der(kind, der, der_len, object_cb, object_cbarg);
+    int good = give_der(structure_of(kind, key), der, der_len, object_cb, object_cbarg);
+    (void)lct_provider_listen(decoder->provider, before);
     if (good || !lct_key_is_locked(key)) {
         (void)ERR_clear_last_mark();
     } else {
         (void)ERR_pop_to_mark();
-        (void)lct_provider_unlock(decoder->provider, settings, &key, NULL, NULL);
+        if (told.code != LCT_OK)
+            lct_raise(decoder->provider, &told);
+        else
+            (void)lct_provider_unlock(decoder->provider, settings, &key, NULL, NULL);
     }
     lct_key_free(key);
     return good;
@@ -319,18 +341,32 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     return good;
 }
 
-/* With the passphrase asked for, if there is one and only here: of two decoders one gets so far. */
+/* Whether it is for this decoder: of them one gets so far. */
+static bool takes_key(const struct decoder *decoder, const struct lct_key *key)
+{
+    const char *type = lct_key_is_software(key) ? NULL : key->generation.algorithm->key_type;
+
+    return type == NULL ? decoder->type == NULL
+                        : decoder->type != NULL && strcmp(type, decoder->type) == 0;
+}
+
+/* With the passphrase asked for, if there is one and only here. */
 static int give_key(const struct decoder *decoder, const struct lct_settings *settings,
                     struct lct_key *key, OSSL_CALLBACK *object_cb, void *object_cbarg,
                     OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    if (strcmp(key->generation.algorithm->key_type, decoder->type) != 0) {
+    if (!takes_key(decoder, key)) {
         lct_key_free(key);
         return 1;
     }
     if (!lct_provider_unlock(decoder->provider, settings, &key, pw_cb, pw_cbarg)) {
         lct_key_free(key);
         return 0;
+    }
+    if (lct_key_is_software(key)) {
+        int good = lct_software_give(key, object_cb, object_cbarg);
+        lct_key_free(key);
+        return good;
     }
     lct_tpm_prepare(settings->tpm);
     return lct_keydata_give(lct_keydata_from_key(decoder->provider, key), object_cb, object_cbarg);
@@ -361,7 +397,7 @@ static int der_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
 }
 
 const OSSL_DISPATCH lct_pem_decoder[] = {
-    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))pem_newctx},
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))other_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))pem_decode},
     {0, NULL},
@@ -377,6 +413,14 @@ const OSSL_DISPATCH lct_ec_decoder[] = {
 
 const OSSL_DISPATCH lct_rsa_decoder[] = {
     {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))rsa_newctx},
+    {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
+    {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},
+    {0, NULL},
+};
+
+const OSSL_DISPATCH lct_software_decoder[] = {
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))other_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},

@@ -22,12 +22,19 @@ static const OSSL_ALGORITHM stores[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+/*
+ * The decoder of references to keys in software is there twice: after PEM the structure says what
+ * it is; bare DER is looked at by the one without a structure, since libcrypto, where the program
+ * says which structure it expects (d2i_AutoPrivateKey does), passes over others.
+ */
 static const OSSL_ALGORITHM decoders[] = {
     {"DER", "provider=lct,input=pem", lct_pem_decoder, NULL},
     {EC_NAMES, "provider=lct,input=der,structure=TSS2PrivateKey", lct_ec_decoder, NULL},
     {EC_NAMES, "provider=lct,input=der,structure=LCTKeyReference", lct_ec_decoder, NULL},
     {RSA_NAMES, "provider=lct,input=der,structure=TSS2PrivateKey", lct_rsa_decoder, NULL},
     {RSA_NAMES, "provider=lct,input=der,structure=LCTKeyReference", lct_rsa_decoder, NULL},
+    {"DER", "provider=lct,input=der", lct_software_decoder, NULL},
+    {"DER", "provider=lct,input=der,structure=LCTSoftwareReference", lct_software_decoder, NULL},
     {NULL, NULL, NULL, NULL},
 };
 

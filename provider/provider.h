@@ -13,7 +13,7 @@ extern const OSSL_DISPATCH lct_signature[];
 extern const OSSL_DISPATCH lct_store_loader[];
 extern const OSSL_DISPATCH lct_pem_decoder[];
 extern const OSSL_DISPATCH lct_ec_decoder[];
-extern const OSSL_DISPATCH lct_rsa_decoder[];
+extern const OSSL_DISPATCH lct_rsa_decoder[], lct_software_decoder[];
 extern const OSSL_DISPATCH lct_spki_der_encoder[];
 extern const OSSL_DISPATCH lct_spki_pem_encoder[];
 extern const OSSL_DISPATCH lct_private_der_encoder[];

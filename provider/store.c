@@ -3,8 +3,10 @@
 #include "provider/keydata.h"
 #include "provider/provider.h"
 #include "provider/search.h"
+#include "provider/software.h"
 #include "provider/unlock.h"
 #include "store/certs.h"
+#include "store/life.h"
 
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
@@ -182,6 +184,20 @@ static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
     return 1;
 }
 
+/* The active generation now: what is read of an identity is then of this one, whatever follows it.
+ */
+static enum lct_code find_active(const struct lct_store *store, const char *id, unsigned *number,
+                                 struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    enum lct_code code = lct_store_get_record(store, id, &record, NULL, err);
+
+    if (code == LCT_OK)
+        *number = record->active;
+    free(record);
+    return code;
+}
+
 /*
  * The certificates of an identity, if one of them is searched for: they must be of its key. In the
  * container, what this user may not read is not there.
@@ -193,12 +209,14 @@ static enum lct_code read_certs(struct loader *loader, const char *id, struct lc
     struct lct_key *key = loader->key != NULL ? lct_key_up_ref(loader->key) : NULL;
     unsigned number = key != NULL ? key->generation.number : 0;
     bool wanted = false;
-    enum lct_code code = lct_certs_read(store, crypto, id, number, &loader->certs, err);
+    enum lct_code code = number == 0 ? find_active(store, id, &number, err) : LCT_OK;
 
+    if (code == LCT_OK)
+        code = lct_certs_read(store, crypto, id, number, &loader->certs, err);
     for (size_t i = 0; i < loader->certs.num && !wanted; i++)
         wanted = lct_search_has_cert(&loader->search, &loader->certs.certs[i]);
     if (wanted && key == NULL)
-        code = lct_store_get_key(store, crypto, id, 0, &key, err);
+        code = lct_store_get_key(store, crypto, id, number, &key, err);
     if (wanted && key != NULL) {
         code = lct_certs_check_leaf(&loader->certs, key, err);
         if (code != LCT_OK)
@@ -304,13 +322,29 @@ static int give_key(struct loader *loader, struct lct_key *key, OSSL_CALLBACK *o
     return lct_keydata_give(keydata, object_cb, object_cbarg);
 }
 
+static int load_software(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
+                         OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    if (loader->expect == OSSL_STORE_INFO_PUBKEY)
+        return lct_software_give_public(loader->key, object_cb, object_cbarg);
+    return lct_provider_unlock(loader->provider, loader->settings, &loader->key, pw_cb, pw_cbarg) &&
+           lct_software_give(loader->key, object_cb, object_cbarg);
+}
+
 static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
                     OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     bool private_key = loader->expect != OSSL_STORE_INFO_PUBKEY;
 
     loader->key_given = true;
+    if (lct_key_is_software(loader->key))
+        return load_software(loader, object_cb, object_cbarg, pw_cb, pw_cbarg);
     if (private_key) {
+        struct lct_err err;
+        if (lct_life_check_key(loader->key, &err) != LCT_OK) {
+            lct_raise(loader->provider, &err);
+            return 0;
+        }
         lct_tpm_prepare(loader->settings->tpm);
         if (!lct_provider_unlock(loader->provider, loader->settings, &loader->key, pw_cb, pw_cbarg))
             return 0;
@@ -373,6 +407,26 @@ static int store_close(void *loaderctx)
     return 1;
 }
 
+/* Who evicts a key from its persistent handle authorizes that as the TPM's owner, and when the
+ * identity is gone, nobody knows that the key was ours. */
+static enum lct_code check_persistent(const struct lct_store *store, const char *id,
+                                      struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    enum lct_code code = LCT_OK;
+
+    if (lct_store_get_record(store, id, &record, NULL, NULL) != LCT_OK)
+        return LCT_OK;
+    for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++)
+        if (record->generations[i].persistent != 0)
+            code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                            "lct:%s: its key is at the persistent handle 0x%08x, where it would "
+                            "stay; lct delete %s deletes both",
+                            id, record->generations[i].persistent, id);
+    free(record);
+    return code;
+}
+
 static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[],
                         OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
@@ -392,7 +446,9 @@ static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[
         code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
                         "%.200s: what is deleted is an identity, whole: lct:ID", uri);
     else
-        code = lct_store_delete(&settings->store, parsed.id, &err);
+        code = check_persistent(&settings->store, parsed.id, &err);
+    if (code == LCT_OK)
+        code = lct_store_delete(&settings->store, parsed.id, false, &err);
     if (code != LCT_OK)
         lct_raise(provider, &err);
     return code == LCT_OK;

@@ -26,14 +26,14 @@ static enum lct_code ask(struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, v
     };
 
     enum lct_code code =
-        pw_cb != NULL && pw_cb(typed, sizeof typed, &typed_len, params, pw_cbarg)
+        pw_cb != NULL && pw_cb(typed, sizeof typed, &typed_len, params, pw_cbarg) && typed_len > 0
             ? lct_secret_take(&key->passphrase, "its passphrase", (const uint8_t *)typed, typed_len,
                               err)
             : LCT_FAIL(err, LCT_ERR_AUTH,
                        "signing with it takes its passphrase; set passphrase_file in openssl.cnf, "
                        "or give it to the program");
     explicit_bzero(typed, sizeof typed);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+    return code == LCT_OK ? lct_key_open(key, err) : lct_err_prefix(err, key->label);
 }
 
 /* One key file: the same key, wrapped the same, under the same parent. */
@@ -106,6 +106,30 @@ static enum lct_code find_out(struct lct_provider *provider, struct lct_key **ke
     return LCT_OK;
 }
 
+static struct lct_err *listener_of(const struct lct_provider *provider)
+{
+    return provider->has_listener ? pthread_getspecific(provider->listener) : NULL;
+}
+
+struct lct_err *lct_provider_listen(struct lct_provider *provider, struct lct_err *err)
+{
+    struct lct_err *before = listener_of(provider);
+
+    if (provider->has_listener)
+        (void)pthread_setspecific(provider->listener, err);
+    return before;
+}
+
+/* Raises it, and tells who listens. */
+static void tell(const struct lct_provider *provider, const struct lct_err *err)
+{
+    struct lct_err *listener = listener_of(provider);
+
+    if (listener != NULL)
+        *listener = *err;
+    lct_raise(provider, err);
+}
+
 bool lct_provider_unlock(struct lct_provider *provider, const struct lct_settings *settings,
                          struct lct_key **key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
@@ -115,6 +139,6 @@ bool lct_provider_unlock(struct lct_provider *provider, const struct lct_setting
     if (code == LCT_OK && lct_key_is_locked(*key))
         code = find_out(provider, key, pw_cb, pw_cbarg, &err);
     if (code != LCT_OK)
-        lct_raise(provider, &err);
+        tell(provider, &err);
     return code == LCT_OK;
 }

@@ -17,6 +17,13 @@ bool lct_provider_unlock(struct lct_provider *provider, const struct lct_setting
                          struct lct_key **key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg);
 
 /*
+ * Until the next call, what lct_provider_unlock raises in this thread is told to `err` as well: for
+ * a decoder behind whose callback another one unlocks the key, whose errors OSSL_STORE takes back.
+ * NULL: to nobody. Returns who was told before, and is to be told again at the end.
+ */
+struct lct_err *lct_provider_listen(struct lct_provider *provider, struct lct_err *err);
+
+/*
  * Remembers a key with its passphrase that the program has written as DER, for when it reads that
  * again and nobody can be asked: mod_ssl keeps a key so, and d2i_AutoPrivateKey has no callback.
  * It is then the key that it was, and not what its file alone says. Nothing if it has no

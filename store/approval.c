@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char approvals_dir[] = ".approvals";
+const char lct_approvals_dir[] = ".approvals";
 static const char suffix[] = ".json";
 
 enum {
@@ -214,7 +214,7 @@ static bool take_file(struct lct_approvals *approvals, int dir, const char *name
     return good;
 }
 
-static bool is_approval(const char *name)
+bool lct_is_approval_name(const char *name)
 {
     size_t len = strlen(name);
 
@@ -225,7 +225,7 @@ static bool is_approval(const char *name)
 static bool take_dir(struct lct_approvals *approvals, const char *dir, const struct wanted *wanted)
 {
     int store = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = store >= 0 ? lct_file_open_dir(store, approvals_dir) : NULL;
+    DIR *entries = store >= 0 ? lct_file_open_dir(store, lct_approvals_dir) : NULL;
     bool good = true;
 
     if (store >= 0)
@@ -234,7 +234,7 @@ static bool take_dir(struct lct_approvals *approvals, const char *dir, const str
         return true;
     for (const struct dirent *entry = readdir(entries); good && entry != NULL;
          entry = readdir(entries))
-        if (is_approval(entry->d_name))
+        if (lct_is_approval_name(entry->d_name))
             good = take_file(approvals, dirfd(entries), entry->d_name, MAX_FILE, wanted);
     closedir(entries);
     return good;
@@ -312,9 +312,9 @@ static int open_approvals(const char *dir)
 
     if (store < 0)
         return -1;
-    bool made = mkdirat(store, approvals_dir, 0755) == 0;
+    bool made = mkdirat(store, lct_approvals_dir, 0755) == 0;
     int error = errno;
-    int fd = openat(store, approvals_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(store, lct_approvals_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && (errno != ENOENT || made)) /* else why it could not be made */
         error = errno;
     if (fd >= 0 && made &&
@@ -330,7 +330,7 @@ static int open_approvals(const char *dir)
 }
 
 enum lct_code lct_approval_put(const char *dir, const struct lct_approval *approval,
-                               const char *fingerprint, struct lct_err *err)
+                               const char *fingerprint, bool replace, struct lct_err *err)
 {
     char name[256], policy[2 * sizeof approval->policy + 1], ref[2 * sizeof approval->ref + 1];
     char *text = lct_approval_write(approval, fingerprint);
@@ -347,8 +347,9 @@ enum lct_code lct_approval_put(const char *dir, const struct lct_approval *appro
         code = LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be written: %s%s", dir,
                         strerror(errno),
                         errno == EACCES || errno == EPERM ? "; run as the store's owner" : "");
-    else if (lct_file_put(fd, name, (const uint8_t *)text, strlen(text), 0644, true, err) != LCT_OK)
-        code = lct_err_prefix(err, dir);
+    else if ((code = lct_file_put(fd, name, (const uint8_t *)text, strlen(text), 0644, replace,
+                                  err)) != LCT_OK)
+        (void)lct_err_prefix(err, dir);
     if (fd >= 0)
         close(fd);
     free(text);

@@ -57,9 +57,13 @@ char *lct_approval_write(const struct lct_approval *approval, const char *finger
 bool lct_approvals_have(const struct lct_approval *all, size_t num,
                         const struct lct_approval *approval);
 
-/* Puts one into the store `dir`, instead of an older one of the same authority for the same policy
- * and policyRef. LCT_ERR_STORE. */
+/* Puts one into the store `dir`, instead of another of the same authority for the same policy and
+ * policyRef or, if `replace` is false, only where there is none: LCT_ERR_EXISTS. LCT_ERR_STORE. */
 enum lct_code lct_approval_put(const char *dir, const struct lct_approval *approval,
-                               const char *fingerprint, struct lct_err *err);
+                               const char *fingerprint, bool replace, struct lct_err *err);
+
+/* The directory in a store that they are in, and whether a file in it is named as one. */
+extern const char lct_approvals_dir[];
+bool lct_is_approval_name(const char *name);
 
 #endif

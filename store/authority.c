@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char file_name[] = ".authority.pub.pem";
+const char lct_authority_file[] = ".authority.pub.pem";
 static const char private_line[] = "private-key: ";
 
 enum { MAX_FILE = 16384 };
@@ -67,15 +67,16 @@ static bool take_path(char **path, const char *text, const char *end)
     return true;
 }
 
-/* Text, which a NUL follows: lines for people, then one block. */
-static enum lct_code take_text(struct lct_authority *authority, OSSL_LIB_CTX *libctx,
-                               const char *text, size_t text_len, struct lct_err *err)
+/* Lines for people, then one block. */
+enum lct_code lct_authority_parse(struct lct_authority *authority, OSSL_LIB_CTX *libctx,
+                                  const char *text, size_t text_len, struct lct_err *err)
 {
     const char *block = strstr(text, "-----BEGIN ");
     uint8_t *der = NULL;
     size_t der_len = 0;
     EVP_PKEY *read = NULL;
 
+    *authority = (struct lct_authority){0};
     (void)ERR_set_mark();
     if (block != NULL && (block == text || block[-1] == '\n') &&
         lct_armour_read(&der, &der_len, PEM_STRING_PUBLIC, (const uint8_t *)block,
@@ -91,7 +92,7 @@ static enum lct_code take_text(struct lct_authority *authority, OSSL_LIB_CTX *li
     if (authority->pkey == NULL)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "%s is not the public key of an authority; restore it from a backup",
-                        file_name);
+                        lct_authority_file);
     if (!take_path(&authority->private_key, text, block) ||
         lct_spki_fingerprint(authority->fingerprint, authority->pkey, libctx, NULL) != LCT_OK)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
@@ -106,7 +107,7 @@ static enum lct_code read_file(uint8_t **text, size_t *text_len, const char *dir
     enum lct_code code = LCT_ERR_NOT_FOUND;
 
     if (fd >= 0)
-        code = lct_file_read(fd, file_name, text, text_len, MAX_FILE, err);
+        code = lct_file_read(fd, lct_authority_file, text, text_len, MAX_FILE, err);
     else if (errno != ENOENT)
         code = LCT_FAIL(err, LCT_ERR_STORE, "it cannot be read: %s", strerror(errno));
     if (fd >= 0)
@@ -132,7 +133,7 @@ enum lct_code lct_authority_get(struct lct_authority *authority, const struct lc
                         "--out FILE, or take one with lct authority import FILE",
                         where);
     if (code == LCT_OK)
-        code = take_text(authority, libctx, (const char *)text, text_len, err);
+        code = lct_authority_parse(authority, libctx, (const char *)text, text_len, err);
     free(text);
     if (code == LCT_OK) {
         authority->dir = strdup(where);
@@ -190,7 +191,7 @@ static enum lct_code write_file(const char *dir, const char *text, struct lct_er
     if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s: it cannot be opened: %s", dir, strerror(errno));
     enum lct_code code =
-        lct_file_put(fd, file_name, (const uint8_t *)text, strlen(text), 0644, false, err);
+        lct_file_put(fd, lct_authority_file, (const uint8_t *)text, strlen(text), 0644, false, err);
     close(fd);
     return code;
 }

@@ -36,6 +36,12 @@ enum lct_code lct_authority_get(struct lct_authority *authority, const struct lc
                                 const char *dir, struct lct_crypto *crypto, struct lct_err *err);
 void lct_authority_clear(struct lct_authority *authority);
 
+/* The same of such a file's text, which a NUL follows; it is of no store. LCT_ERR_BAD_RECORD;
+ * LCT_ERR_INTERNAL. lct_authority_clear frees what it holds, whatever comes back. */
+extern const char lct_authority_file[];
+enum lct_code lct_authority_parse(struct lct_authority *authority, OSSL_LIB_CTX *libctx,
+                                  const char *text, size_t text_len, struct lct_err *err);
+
 /* Which of the stores has the authority of this seal, borrowed: where its approvals are. NULL:
  * none, or it is sealed to no authority. */
 const char *lct_authority_find(const struct lct_store *store, struct lct_crypto *crypto,

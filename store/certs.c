@@ -2,7 +2,9 @@
 #include "store/certs.h"
 
 #include "store/armour.h"
+#include "store/change.h"
 #include "store/file.h"
+#include "store/part.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,12 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-enum { FILE_NAME = 32 };
 
 static void clear_cert(struct lct_cert *cert)
 {
@@ -202,19 +199,14 @@ enum lct_code lct_certs_check_chain(const struct lct_certs *certs, struct lct_er
     return LCT_OK;
 }
 
-static void file_name(char name[FILE_NAME], unsigned number)
-{
-    (void)snprintf(name, FILE_NAME, "certs-%u.pem", number);
-}
-
 static enum lct_code read_file(int fd, struct lct_crypto *crypto, unsigned number,
                                struct lct_certs *certs, struct lct_err *err)
 {
     uint8_t *pem = NULL;
     size_t pem_len = 0;
-    char name[FILE_NAME];
+    char name[LCT_PART_NAME];
 
-    file_name(name, number);
+    lct_part_name(name, LCT_PART_CERTS, number);
     enum lct_code code = lct_file_read(fd, name, &pem, &pem_len, LCT_MAX_CERTS_FILE, err);
     if (code == LCT_ERR_NOT_FOUND)
         return LCT_OK;
@@ -252,113 +244,77 @@ enum lct_code lct_certs_read(const struct lct_store *store, struct lct_crypto *c
     return code;
 }
 
-static enum lct_code fail_write(const char *what, struct lct_err *err)
+/* As PEM, after the checks. */
+static enum lct_code check_and_write(uint8_t **pem, size_t *pem_len, const struct lct_key *key,
+                                     const struct lct_certs *certs, struct lct_err *err)
 {
-    return LCT_FAIL(err, LCT_ERR_STORE, "%s: %s%s", what, strerror(errno),
-                    errno == EACCES || errno == EPERM ? "; run as its owner" : "");
-}
+    enum lct_code code = lct_certs_check_leaf(certs, key, err);
 
-/* The directory, locked for whoever changes what is in it, until it is closed. Whoever may read it
- * may lock it, too, and is not waited for longer than it takes others to write. */
-static enum lct_code lock_dir(int *dir, int fd, struct lct_err *err)
-{
-    enum { MAX_SECONDS = 10, EACH_MS = 20 };
-    static const struct timespec each = {0, EACH_MS * 1000000L};
-
-    *dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*dir < 0)
-        return fail_write("its directory cannot be opened", err);
-    for (int i = 0; i < MAX_SECONDS * 1000 / EACH_MS; i++) {
-        if (flock(*dir, LOCK_EX | LOCK_NB) == 0)
-            return LCT_OK;
-        if (errno != EINTR && errno != EWOULDBLOCK)
-            return fail_write("its directory cannot be locked", err);
-        (void)nanosleep(&each, NULL);
-    }
-    return LCT_FAIL(err, LCT_ERR_STORE,
-                    "its directory is locked by another program for %d s; lslocks shows which",
-                    MAX_SECONDS);
-}
-
-static enum lct_code sync_dir(int dir, struct lct_err *err)
-{
-    return fsync(dir) == 0 ? LCT_OK
-                           : fail_write("its directory cannot be written to disk for sure", err);
-}
-
-/* Under the lock there is one temporary file; one of before is what a crash left. */
-static enum lct_code replace(int dir, const char *name, const uint8_t *pem, size_t pem_len,
-                             struct lct_err *err)
-{
-    static const char temporary[] = ".certs.new";
-    struct stat st;
-
-    if (fstat(dir, &st) != 0)
-        return fail_write("its directory cannot be read", err);
-    const struct lct_owner owner = {st.st_uid, st.st_gid};
-    if (unlinkat(dir, temporary, 0) != 0 && errno != ENOENT)
-        return fail_write("its directory cannot be written", err);
-    enum lct_code code = lct_file_write(dir, temporary, pem, pem_len, &owner, err);
-    if (code == LCT_OK && renameat(dir, temporary, dir, name) != 0)
-        code = fail_write("its directory cannot be written", err);
     if (code == LCT_OK)
-        return sync_dir(dir, err);
-    (void)unlinkat(dir, temporary, 0);
+        code = lct_certs_check_chain(certs, err);
+    return code == LCT_OK ? lct_certs_write(pem, pem_len, certs, err) : code;
+}
+
+enum lct_code lct_certs_put(struct lct_change *change, const struct lct_key *key,
+                            const struct lct_certs *certs, struct lct_err *err)
+{
+    uint8_t *pem = NULL;
+    size_t pem_len = 0;
+    char name[LCT_PART_NAME];
+    enum lct_code code = check_and_write(&pem, &pem_len, key, certs, err);
+
+    lct_part_name(name, LCT_PART_CERTS, key->generation.number);
+    if (code == LCT_OK)
+        code = lct_change_put(change, name, pem, pem_len, err);
+    OPENSSL_free(pem);
     return code;
+}
+
+bool lct_certs_are_kept(int dir, unsigned number)
+{
+    char name[LCT_PART_NAME];
+
+    lct_part_name(name, LCT_PART_CERTS, number);
+    return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 enum lct_code lct_certs_set(const struct lct_store *store, const char *id,
                             const struct lct_key *key, const struct lct_certs *certs,
                             struct lct_err *err)
 {
-    uint8_t *pem = NULL;
-    size_t pem_len = 0;
-    const char *where = NULL;
-    char name[FILE_NAME];
-    int fd = -1, dir = -1;
-    enum lct_code code = lct_certs_check_leaf(certs, key, err);
+    struct lct_change change;
+    enum lct_code code = lct_change_begin(&change, store, id, err);
 
     if (code == LCT_OK)
-        code = lct_certs_check_chain(certs, err);
-    if (code == LCT_OK)
-        code = lct_certs_write(&pem, &pem_len, certs, err);
-    if (code == LCT_OK)
-        code = lct_store_open_identity(store, id, &fd, &where, err);
-    if (code == LCT_OK) {
-        file_name(name, key->generation.number);
-        code = lock_dir(&dir, fd, err);
-        if (code == LCT_OK)
-            code = replace(dir, name, pem, pem_len, err);
-        code = lct_store_about(id, where, code, err);
-    }
-    if (dir >= 0)
-        close(dir);
-    if (fd >= 0)
-        close(fd);
-    OPENSSL_free(pem);
+        code = lct_certs_put(&change, key, certs, err);
+    lct_change_end(&change);
     return code;
+}
+
+/* On disk when it returns; errors without the id. */
+static enum lct_code remove_file(int dir, unsigned number, struct lct_err *err)
+{
+    char name[LCT_PART_NAME];
+
+    lct_part_name(name, LCT_PART_CERTS, number);
+    if (unlinkat(dir, name, 0) != 0)
+        return errno == ENOENT
+                   ? LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no certificate to remove")
+                   : LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be removed: %s", name,
+                              strerror(errno));
+    return fsync(dir) == 0 ? LCT_OK
+                           : LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be removed for sure: %s", name,
+                                      strerror(errno));
 }
 
 enum lct_code lct_certs_remove(const struct lct_store *store, const char *id, unsigned number,
                                struct lct_err *err)
 {
-    const char *where = NULL;
-    char name[FILE_NAME];
-    int fd = -1, dir = -1;
-    enum lct_code code = lct_store_open_identity(store, id, &fd, &where, err);
+    struct lct_change change;
+    enum lct_code code = lct_change_begin(&change, store, id, err);
 
-    if (code != LCT_OK)
-        return code;
-    file_name(name, number);
-    code = lock_dir(&dir, fd, err);
-    if (code == LCT_OK && unlinkat(dir, name, 0) != 0)
-        code = errno == ENOENT
-                   ? LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no certificate to remove")
-                   : fail_write("its directory cannot be written", err);
     if (code == LCT_OK)
-        code = sync_dir(dir, err);
-    if (dir >= 0)
-        close(dir);
-    close(fd);
-    return lct_store_about(id, where, code, err);
+        code = lct_store_about(change.id, change.where, remove_file(change.dir, number, err), err);
+    lct_change_end(&change);
+    return code;
 }

@@ -3,11 +3,13 @@
 #define LCT_STORE_CERTS_H
 
 #include "base/error.h"
+#include "store/change.h"
 #include "store/key.h"
 #include "store/store.h"
 #include "tcg/crypto.h"
 
 #include <openssl/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,6 +73,14 @@ enum lct_code lct_certs_read(const struct lct_store *store, struct lct_crypto *c
 enum lct_code lct_certs_set(const struct lct_store *store, const char *id,
                             const struct lct_key *key, const struct lct_certs *certs,
                             struct lct_err *err);
+
+/* The same for a key of the identity that is being changed, before the change is committed. */
+enum lct_code lct_certs_put(struct lct_change *change, const struct lct_key *key,
+                            const struct lct_certs *certs, struct lct_err *err);
+
+/* Whether there is a chain for generation `number` in the directory of an identity, in whatever
+ * state. */
+bool lct_certs_are_kept(int dir, unsigned number);
 
 /* Removes what there is for a generation that the caller knows, in whatever state.
  * LCT_ERR_NOT_FOUND: nothing; LCT_ERR_STORE. */

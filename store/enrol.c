@@ -157,14 +157,14 @@ enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, stru
 {
     struct lct_signature signature;
     struct lct_scheme scheme;
-    uint8_t digest[LCT_MAX_HASH];
+    uint8_t message[32];
     enum lct_code code = lct_key_default_scheme(&scheme, key, err);
 
     if (code != LCT_OK)
         return code;
-    if (RAND_bytes_ex(key->libctx, digest, scheme.hash->size, 0) != 1)
+    if (RAND_bytes_ex(key->libctx, message, sizeof message, 0) != 1)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: no random numbers", key->label);
-    return lct_key_sign(key, tpm, &signature, &scheme, digest, scheme.hash->size, err);
+    return lct_key_sign_message(key, tpm, &signature, &scheme, message, sizeof message, err);
 }
 
 /* Who may give files to others: chown(2). */

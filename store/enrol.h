@@ -40,7 +40,7 @@ enum lct_code lct_enrol_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_c
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
                                   struct lct_tpm *tpm, struct lct_err *err);
 
-/* Signs a random digest with the key, by the scheme that it is bound to, if it is to one. The
+/* Signs a random message with the key, by the scheme that it is bound to, if it is to one. The
  * signature is verified in software. Errors of lct_key_scheme and lct_key_sign. */
 enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, struct lct_err *err);
 

@@ -73,7 +73,8 @@ static enum lct_code make_file(int dir, const char *name, const char *what, cons
     if (close(fd) != 0 && error == 0)
         error = errno;
     if (error != 0)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", what, strerror(error));
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s%s", what, strerror(error),
+                        error == EPERM ? "; root alone may give it that owner and group" : "");
     return LCT_OK;
 }
 
@@ -96,18 +97,13 @@ static int rename_new(int dir, const char *from, const char *to)
     return failed;
 }
 
-enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
-                           mode_t mode, bool replace, struct lct_err *err)
+/* By way of the file `temporary`, of which a crash may have left one. */
+static enum lct_code put(int dir, const char *temporary, const char *name, const uint8_t *bytes,
+                         size_t bytes_len, const struct lct_owner *owner, mode_t mode, bool replace,
+                         struct lct_err *err)
 {
-    char temporary[64];
-    struct stat st;
-
-    if (fstat(dir, &st) != 0)
+    if (unlinkat(dir, temporary, 0) != 0 && errno != ENOENT)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
-    const struct lct_owner own = {(uid_t)-1, (gid_t)-1}, theirs = {st.st_uid, st.st_gid};
-    const struct lct_owner *owner = geteuid() == 0 ? &theirs : &own;
-    (void)snprintf(temporary, sizeof temporary, ".new-%d", (int)gettid());
-    (void)unlinkat(dir, temporary, 0); /* of a process of that number that crashed */
     enum lct_code code = make_file(dir, temporary, name, bytes, bytes_len, owner, mode, err);
     if (code != LCT_OK) {
         (void)unlinkat(dir, temporary, 0);
@@ -129,6 +125,31 @@ enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size
     return code;
 }
 
+enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                           mode_t mode, bool replace, struct lct_err *err)
+{
+    char temporary[64];
+    struct stat st;
+
+    if (fstat(dir, &st) != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
+    const struct lct_owner own = {(uid_t)-1, (gid_t)-1}, theirs = {st.st_uid, st.st_gid};
+    (void)snprintf(temporary, sizeof temporary, ".new-%d", (int)gettid());
+    return put(dir, temporary, name, bytes, bytes_len, geteuid() == 0 ? &theirs : &own, mode,
+               replace, err);
+}
+
+enum lct_code lct_file_replace(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                               struct lct_err *err)
+{
+    struct stat st;
+
+    if (fstat(dir, &st) != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
+    const struct lct_owner owner = {st.st_uid, st.st_gid};
+    return put(dir, ".new", name, bytes, bytes_len, &owner, 0640, true, err);
+}
+
 DIR *lct_file_open_dir(int dir, const char *name)
 {
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -137,6 +158,33 @@ DIR *lct_file_open_dir(int dir, const char *name)
     if (entries == NULL && fd >= 0)
         close(fd);
     return entries;
+}
+
+/* False with errno. */
+static bool overwrite(int fd)
+{
+    static const uint8_t zeros[4096] = {0};
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return false;
+    for (off_t left = st.st_size; left > 0; left -= (off_t)sizeof zeros)
+        if (!lct_fd_write_all(fd, zeros, left < (off_t)sizeof zeros ? (size_t)left : sizeof zeros))
+            return false;
+    return fsync(fd) == 0;
+}
+
+enum lct_code lct_file_shred(int dir, const char *name, struct lct_err *err)
+{
+    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool good = fd >= 0 && overwrite(fd);
+    int error = errno;
+
+    if (fd >= 0)
+        close(fd);
+    return good ? LCT_OK
+                : LCT_FAIL(err, LCT_ERR_STORE, "%s could not be overwritten: %s", name,
+                           strerror(error));
 }
 
 void lct_file_remove_dir(int dir, const char *name)

@@ -37,9 +37,21 @@ enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, si
 enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                            mode_t mode, bool replace, struct lct_err *err);
 
+/*
+ * The same in a directory that the caller has locked: in place of what is there, 0640, always with
+ * the owner and group of the directory, so that whoever reads it goes on to. LCT_ERR_STORE: also
+ * where the user is not in that group. A crash leaves ".new", which the next one replaces.
+ */
+enum lct_code lct_file_replace(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
+                               struct lct_err *err);
+
 /* The entries of the directory `name` in `dir`, which is no link; closedir when done. NULL with
  * errno. */
 DIR *lct_file_open_dir(int dir, const char *name);
+
+/* Overwrites the regular file `name` in `dir`, as far as its file system does that in place, on
+ * disk when it returns. LCT_ERR_STORE. */
+enum lct_code lct_file_shred(int dir, const char *name, struct lct_err *err);
 
 /* Removes the directory `name` in `dir` and the files in it. Best effort. */
 void lct_file_remove_dir(int dir, const char *name);

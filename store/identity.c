@@ -2,20 +2,19 @@
 #include "store/identity.h"
 
 #include "store/enrol.h"
+#include "tpm/persist.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The record of a new key, and the key. The record's salt is known only after the key has signed
- * once. */
-static enum lct_code make_key(struct lct_record *record, struct lct_key **key, const uint8_t *pem,
-                              size_t pem_len, struct lct_tpm_created *created, struct lct_tpm *tpm,
-                              struct lct_crypto *crypto, const struct lct_identity_request *request,
-                              struct lct_err *err)
+/* The key of what was made. The record's salt is known only after the key has signed once. */
+static enum lct_code make_key(struct lct_made_key *made, struct lct_tpm_created *created,
+                              struct lct_tpm *tpm, struct lct_crypto *crypto,
+                              const struct lct_identity_request *request, struct lct_err *err)
 {
-    struct lct_generation *generation = &record->generations[0];
+    struct lct_generation *generation = &made->record->generations[0];
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
 
     if (libctx == NULL)
@@ -23,14 +22,15 @@ static enum lct_code make_key(struct lct_record *record, struct lct_key **key, c
     enum lct_code code =
         lct_public_name(&generation->name, libctx, created->public_area, created->public_len, err);
     if (code == LCT_OK)
-        code = lct_key_new(key, crypto, record, 0, pem, pem_len, err);
+        code = lct_key_new(&made->key, crypto, made->record, 0, made->pem, made->pem_len, err);
     if (code != LCT_OK)
         return code;
     if (request->passphrase != NULL) /* nobody else has seen the key yet */
-        (*key)->passphrase = *request->passphrase;
+        made->key->passphrase = *request->passphrase;
     if (request->owner_auth != NULL)
-        (*key)->owner_auth = *request->owner_auth;
-    return lct_enrol_find_salt(generation, *key, tpm, err);
+        made->key->owner_auth = *request->owner_auth;
+    free(atomic_exchange(&made->key->life, NULL)); /* no store has it yet */
+    return lct_enrol_find_salt(generation, made->key, tpm, err);
 }
 
 /* What is known of a new key before it has signed. */
@@ -87,40 +87,57 @@ static enum lct_code create_in_tpm(struct lct_tpm *tpm, struct lct_tpm_created *
     return code == LCT_OK ? lct_tpm_create(tpm, created, &from, err) : code;
 }
 
-enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
-                                  struct lct_crypto *crypto,
-                                  const struct lct_identity_request *request, struct lct_key **key,
-                                  bool *made_srk, struct lct_err *err)
+void lct_made_key_clear(struct lct_made_key *made)
+{
+    lct_key_free(made->key);
+    OPENSSL_free(made->pem);
+    free(made->record);
+    *made = (struct lct_made_key){0};
+}
+
+enum lct_code lct_identity_make_key(struct lct_made_key *made, struct lct_tpm *tpm,
+                                    struct lct_crypto *crypto,
+                                    const struct lct_identity_request *request, bool *made_srk,
+                                    struct lct_err *err)
 {
     struct lct_tpm_created created = {0};
     struct lct_tpm_info info;
-    struct lct_record *record = NULL;
-    uint8_t *pem = NULL;
-    size_t pem_len = 0;
 
-    *key = NULL;
-    enum lct_code code = lct_enrol_check(store, request->id, &request->owner, err);
-    if (code != LCT_OK)
-        return code;
-    code = create_in_tpm(tpm, &created, &info, crypto, request, err);
+    *made = (struct lct_made_key){0};
+    enum lct_code code = create_in_tpm(tpm, &created, &info, crypto, request, err);
     if (made_srk != NULL)
         *made_srk = created.made_srk;
     if (code != LCT_OK)
         return code;
     const struct lct_generation generation = describe(request, &created);
-    record = lct_enrol_record(request->id, &generation, NULL, &info);
-    code = record != NULL ? lct_enrol_keyfile(&pem, &pem_len, &created, &generation, NULL, err)
-                          : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    made->record = lct_enrol_record(request->id, &generation, NULL, &info);
+    code = made->record != NULL
+               ? lct_enrol_keyfile(&made->pem, &made->pem_len, &created, &generation, NULL, err)
+               : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     if (code == LCT_OK)
-        code = make_key(record, key, pem, pem_len, &created, tpm, crypto, request, err);
+        code = make_key(made, &created, tpm, crypto, request, err);
+    if (code != LCT_OK)
+        lct_made_key_clear(made);
+    return code;
+}
+
+enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
+                                  struct lct_crypto *crypto,
+                                  const struct lct_identity_request *request, struct lct_key **key,
+                                  bool *made_srk, struct lct_err *err)
+{
+    struct lct_made_key made;
+    enum lct_code code = lct_enrol_check(store, request->id, &request->owner, err);
+
+    *key = NULL;
+    if (code != LCT_OK)
+        return code;
+    code = lct_identity_make_key(&made, tpm, crypto, request, made_srk, err);
     if (code == LCT_OK)
-        code = lct_store_create(store, record, pem, pem_len, &request->owner, err);
-    if (code != LCT_OK) {
-        lct_key_free(*key);
-        *key = NULL;
-    }
-    OPENSSL_free(pem);
-    free(record);
+        code = lct_store_create(store, made.record, made.pem, made.pem_len, &request->owner, err);
+    if (code == LCT_OK)
+        *key = lct_key_up_ref(made.key);
+    lct_made_key_clear(&made);
     return code;
 }
 
@@ -184,6 +201,25 @@ static void check_attributes(const struct check *check, const struct lct_public 
               why);
 }
 
+/* A wrapped key loads wherever it is besides. */
+static enum lct_code check_persistent(const struct check *check, const struct lct_key *key,
+                                      struct lct_tpm *tpm, struct lct_err *err)
+{
+    const struct lct_generation *generation = &key->generation;
+    struct lct_name name;
+
+    if (generation->persistent == 0)
+        return LCT_OK;
+    enum lct_code code = lct_tpm_name_at(tpm, &name, generation->persistent, key->label, err);
+    if (code != LCT_OK)
+        return code;
+    if (lct_name_equal(&name, &generation->name))
+        found(check, "is at its persistent handle as well", true, "");
+    else
+        noted(check, "is not at its persistent handle any more, and is loaded; see lct gc");
+    return LCT_OK;
+}
+
 static enum lct_code check_signature(const struct check *check, const struct lct_key *key,
                                      struct lct_tpm *tpm, struct lct_err *err)
 {
@@ -201,9 +237,23 @@ static const struct lct_check_finding *first_bad(const struct check *check)
     return NULL;
 }
 
+/* Nothing binds it to a machine, and no TPM is asked. */
+static enum lct_code check_software(const struct check *check, const struct lct_key *key,
+                                    struct lct_err *err)
+{
+    if (check->request->bound)
+        found(check, "cannot leave this TPM (fixedTPM, fixedParent, sensitiveDataOrigin)", false,
+              "its key is in software: whoever has its file and passphrase has it");
+    else
+        noted(check, "is in software: whoever has its file and passphrase has it");
+    return check_signature(check, key, NULL, err);
+}
+
 static enum lct_code check_key(const struct check *check, const struct lct_key *key,
                                struct lct_tpm *tpm, struct lct_err *err)
 {
+    if (lct_key_is_software(key))
+        return check_software(check, key, err);
     const struct lct_tpm_key values = lct_key_values(key);
     struct lct_public reported;
     struct lct_name name;
@@ -220,6 +270,9 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
     found(check, "has the Name in the record", lct_name_equal(&name, &key->generation.name),
           "the TPM reports another Name");
     check_attributes(check, &reported, &key->generation);
+    code = check_persistent(check, key, tpm, err);
+    if (code != LCT_OK)
+        return code;
     if (first_bad(check) != NULL) /* nothing is signed with a key that is not what it should be */
         return LCT_OK;
     return check_signature(check, key, tpm, err);

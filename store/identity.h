@@ -18,18 +18,46 @@ struct lct_identity_request {
     const struct lct_secret *owner_auth; /* of the TPM's owner; NULL: not known */
 };
 
+/* A key that was made in the TPM and is in no store yet, which knows of no life of an identity.
+ * Zero is none. */
+struct lct_made_key {
+    struct lct_record *record; /* of an identity that has this generation alone */
+    struct lct_key *key;
+    uint8_t *pem; /* its key file */
+    size_t pem_len;
+};
+
 /*
- * Makes an identity: its key in the TPM, what this TPM can do with it found out, its record and key
- * file in the store in one step. *key is the new key; *made_srk, if asked for, whether a storage
- * root key was made, on failure too. What fails leaves nothing in the store, except that an
- * identity that could not be written to disk for sure is there whole. A counter in the seal stays
- * in the TPM, for the caller to abandon. Errors of lct_id_check_new, lct_store_create and
- * lct_tpm_create.
+ * Makes a key in the TPM, and finds out what this TPM can do with it. *made_srk, if asked for, is
+ * whether a storage root key was made, on failure too. A counter in the seal stays in the TPM, for
+ * the caller to abandon. Errors of lct_tpm_create. lct_made_key_clear after success.
+ */
+enum lct_code lct_identity_make_key(struct lct_made_key *made, struct lct_tpm *tpm,
+                                    struct lct_crypto *crypto,
+                                    const struct lct_identity_request *request, bool *made_srk,
+                                    struct lct_err *err);
+void lct_made_key_clear(struct lct_made_key *made);
+
+/*
+ * Makes an identity: its key of lct_identity_make_key, its record and key file in the store in one
+ * step. *key is the new key. What fails leaves nothing in the store, except that an identity that
+ * could not be written to disk for sure is there whole. Errors of lct_id_check_new,
+ * lct_store_create and lct_identity_make_key.
  */
 enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm *tpm,
                                   struct lct_crypto *crypto,
                                   const struct lct_identity_request *request, struct lct_key **key,
                                   bool *made_srk, struct lct_err *err);
+
+/*
+ * The same with a key in software, of an algorithm that is made there, encrypted under the
+ * passphrase of the request, which takes neither a seal nor what is the TPM's. *key is open. What
+ * fails leaves nothing in the store. Whether the configuration allows it is the caller's to ask.
+ * Errors of lct_id_check_new and lct_store_create.
+ */
+enum lct_code lct_identity_create_software(const struct lct_store *store, struct lct_crypto *crypto,
+                                           const struct lct_identity_request *request,
+                                           struct lct_key **key, struct lct_err *err);
 
 /* One line of a check: what is asked, whether it holds, and if it does not, why. */
 struct lct_check_finding {
@@ -39,7 +67,7 @@ struct lct_check_finding {
     char why[sizeof((struct lct_err *)0)->text];
 };
 
-enum { LCT_MAX_CHECK_FINDINGS = 9 };
+enum { LCT_MAX_CHECK_FINDINGS = 10 };
 
 /* Gives a locked key its passphrase, perhaps by asking for it. */
 struct lct_unlocker {
@@ -60,7 +88,9 @@ struct lct_check_request {
  * persistent handle, has the recorded Name and the attributes of a signing key, as the TPM reports
  * them, and makes a signature that verifies; of a sealed key it says that none is made without its
  * policy, and LCT_ERR_SEALED is what comes of a signature in another state of the boot. That it can
- * leave the TPM is a note: an imported key may. Stops at the first thing that fails to be asked,
+ * leave the TPM is a note: an imported key may; so is that a wrapped key is not at the persistent
+ * handle where lct_persist_key has put it; and that it is in software, of which the TPM is asked
+ * nothing, and `tpm` may be NULL. Stops at the first thing that fails to be asked,
  * which is the error, and a finding as well unless there is no such identity or no TPM to ask.
  * LCT_ERR_CHECK if all could be asked and a finding is not good.
  */

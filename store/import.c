@@ -5,6 +5,7 @@
 #include "tcg/duplicate.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,6 +258,43 @@ static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
     return code == LCT_OK ? take_in(import, &parent, &importable, err) : code;
 }
 
+/* What an object in the TPM is, for who took it for another. */
+static const char *kind_of(const struct lct_public *public_area)
+{
+    const TPMA_OBJECT attributes = public_area->attributes;
+    bool is_rsa = public_area->type == TPM2_ALG_RSA;
+
+    if (public_area->type == TPM2_ALG_KEYEDHASH)
+        return "sealed data";
+    if ((attributes & TPMA_OBJECT_RESTRICTED) != 0 && (attributes & TPMA_OBJECT_DECRYPT) != 0)
+        return is_rsa ? "an RSA storage key, as endorsement keys are"
+                      : "an ECC storage key, as endorsement keys are";
+    if ((attributes & TPMA_OBJECT_SIGN_ENCRYPT) != 0)
+        return is_rsa ? "an RSA signing key" : "an ECC signing key";
+    return is_rsa ? "an RSA key" : "an ECC key";
+}
+
+/* Whether the object at the handle is the key that whoever imports it means. */
+static enum lct_code check_expected(const struct import *import, struct lct_err *err)
+{
+    const struct lct_generation *generation = &import->generation;
+    const EVP_PKEY *expected = import->request->expected;
+    struct lct_public public_area;
+
+    if (expected == NULL)
+        return LCT_OK;
+    enum lct_code code =
+        lct_public_decode(&public_area, generation->public_area, generation->public_len, err);
+    if (code != LCT_OK)
+        return lct_err_prefix(err, import->label);
+    EVP_PKEY *found = lct_public_pkey(&public_area, import->libctx, NULL);
+    bool same = found != NULL && EVP_PKEY_eq(found, expected) == 1;
+    EVP_PKEY_free(found);
+    return same ? LCT_OK
+                : LCT_FAIL(err, LCT_ERR_WRONG_KEY, "%s: 0x%08x holds another key now, %s",
+                           import->label, generation->handle, kind_of(&public_area));
+}
+
 /* A session for a key in the TPM is salted to its storage root key, if it has one. */
 static enum lct_code prepare_handle(struct import *import, struct lct_err *err)
 {
@@ -268,6 +306,8 @@ static enum lct_code prepare_handle(struct import *import, struct lct_err *err)
     enum lct_code code =
         lct_tpm_read_public(import->tpm, generation->public_area, &generation->public_len,
                             generation->handle, import->label, err);
+    if (code == LCT_OK)
+        code = check_expected(import, err);
     if (code == LCT_OK)
         code = admit(import, generation->public_area, generation->public_len, err);
     if (code != LCT_OK)

@@ -9,6 +9,7 @@ struct lct_import_request {
     const char *id;
     struct lct_owner owner;
     uint32_t handle;                   /* 1: it is in this TPM, at a persistent handle; or 0 */
+    const EVP_PKEY *expected;          /* 1: the public key that it has to have; NULL: any */
     const struct lct_keyfile *keyfile; /* 2: a TSS2 PRIVATE KEY; or NULL */
     const EVP_PKEY *software;          /* 3: it was in a file, in the clear or under a passphrase */
     bool passphrase, no_passphrase;    /* 1, 2: it has one, or none, whatever the key file says */
@@ -29,7 +30,8 @@ struct lct_import_request {
  * LCT_ERR_UNSUPPORTED: it is no signing key that programs can use (a restricted one, a storage or
  * decryption key, sealed data, one with a policy that the key file does not say or that we do not
  * follow, or an unknown scheme), in a sentence each. LCT_ERR_BAD_RECORD: its policy is not what the
- * file says. LCT_ERR_OTHER_TPM; LCT_ERR_AUTH; the errors of lct_identity_create.
+ * file says. LCT_ERR_WRONG_KEY: at the handle is another key than `expected`, in a sentence
+ * that says what is there. LCT_ERR_OTHER_TPM; LCT_ERR_AUTH; the errors of lct_identity_create.
  */
 enum lct_code lct_identity_import(const struct lct_store *store, struct lct_tpm *tpm,
                                   struct lct_crypto *crypto,

@@ -2,9 +2,12 @@
 #include "store/key.h"
 
 #include "base/encode.h"
+#include "store/life.h"
+#include "store/software.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
@@ -117,9 +120,20 @@ static enum lct_code decode(struct lct_key *key, struct lct_err *err)
     return key->pkey != NULL ? LCT_OK : LCT_ERR_BAD_RECORD;
 }
 
+static enum lct_code fill_software(struct lct_key *key, const uint8_t *pem, size_t pem_len,
+                                   struct lct_err *err)
+{
+    enum lct_code code = lct_software_read(&key->encrypted, &key->encrypted_len, pem, pem_len, err);
+
+    return code == LCT_OK ? lct_software_public(&key->pkey, &key->generation, key->libctx, err)
+                          : code;
+}
+
 static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_len,
                           struct lct_err *err)
 {
+    if (lct_key_is_software(key))
+        return fill_software(key, pem, pem_len, err);
     enum lct_code code = key->generation.handle != 0
                              ? take_public(key, err)
                              : lct_keyfile_read(&key->keyfile, pem, pem_len, key->libctx, err);
@@ -134,7 +148,7 @@ static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_le
 /* What children of fork share, if there is a passphrase. */
 static enum lct_code share_tries(struct lct_key *key, struct lct_err *err)
 {
-    if (!key->generation.passphrase)
+    if (!key->generation.passphrase || lct_key_is_software(key))
         return LCT_OK;
     void *page =
         mmap(NULL, sizeof *key->tries, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -173,9 +187,23 @@ static struct lct_key *new_key(struct lct_crypto *crypto, struct lct_err *err)
     }
     atomic_init(&key->references, 1);
     atomic_init(&key->approvals, NULL);
+    atomic_init(&key->life, NULL);
     key->crypto = lct_crypto_up_ref(crypto);
     key->libctx = libctx;
     return key;
+}
+
+/* What the record says of its life. */
+static enum lct_code take_life(struct lct_key *key, const struct lct_record *record,
+                               struct lct_err *err)
+{
+    struct lct_key_life *life = calloc(1, sizeof *life);
+
+    if (life == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    life->life = lct_record_life(record, &key->generation);
+    atomic_store(&key->life, life);
+    return LCT_OK;
 }
 
 enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
@@ -192,9 +220,12 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     if (made == NULL)
         return LCT_ERR_INTERNAL;
     (void)snprintf(made->id, sizeof made->id, "%s", record->id);
-    (void)snprintf(made->label, sizeof made->label, "lct:%s", record->id);
     made->generation = *generation;
+    (void)snprintf(made->label, sizeof made->label, "lct:%s%s", record->id,
+                   lct_key_is_software(made) ? " (custody: software)" : "");
     enum lct_code code = fill(made, pem, pem_len, err);
+    if (code == LCT_OK)
+        code = take_life(made, record, err);
     return hand_out(key, made, code, err);
 }
 
@@ -323,6 +354,8 @@ enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
 {
     uint32_t attributes = key->public_area.attributes;
 
+    if (lct_key_is_software(key))
+        return LCT_OK;
     if (key->keyfile.type == LCT_KEYFILE_IMPORTABLE)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: it is wrapped for its TPM to import; make an identity of it: lct "
@@ -349,10 +382,21 @@ enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
     return LCT_OK;
 }
 
+bool lct_key_is_software(const struct lct_key *key)
+{
+    return key->generation.custody == LCT_CUSTODY_SOFTWARE;
+}
+
 enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_key *key,
                            struct lct_err *err)
 {
     *keyfile = &key->keyfile;
+    if (lct_key_is_software(key))
+        return LCT_FAIL(
+            err, LCT_ERR_UNSUPPORTED,
+            "%s: its key is in no TPM, and has no TSS2 PRIVATE KEY; lct pem %s writes a "
+            "file that stands for it",
+            key->label, key->id);
     if (key->generation.handle == 0)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
@@ -371,6 +415,8 @@ void lct_key_free(struct lct_key *key)
     if (key == NULL || atomic_fetch_sub(&key->references, 1) != 1)
         return;
     EVP_PKEY_free(key->pkey);
+    EVP_PKEY_free(key->private_key); /* which wipes it */
+    OPENSSL_free(key->encrypted);
     lct_keyfile_clear(&key->keyfile);
     lct_secret_wipe(&key->passphrase);
     lct_secret_wipe(&key->owner_auth);
@@ -378,6 +424,11 @@ void lct_key_free(struct lct_key *key)
     free(key->pcr_signature);
     for (struct lct_key_approvals *known = atomic_load(&key->approvals); known != NULL;) {
         struct lct_key_approvals *older = known->older;
+        free(known);
+        known = older;
+    }
+    for (struct lct_key_life *known = atomic_load(&key->life); known != NULL;) {
+        struct lct_key_life *older = known->older;
         free(known);
         known = older;
     }
@@ -423,11 +474,38 @@ static enum lct_code find_passphrase(struct lct_key *key, const struct lct_confi
     return code;
 }
 
+/* Of a key in software, before its passphrase is looked for. */
+static enum lct_code check_use(const struct lct_key *key, const struct lct_config *config,
+                               struct lct_err *err)
+{
+    if (!lct_key_is_software(key))
+        return LCT_OK;
+    if (config->require_hardware == LCT_REQUIRE_YES)
+        return LCT_FAIL(
+            err, LCT_ERR_HARDWARE,
+            "%s: its key is in software, and require_hardware is yes in the "
+            "configuration of lct; with new in its place lct rotate %s --to tpm makes one "
+            "in the TPM",
+            key->label, key->id);
+    return lct_life_check_key(key, err);
+}
+
+enum lct_code lct_key_open(struct lct_key *key, struct lct_err *err)
+{
+    if (!lct_key_is_software(key) || key->private_key != NULL)
+        return LCT_OK;
+    enum lct_code code = lct_software_decrypt(&key->private_key, key->encrypted, key->encrypted_len,
+                                              &key->passphrase, key->pkey, key->libctx, err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+}
+
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err)
 {
-    enum lct_code code = LCT_OK;
+    enum lct_code code = check_use(key, config, err);
 
+    if (code != LCT_OK)
+        return code;
     if (lct_key_is_locked(key))
         code = find_passphrase(key, config, err);
     if (code == LCT_OK && key->generation.parent == TPM2_RH_OWNER &&
@@ -440,7 +518,9 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
                                config->endorsement_auth_file, err);
     if (code == LCT_OK)
         code = lct_key_look_in(key, key->dir, config, err);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+    if (code != LCT_OK)
+        return lct_err_prefix(err, key->label);
+    return lct_key_is_locked(key) ? LCT_OK : lct_key_open(key, err);
 }
 
 static bool has_hash(const struct lct_generation *generation, const struct lct_hash *hash)
@@ -481,6 +561,14 @@ static enum lct_code rsa_scheme(struct lct_scheme *scheme, const struct lct_key 
     return LCT_OK;
 }
 
+/* As it is in software, which has every hash that we have a row for. */
+static struct lct_scheme software_scheme(const struct lct_key *key)
+{
+    const struct lct_hash *hash = lct_hash_by_id(key->generation.algorithm->hash);
+
+    return (struct lct_scheme){hash != NULL ? TPM2_ALG_ECDSA : LCT_ALG_EDDSA, hash, 0};
+}
+
 /* A key may be bound to one scheme and hash when it is made (TPM 2.0 Part 2, 12.2.3.5). */
 static enum lct_code check_bound(const struct lct_scheme *scheme, const struct lct_key *key,
                                  struct lct_err *err)
@@ -510,6 +598,10 @@ enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *ke
 {
     enum lct_code code = lct_key_check(key, err);
 
+    if (code == LCT_OK && lct_key_is_software(key)) {
+        *scheme = software_scheme(key);
+        return LCT_OK;
+    }
     if (code == LCT_OK)
         code = key->generation.algorithm->type == TPM2_ALG_ECC
                    ? ecdsa_scheme(scheme, key, err)
@@ -521,7 +613,7 @@ enum lct_code lct_key_default_scheme(struct lct_scheme *scheme, const struct lct
                                      struct lct_err *err)
 {
     const struct lct_public *public_area = &key->public_area;
-    bool bound = public_area->scheme != TPM2_ALG_NULL;
+    bool bound = !lct_key_is_software(key) && public_area->scheme != TPM2_ALG_NULL;
     uint16_t hash = bound ? public_area->scheme_hash : key->generation.algorithm->hash;
 
     return lct_key_scheme(scheme, key, lct_hash_by_id(hash), public_area->scheme == TPM2_ALG_RSAPSS,

@@ -13,6 +13,7 @@
 #include <openssl/types.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 /* Approvals that a key has taken up, the newest first; they stay as long as the key does. */
 struct lct_key_approvals {
@@ -21,19 +22,36 @@ struct lct_key_approvals {
     struct lct_approval all[];
 };
 
+/* What a key knows of its life, the newest first; they stay as long as the key does. */
+struct lct_key_life {
+    struct lct_key_life *older;
+    struct lct_life life;
+    bool gone;        /* the identity was deleted, or has another key in its place */
+    struct stat seen; /* of the record that says so; all zero: it has not been looked at */
+};
+
+enum { LCT_KEY_LABEL = 4 + LCT_MAX_ID + 20 + 1 };
+
 /*
  * A key of an identity: one generation's record, public key and wrapped private key. Immutable (but
- * for the approvals it knows, which grow) and counted; it holds nothing of the TPM's, so threads
- * and forks may share it as they like.
+ * for the approvals and the life it knows of, which grow) and counted; it holds nothing of the
+ * TPM's, so threads and forks may share it as they like. A key in software is never shown to
+ * lct_tpm_*: no TPM needs to be there.
  */
 struct lct_key {
     atomic_uint references;
-    char id[LCT_MAX_ID + 1];        /* empty: of a key file alone */
-    char label[4 + LCT_MAX_ID + 1]; /* "lct:alice"; "key file 000b1a2b3c4d5e6f" by its
-                                       Name; of sealed data the file's name */
+    char id[LCT_MAX_ID + 1]; /* empty: of a key file alone */
+    /* What messages call it: "lct:alice", "lct:alice (custody: software)"; "key file
+     * 000b1a2b3c4d5e6f" by its Name; of sealed data the file's name. */
+    char label[LCT_KEY_LABEL];
     struct lct_generation generation;
     struct lct_public public_area;
     struct lct_keyfile keyfile;
+    uint8_t *encrypted; /* of a key in software, which has no public area and no keyfile: its
+                           PKCS #8, encrypted; see store/software.h */
+    size_t encrypted_len;
+    EVP_PKEY *private_key; /* of a key in software, in the private library context; NULL: it was
+                              not unlocked */
     struct lct_secret passphrase; /* of the key; empty: it has none, or it is not known */
     struct lct_tries *tries;      /* of the passphrase; the one thing that changes. NULL: none */
     struct lct_secret owner_auth; /* of the hierarchy in which the parent is made anew each time */
@@ -41,6 +59,7 @@ struct lct_key {
     char *dir;                    /* the store it is in, to look for approvals; NULL: none */
     char *pcr_signature;          /* systemd's approvals: the file; NULL: none */
     struct lct_key_approvals *_Atomic approvals; /* taken up so far; NULL: none */
+    struct lct_key_life *_Atomic life;           /* store/life.h; NULL: of no identity */
     OSSL_LIB_CTX *libctx;
     struct lct_crypto *crypto;
 };
@@ -49,9 +68,9 @@ struct lct_key {
  * Makes a key of the generation `number` (0: the active one) of `record` and its key file's bytes,
  * which must agree: the same Name, algorithm and parent, and the seal of the record is the policy
  * in the public area, without which the TPM does nothing with the key. A key at a persistent handle
- * has no file, and then `pem` is not looked at. Sends the TPM nothing. LCT_ERR_NOT_FOUND: no such
- * generation; LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: a kind of key file or policy we do not
- * follow.
+ * has no file, and then `pem` is not looked at; of a key in software the file is what
+ * lct_software_read takes. Sends the TPM nothing. LCT_ERR_NOT_FOUND: no such generation;
+ * LCT_ERR_BAD_RECORD; LCT_ERR_UNSUPPORTED: a kind of key file or policy we do not follow.
  */
 enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
                           const struct lct_record *record, unsigned number, const uint8_t *pem,
@@ -90,7 +109,10 @@ enum lct_code lct_key_check_seal(const struct lct_public *public_area, OSSL_LIB_
  * LCT_ERR_UNSUPPORTED, in a sentence. */
 enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err);
 
-/* The key's file, to write it for others. LCT_ERR_UNSUPPORTED: it has none. */
+/* Whether its private key is in software. */
+bool lct_key_is_software(const struct lct_key *key);
+
+/* The key's TSS2 PRIVATE KEY, to write it for others. LCT_ERR_UNSUPPORTED: it has none. */
 enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_key *key,
                            struct lct_err *err);
 
@@ -110,11 +132,19 @@ bool lct_key_is_locked(const struct lct_key *key);
  * Gives a key that nobody else has seen yet what the configuration has for it: passphrase_file,
  * which is a file, or a directory with a file named like the identity; else the service's
  * credential lct.ID; owner_auth_file if its parent has to be made anew; and what lct_key_look_in
- * does, in the store that it is in. It may be locked after that, too. LCT_ERR_IO,
- * LCT_ERR_AUTH: what a file holds is no authorization value.
+ * does, in the store that it is in. It may be locked after that, too. A key in software is refused
+ * first where the configuration has no use for it (LCT_ERR_HARDWARE), or its life is over
+ * (LCT_ERR_ENDED: what a program is given here is beyond us afterwards), and lct_key_open is called
+ * if its passphrase is known. LCT_ERR_IO, LCT_ERR_AUTH: what a file holds is no authorization
+ * value; errors of lct_key_open.
  */
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err);
+
+/* After lct_key_unlock, if that left the key locked and whoever was asked has told its passphrase:
+ * decrypts a key in software. Nothing for others, whose passphrase is the TPM's to judge. Errors of
+ * lct_software_decrypt. */
+enum lct_code lct_key_open(struct lct_key *key, struct lct_err *err);
 
 /* The key as tpm/ takes it: borrowed values, good for as long as the key. */
 struct lct_tpm_key lct_key_values(const struct lct_key *key);
@@ -128,9 +158,15 @@ enum lct_code lct_key_look_in(struct lct_key *key, const char *dir, const struct
  * Nobody has to wait for anybody. LCT_ERR_INTERNAL. */
 enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *err);
 
+/* lct_key_sign of a whole message, which is the one way for a scheme without a hash. */
+enum lct_code lct_key_sign_message(const struct lct_key *key, struct lct_tpm *tpm,
+                                   struct lct_signature *signature, const struct lct_scheme *scheme,
+                                   const uint8_t *message, size_t message_len, struct lct_err *err);
+
 /*
  * lct_tpm_sign and lct_tpm_unseal with the approvals that are known; after LCT_ERR_SEALED with
- * those that the store has got since, and these are known from then on. Errors of those.
+ * those that the store has got since, and these are known from then on. Errors of those. A key in
+ * software signs by itself, if it is open: `tpm` may be NULL then.
  */
 enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
                            struct lct_signature *signature, const struct lct_scheme *scheme,
@@ -140,8 +176,8 @@ enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
 
 /*
  * How this key signs digests of `hash`: ECDSA, or for RSA PKCS#1 v1.5, or PSS with the salt its TPM
- * is known to use. LCT_ERR_UNSUPPORTED: its TPM cannot, or the key is bound to another scheme, in a
- * sentence; and what lct_key_check says.
+ * is known to use; Ed25519 without a hash, whatever `hash` is. LCT_ERR_UNSUPPORTED: its TPM cannot,
+ * or the key is bound to another scheme, in a sentence; and what lct_key_check says.
  */
 enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *key,
                              const struct lct_hash *hash, bool pss, struct lct_err *err);

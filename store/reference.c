@@ -135,6 +135,13 @@ static int encode(uint8_t **der, const char *uri, const uint8_t *public_key, siz
     return len;
 }
 
+static bool is_active(const struct lct_key *key)
+{
+    const struct lct_key_life *life = atomic_load(&key->life);
+
+    return life == NULL || life->life.number == life->life.active;
+}
+
 enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const struct lct_key *key,
                                   struct lct_err *err)
 {
@@ -145,7 +152,10 @@ enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const struct
     bool good = false;
 
     *text = NULL;
-    (void)snprintf(uri, sizeof uri, "lct://%s", key->id);
+    if (is_active(key))
+        (void)snprintf(uri, sizeof uri, "lct://%s", key->id);
+    else
+        (void)snprintf(uri, sizeof uri, "lct://%s?generation=%u", key->id, key->generation.number);
     if (public_len > 0)
         len = encode(&der, uri, public_key, (size_t)public_len);
     if (len > 0)

@@ -37,8 +37,8 @@ enum lct_code lct_reference_read(struct lct_reference *reference, const uint8_t 
                                  size_t bytes_len, struct lct_err *err);
 void lct_reference_clear(struct lct_reference *reference);
 
-/* A reference to the identity whose active key is `key`, as PEM; the caller frees *text with
- * OPENSSL_free. LCT_ERR_INTERNAL. */
+/* A reference to the identity whose active key is `key`, or of another generation to that alone, as
+ * PEM; the caller frees *text with OPENSSL_free. LCT_ERR_INTERNAL. */
 enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const struct lct_key *key,
                                   struct lct_err *err);
 

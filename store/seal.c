@@ -107,7 +107,7 @@ void lct_seal_abandon(const struct lct_seal *seal, struct lct_tpm *tpm, struct l
     const struct lct_tpm_counter_request counter =
         counter_request(lct_crypto_get(crypto, NULL), request);
 
-    if (seal->counter.handle != 0 && counter.libctx != NULL)
+    if (request->revocable && seal->counter.handle != 0 && counter.libctx != NULL)
         (void)lct_tpm_counter_remove(tpm, &seal->counter, &counter, NULL);
 }
 

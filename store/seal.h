@@ -16,7 +16,8 @@ struct lct_seal_request {
 };
 
 /*
- * Completes a seal of lct_seal_parse: reads the PCRs, takes the store's authority, binds it.
+ * Completes a seal of lct_seal_parse: reads the PCRs, takes the store's authority, binds it, to the
+ * counter of another seal if the caller has put one in: approvals for that are for this one, too.
  * *blank: all PCRs are zero, nothing is measured here. LCT_ERR_NO_AUTHORITY, naming the ways on: an
  * authority, --seal strict:..., --seal none; LCT_ERR_UNSUPPORTED: a bank that the TPM does not
  * keep; LCT_ERR_USAGE: revocable, and not for the authority alone. After a failure later on, what

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/store.h"
 
+#include "store/change.h"
+#include "store/names.h"
+#include "store/part.h"
+#include "store/tombstone.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +18,8 @@
 #include <unistd.h>
 
 static const char system_store[] = "/var/lib/lct";
-static const char record_file[] = "identity.json";
+const char lct_record_file[] = "identity.json";
 static const char nursery_dir[] = ".new";
-
-enum { MAX_RECORD = 1 << 20, MAX_KEYFILE = 1 << 16, KEYFILE_NAME = 32 };
 
 /* The user's own, by the XDG Base Directory Specification; NULL if the environment names none. */
 static char *own_store(void)
@@ -57,6 +60,11 @@ void lct_store_close(struct lct_store *store)
     *store = (struct lct_store){0};
 }
 
+struct lct_store lct_store_of_new(const struct lct_store *store)
+{
+    return (struct lct_store){.num_dirs = 1, .dirs = {store->dirs[store->create_in]}};
+}
+
 /* The directory of an id: its descriptor, or -1 with errno. */
 static int open_identity(const char *dir, const char *id)
 {
@@ -80,20 +88,19 @@ static enum lct_code fail_not_found(const struct lct_store *store, const char *i
                     store->num_dirs > 1 ? store->dirs[1] : "");
 }
 
-/* Finds an id: the descriptor of its directory, and which store it is in. */
-static enum lct_code find(const struct lct_store *store, const char *id, int *fd, size_t *where,
-                          struct lct_err *err)
+/* Finds an id, which is no name. */
+static enum lct_code find_id(struct lct_named *named, const struct lct_store *store, const char *id,
+                             struct lct_err *err)
 {
-    enum lct_code code = lct_id_check(id, err);
     int denied = 0;
     size_t denied_in = 0;
 
-    if (code != LCT_OK)
-        return code;
+    *named = (struct lct_named){.fd = -1, .active = true};
+    (void)snprintf(named->id, sizeof named->id, "%s", id);
     for (size_t i = 0; i < store->num_dirs; i++) {
-        *fd = open_identity(store->dirs[i], id);
-        *where = i;
-        if (*fd >= 0)
+        named->fd = open_identity(store->dirs[i], id);
+        named->dir = store->dirs[i];
+        if (named->fd >= 0)
             return LCT_OK;
         if (errno != ENOENT) {
             denied = errno;
@@ -106,20 +113,49 @@ static enum lct_code find(const struct lct_store *store, const char *id, int *fd
                     store->dirs[denied_in], strerror(denied));
 }
 
-static enum lct_code read_record(int fd, const char *id, struct lct_record **record,
-                                 struct lct_err *err)
+enum lct_code lct_store_find(struct lct_named *named, const struct lct_store *store,
+                             struct lct_crypto *crypto, const char *id, struct lct_err *err)
+{
+    enum lct_code code = lct_id_check(id, err);
+
+    *named = (struct lct_named){.fd = -1};
+    if (code != LCT_OK)
+        return code;
+    return lct_names_is(id) ? lct_names_find(named, store, crypto, id, err)
+                            : find_id(named, store, id, err);
+}
+
+enum lct_code lct_store_find_identity(struct lct_named *named, const struct lct_store *store,
+                                      const char *id, struct lct_err *err)
+{
+    enum lct_code code = lct_store_find(named, store, NULL, id, err);
+
+    if (code != LCT_OK || named->active)
+        return code;
+    close(named->fd);
+    named->fd = -1;
+    return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
+                    "lct:%s: it is the name of generation %u of lct:%s, which is not the active "
+                    "one; say lct:%s for the identity as a whole",
+                    id, named->generation, named->id, named->id);
+}
+
+enum lct_code lct_store_read_record(int fd, const char *id, struct lct_record **record,
+                                    struct lct_err *err)
 {
     uint8_t *text = NULL;
     size_t text_len = 0;
-    enum lct_code code = lct_file_read(fd, record_file, &text, &text_len, MAX_RECORD, err);
+
+    *record = NULL;
+    enum lct_code code = lct_file_read(fd, lct_record_file, &text, &text_len, LCT_MAX_RECORD, err);
 
     if (code == LCT_ERR_NOT_FOUND)
         code = LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it has no %s; restore it from a backup",
-                        record_file);
+                        lct_record_file);
     if (code == LCT_OK) {
         code = lct_record_read(record, text, text_len, err);
         if (code != LCT_OK)
-            (void)lct_err_prefix(err, record_file);
+            (void)lct_err_prefix(err, lct_record_file);
     }
     free(text);
     if (code == LCT_OK && strcmp((*record)->id, id) != 0) {
@@ -149,23 +185,18 @@ enum lct_code lct_store_get_record(const struct lct_store *store, const char *id
                                    struct lct_record **record, const char **dir,
                                    struct lct_err *err)
 {
-    size_t where = 0;
-    int fd = -1;
+    struct lct_named named;
 
     *record = NULL;
-    enum lct_code code = find(store, id, &fd, &where, err);
+    enum lct_code code = lct_store_find_identity(&named, store, id, err);
     if (code != LCT_OK)
         return code;
-    code = lct_store_about(id, store->dirs[where], read_record(fd, id, record, err), err);
-    close(fd);
+    code = lct_store_about(named.id, named.dir,
+                           lct_store_read_record(named.fd, named.id, record, err), err);
+    close(named.fd);
     if (code == LCT_OK && dir != NULL)
-        *dir = store->dirs[where];
+        *dir = named.dir;
     return code;
-}
-
-static void keyfile_name(char name[KEYFILE_NAME], unsigned generation)
-{
-    (void)snprintf(name, KEYFILE_NAME, "key-%u.pem", generation);
 }
 
 /* Where its approvals are. */
@@ -179,21 +210,22 @@ static enum lct_code set_dir(struct lct_key **key, const char *dir, struct lct_e
     return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
-static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
-                              unsigned generation, struct lct_key **key, struct lct_err *err)
+enum lct_code lct_store_read_key(int fd, struct lct_crypto *crypto, const char *id,
+                                 unsigned generation, struct lct_key **key, struct lct_err *err)
 {
     struct lct_record *record = NULL;
     uint8_t *pem = NULL;
     size_t pem_len = 0;
-    char name[KEYFILE_NAME];
-    enum lct_code code = read_record(fd, id, &record, err);
+    char name[LCT_PART_NAME];
 
+    *key = NULL;
+    enum lct_code code = lct_store_read_record(fd, id, &record, err);
     if (code != LCT_OK || record == NULL)
         return code;
-    keyfile_name(name, generation != 0 ? generation : record->active);
+    lct_part_name(name, LCT_PART_KEY, generation != 0 ? generation : record->active);
     const struct lct_generation *wanted = lct_record_generation(record, generation);
     if (wanted != NULL && wanted->handle == 0) {
-        code = lct_file_read(fd, name, &pem, &pem_len, MAX_KEYFILE, err);
+        code = lct_file_read(fd, name, &pem, &pem_len, LCT_MAX_KEYFILE, err);
         if (code == LCT_ERR_NOT_FOUND)
             code = LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                             "its key file %s is not there; restore it from a backup", name);
@@ -208,33 +240,49 @@ static enum lct_code read_key(int fd, struct lct_crypto *crypto, const char *id,
     return code;
 }
 
+/* Which generation is meant: a name says it, and whoever says another beside it is wrong. */
+static enum lct_code choose(unsigned *generation, const struct lct_named *named, const char *id,
+                            struct lct_err *err)
+{
+    if (named->generation != 0 && *generation != 0 && *generation != named->generation)
+        return LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                        "lct:%s: it is the name of generation %u of lct:%s, and of no other", id,
+                        named->generation, named->id);
+    if (named->generation != 0)
+        *generation = named->generation;
+    return LCT_OK;
+}
+
 enum lct_code lct_store_get_key(const struct lct_store *store, struct lct_crypto *crypto,
                                 const char *id, unsigned generation, struct lct_key **key,
                                 struct lct_err *err)
 {
-    size_t where = 0;
-    int fd = -1;
+    struct lct_named named;
 
     *key = NULL;
-    enum lct_code code = find(store, id, &fd, &where, err);
+    enum lct_code code = lct_store_find(&named, store, crypto, id, err);
     if (code != LCT_OK)
         return code;
-    code = read_key(fd, crypto, id, generation, key, err);
-    if (code == LCT_OK)
-        code = set_dir(key, store->dirs[where], err);
-    code = lct_store_about(id, store->dirs[where], code, err);
-    close(fd);
+    code = choose(&generation, &named, id, err);
+    if (code == LCT_OK) {
+        code = lct_store_read_key(named.fd, crypto, named.id, generation, key, err);
+        if (code == LCT_OK)
+            code = set_dir(key, named.dir, err);
+        code = lct_store_about(named.id, named.dir, code, err);
+    }
+    close(named.fd);
     return code;
 }
 
 enum lct_code lct_store_open_identity(const struct lct_store *store, const char *id, int *fd,
                                       const char **dir, struct lct_err *err)
 {
-    size_t where = 0;
-    enum lct_code code = find(store, id, fd, &where, err);
+    struct lct_named named;
+    enum lct_code code = lct_store_find(&named, store, NULL, id, err);
 
+    *fd = named.fd;
     if (code == LCT_OK)
-        *dir = store->dirs[where];
+        *dir = named.dir;
     return code;
 }
 
@@ -257,12 +305,15 @@ static bool add_id(struct ids *list, const char *id)
     return list->ids[list->num] != NULL && ++list->num > 0;
 }
 
-/* What has no record is no identity: lost+found, say. What may not be looked into, may be one. */
+/* What has no record is no identity: lost+found, say. What may not be looked into, may be one. What
+ * is called as a key's name is, nobody can find by that. */
 static bool has_record(int store, const char *id)
 {
-    char path[LCT_MAX_ID + sizeof "/" + sizeof record_file];
+    char path[LCT_MAX_ID + sizeof "/" + sizeof lct_record_file];
 
-    (void)snprintf(path, sizeof path, "%.*s/%s", LCT_MAX_ID, id, record_file);
+    if (lct_names_is(id))
+        return false;
+    (void)snprintf(path, sizeof path, "%.*s/%s", LCT_MAX_ID, id, lct_record_file);
     return faccessat(store, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
 }
 
@@ -448,20 +499,14 @@ static int nursery_make_dir(struct nursery *nursery)
     return -1;
 }
 
-static enum lct_code fill_identity(int fd, const char *dir, const struct lct_record *record,
-                                   const uint8_t *pem, size_t pem_len,
-                                   const struct lct_owner *owner, struct lct_err *err)
+static enum lct_code fill_identity(int fd, const char *dir, const struct lct_store_file *files,
+                                   size_t num_files, const struct lct_owner *owner,
+                                   struct lct_err *err)
 {
-    char name[KEYFILE_NAME];
-    char *text = lct_record_write(record);
+    enum lct_code code = LCT_OK;
 
-    if (text == NULL)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    keyfile_name(name, record->active);
-    enum lct_code code = pem != NULL ? lct_file_write(fd, name, pem, pem_len, owner, err) : LCT_OK;
-    if (code == LCT_OK)
-        code = lct_file_write(fd, record_file, (const uint8_t *)text, strlen(text), owner, err);
-    free(text);
+    for (size_t i = 0; i < num_files && code == LCT_OK; i++)
+        code = lct_file_write(fd, files[i].name, files[i].bytes, files[i].bytes_len, owner, err);
     if (code == LCT_OK &&
         (fchown(fd, owner->user, owner->group) != 0 || fchmod(fd, 0750) != 0 || fsync(fd) != 0))
         code = LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be written: %s", strerror(errno));
@@ -490,9 +535,9 @@ static enum lct_code publish(const struct nursery *nursery, const char *dir, con
     return LCT_OK;
 }
 
-enum lct_code lct_store_create(const struct lct_store *store, const struct lct_record *record,
-                               const uint8_t *pem, size_t pem_len, const struct lct_owner *owner,
-                               struct lct_err *err)
+enum lct_code lct_store_put(const struct lct_store *store, const char *id,
+                            const struct lct_store_file *files, size_t num_files,
+                            const struct lct_owner *owner, struct lct_err *err)
 {
     const char *dir = store->dirs[store->create_in];
     struct nursery nursery = {-1, -1, ""};
@@ -501,23 +546,59 @@ enum lct_code lct_store_create(const struct lct_store *store, const struct lct_r
     if (code == LCT_OK)
         code = nursery_open(&nursery, dir, err);
     if (code != LCT_OK)
-        return lct_store_about(record->id, NULL, code, err);
+        return lct_store_about(id, NULL, code, err);
     int fd = nursery_make_dir(&nursery);
-    code =
-        fd >= 0 ? fill_identity(fd, dir, record, pem, pem_len, owner, err) : fail_store(dir, err);
+    code = fd >= 0 ? fill_identity(fd, dir, files, num_files, owner, err) : fail_store(dir, err);
     if (code == LCT_OK)
-        code = publish(&nursery, dir, record->id, err);
+        code = publish(&nursery, dir, id, err);
     if (fd >= 0)
         close(fd);
     if (code != LCT_OK)
         lct_file_remove_dir(nursery.fd, nursery.name);
     nursery_close(&nursery);
-    return lct_store_about(record->id, NULL, code, err);
+    if (code == LCT_OK)
+        lct_names_note(dir, id, 0);
+    return lct_store_about(id, NULL, code, err);
+}
+
+enum lct_code lct_store_create(const struct lct_store *store, const struct lct_record *record,
+                               const uint8_t *pem, size_t pem_len, const struct lct_owner *owner,
+                               struct lct_err *err)
+{
+    char name[LCT_PART_NAME];
+    char *text = lct_record_write(record);
+    struct lct_store_file files[2] = {{name, pem, pem_len}};
+    size_t num_files = pem != NULL ? 1 : 0;
+
+    if (text == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    lct_part_name(name, LCT_PART_KEY, record->active);
+    files[num_files++] =
+        (struct lct_store_file){lct_record_file, (const uint8_t *)text, strlen(text)};
+    enum lct_code code = lct_store_put(store, record->id, files, num_files, owner, err);
+    free(text);
+    return code;
+}
+
+/* Each key file of a directory in the nursery. */
+static enum lct_code shred_keys(const struct nursery *nursery, struct lct_err *err)
+{
+    DIR *entries = lct_file_open_dir(nursery->fd, nursery->name);
+    enum lct_code code = LCT_OK;
+
+    if (entries == NULL)
+        return LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be read: %s", strerror(errno));
+    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
+        if (strncmp(entry->d_name, "key-", 4) == 0 &&
+            lct_file_shred(dirfd(entries), entry->d_name, err) != LCT_OK)
+            code = LCT_ERR_STORE;
+    closedir(entries);
+    return code;
 }
 
 /* Out of the store in one step, under the name of a directory made for it, which it replaces; then
  * away. */
-static enum lct_code take_out(struct nursery *nursery, const char *dir, const char *id,
+static enum lct_code take_out(struct nursery *nursery, const char *dir, const char *id, bool shred,
                               struct lct_err *err)
 {
     int fd = nursery_make_dir(nursery);
@@ -531,34 +612,74 @@ static enum lct_code take_out(struct nursery *nursery, const char *dir, const ch
         return code;
     }
     (void)fsync(nursery->store);
+    enum lct_code code = shred ? shred_keys(nursery, err) : LCT_OK;
     lct_file_remove_dir(nursery->fd, nursery->name);
-    return LCT_OK;
+    return code == LCT_OK ? code : lct_err_prefix(err, "it is deleted");
 }
 
 enum lct_code lct_store_exists(const struct lct_store *store, const char *id, struct lct_err *err)
 {
-    size_t where = 0;
-    int fd = -1;
-    enum lct_code code = find(store, id, &fd, &where, err);
+    struct lct_named named;
+    enum lct_code code = lct_store_find_identity(&named, store, id, err);
 
     if (code == LCT_OK)
-        close(fd);
+        close(named.fd);
     return code;
 }
 
-enum lct_code lct_store_delete(const struct lct_store *store, const char *id, struct lct_err *err)
+enum lct_code lct_store_check_delete(const struct lct_store *store, const char *id,
+                                     struct lct_err *err)
 {
     struct nursery nursery = {-1, -1, ""};
-    size_t where = 0;
-    int fd = -1;
-    enum lct_code code = find(store, id, &fd, &where, err);
+    struct lct_named named;
+    enum lct_code code = lct_store_find_identity(&named, store, id, err);
 
     if (code != LCT_OK)
         return code;
-    close(fd);
-    code = nursery_open(&nursery, store->dirs[where], err);
-    if (code == LCT_OK)
-        code = take_out(&nursery, store->dirs[where], id, err);
+    code = nursery_open(&nursery, named.dir, err);
+    if (code == LCT_OK && faccessat(nursery.store, ".", W_OK | X_OK, AT_EACCESS) != 0)
+        code = fail_store(named.dir, err);
+    close(named.fd);
     nursery_close(&nursery);
-    return lct_store_about(id, NULL, code, err);
+    return lct_store_about(named.id, NULL, code, err);
+}
+
+/* What stays of the one that is locked as `locked`, if it has ended. A damaged record does not say
+ * so. */
+static enum lct_code leave_tombstone(int store, int locked, const char *id, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    enum lct_code code = LCT_OK;
+
+    if (lct_store_read_record(locked, id, &record, NULL) == LCT_OK &&
+        record->ending != LCT_NOT_ENDED)
+        code = lct_tombstone_leave(store, record, err);
+    free(record);
+    return code;
+}
+
+enum lct_code lct_store_delete(const struct lct_store *store, const char *id, bool shred,
+                               struct lct_err *err)
+{
+    struct nursery nursery = {-1, -1, ""};
+    struct lct_named named;
+    int locked = -1;
+    enum lct_code code = lct_store_find_identity(&named, store, id, err);
+
+    if (code != LCT_OK)
+        return code;
+    code = nursery_open(&nursery, named.dir, err);
+    if (code == LCT_OK)
+        code = lct_change_lock(&locked, named.fd, named.dir, named.id, err);
+    if (code == LCT_OK)
+        code = leave_tombstone(nursery.store, locked, named.id, err);
+    if (code == LCT_OK) {
+        lct_names_forget(named.dir, named.id, 0);
+        code = take_out(&nursery, named.dir, named.id, shred, err);
+    }
+    if (locked >= 0)
+        close(locked);
+    close(named.fd);
+    nursery_close(&nursery);
+    return lct_store_about(named.id, NULL, code, err);
 }

@@ -2,7 +2,10 @@
 #include "base/unconst.h"
 #include "store/approval.h"
 #include "store/key.h"
+#include "store/life.h"
+#include "store/software.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +19,7 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
         .rsa_parent = key->keyfile.rsa_parent,
         .parent_name = &key->generation.parent_name,
         .handle = key->generation.handle,
+        .persistent = key->generation.persistent,
         .name = &key->generation.name,
         .public_area = key->keyfile.public_area,
         .public_len = key->keyfile.public_len,
@@ -154,13 +158,60 @@ static bool look_again(const struct lct_key *key, struct lct_tpm_key *tried, enu
     return news;
 }
 
+/* Whether a key in software may sign, and was unlocked. */
+static enum lct_code check_open(const struct lct_key *key, struct lct_err *err)
+{
+    if (key->private_key == NULL)
+        return LCT_FAIL(err, LCT_ERR_AUTH, "%s: signing with it takes its passphrase", key->label);
+    return lct_life_check_key(key, err);
+}
+
+static enum lct_code sign_in_software(const struct lct_key *key, struct lct_signature *signature,
+                                      const struct lct_scheme *scheme, const uint8_t *digest,
+                                      size_t digest_len, struct lct_err *err)
+{
+    enum lct_code code = check_open(key, err);
+
+    if (code != LCT_OK)
+        return code;
+    code = lct_software_sign(signature, key->private_key, scheme, digest, digest_len, key->libctx,
+                             err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+}
+
+enum lct_code lct_key_sign_message(const struct lct_key *key, struct lct_tpm *tpm,
+                                   struct lct_signature *signature, const struct lct_scheme *scheme,
+                                   const uint8_t *message, size_t message_len, struct lct_err *err)
+{
+    const struct lct_hash *hash = scheme->hash;
+    uint8_t digest[LCT_MAX_HASH];
+
+    if (hash != NULL) {
+        if (!EVP_Q_digest(key->libctx, hash->openssl, NULL, message, message_len, digest, NULL))
+            return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s is not to be had from libcrypto",
+                            hash->openssl);
+        return lct_key_sign(key, tpm, signature, scheme, digest, hash->size, err);
+    }
+    enum lct_code code = check_open(key, err);
+    if (code != LCT_OK)
+        return code;
+    code = lct_software_sign_message(signature, key->private_key, message, message_len, key->libctx,
+                                     err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+}
+
 enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
                            struct lct_signature *signature, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
+    if (lct_key_is_software(key))
+        return sign_in_software(key, signature, scheme, digest, digest_len, err);
     struct lct_tpm_key values = lct_key_values(key);
-    enum lct_code code = lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
+    enum lct_code code = lct_life_check_key(key, err);
 
+    if (code != LCT_OK)
+        return code;
+    code = lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
     if (!look_again(key, &values, code))
         return code;
     return lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);

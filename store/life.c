@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/life.h"
+
+#include "base/unconst.h"
+#include "proof/json.h"
+#include "store/names.h"
+#include "store/part.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *lct_stage_name(enum lct_stage stage)
+{
+    static const char *const names[] = {
+        [LCT_STAGE_PENDING] = "pending", [LCT_STAGE_ACTIVE] = "active",
+        [LCT_STAGE_OVERLAP] = "overlap", [LCT_STAGE_SUPERSEDED] = "superseded",
+        [LCT_STAGE_RETIRED] = "retired", [LCT_STAGE_REVOKED] = "revoked"};
+
+    return names[stage];
+}
+
+enum lct_stage lct_life_stage(const struct lct_life *life, time_t now)
+{
+    time_t until = 0;
+
+    if (life->ending != LCT_NOT_ENDED)
+        return life->ending == LCT_REVOKED ? LCT_STAGE_REVOKED : LCT_STAGE_RETIRED;
+    if (life->number == life->active)
+        return LCT_STAGE_ACTIVE;
+    if (life->number > life->active)
+        return LCT_STAGE_PENDING;
+    return lct_json_seconds(&until, life->until) && now < until ? LCT_STAGE_OVERLAP
+                                                                : LCT_STAGE_SUPERSEDED;
+}
+
+enum lct_code lct_life_check(const struct lct_life *life, const char *label, time_t now,
+                             struct lct_err *err)
+{
+    switch (lct_life_stage(life, now)) {
+    case LCT_STAGE_SUPERSEDED:
+        return LCT_FAIL(err, LCT_ERR_ENDED,
+                        "%s: its generation %u was followed by another and signs no more since %s; "
+                        "generation %u does: %s",
+                        label, life->number, life->until, life->active, label);
+    case LCT_STAGE_RETIRED:
+        return LCT_FAIL(err, LCT_ERR_ENDED,
+                        "%s: it was retired at %s and signs no more; make another identity: lct "
+                        "create",
+                        label, life->ended);
+    case LCT_STAGE_REVOKED:
+        return LCT_FAIL(err, LCT_ERR_ENDED,
+                        "%s: it was revoked at %s (%s) and signs no more; make another identity: "
+                        "lct create",
+                        label, life->ended, life->reason);
+    default:
+        return LCT_OK;
+    }
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* The newest knowledge is put before all that others may still look at. */
+static void publish(const struct lct_key *key, struct lct_key_life *news)
+{
+    struct lct_key *shared = lct_unconst(key);
+
+    news->older = atomic_load(&shared->life);
+    while (!atomic_compare_exchange_weak(&shared->life, &news->older, news))
+        ;
+}
+
+/* What the record says now, which is in the open directory. False: it cannot be read. */
+static bool read_news(const struct lct_key *key, int dir, struct lct_key_life *news)
+{
+    struct lct_record *record = NULL;
+    const struct lct_generation *generation = NULL;
+
+    if (lct_store_read_record(dir, key->id, &record, NULL) != LCT_OK)
+        return false;
+    generation = lct_record_generation(record, key->generation.number);
+    news->gone = generation == NULL || !lct_generation_is_of_key(generation, &key->generation);
+    if (!news->gone)
+        news->life = lct_record_life(record, generation);
+    free(record);
+    return true;
+}
+
+/* The directory of its identity; -1 with errno: ENOENT only if the store is there without it. */
+static int open_dir(const struct lct_key *key)
+{
+    int store = open(key->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (store < 0) {
+        errno = EACCES;
+        return -1;
+    }
+    int dir = openat(store, key->id, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int error = errno;
+    close(store);
+    errno = error;
+    return dir;
+}
+
+/* What has changed since it was seen as it is known, in the directory, or -1: that is gone. What
+ * cannot be read now changes nothing, and is looked at again: it may say the end. */
+static const struct lct_key_life *learn(const struct lct_key *key, int dir, const struct stat *now,
+                                        const struct lct_key_life *known)
+{
+    bool gone = dir < 0;
+
+    if (known->gone == gone && is_same(now, &known->seen))
+        return known;
+    struct lct_key_life *news = calloc(1, sizeof *news);
+    if (news == NULL)
+        return known;
+    *news = (struct lct_key_life){.life = known->life, .gone = gone, .seen = *now};
+    if (!gone && !read_news(key, dir, news)) {
+        free(news);
+        return known;
+    }
+    publish(key, news);
+    return news;
+}
+
+/* What is known of its life now: the newest of what the key keeps, looked after. */
+static const struct lct_key_life *look(const struct lct_key *key)
+{
+    const struct lct_key_life *known = atomic_load(&key->life);
+    struct stat now = {0};
+    int dir = open_dir(key);
+
+    if (dir < 0)
+        return errno == ENOENT ? learn(key, -1, &now, known) : known;
+    if (fstatat(dir, lct_record_file, &now, AT_SYMLINK_NOFOLLOW) == 0)
+        known = learn(key, dir, &now, known);
+    close(dir);
+    return known;
+}
+
+enum lct_code lct_life_check_key(const struct lct_key *key, struct lct_err *err)
+{
+    const struct lct_key_life *known = atomic_load(&key->life);
+
+    if (known == NULL)
+        return LCT_OK;
+    if (key->dir != NULL)
+        known = look(key);
+    if (known->gone)
+        return LCT_FAIL(err, LCT_ERR_ENDED,
+                        "%s: the identity was deleted, or made anew with another key, after this "
+                        "program had loaded it; load it again",
+                        key->label);
+    return lct_life_check(&known->life, key->label, time(NULL), err);
+}
+
+/* Says of whom a failure is. */
+static enum lct_code about(const struct lct_change *change, enum lct_code code, struct lct_err *err)
+{
+    return lct_store_about(change->id, NULL, code, err);
+}
+
+static enum lct_code check_alive(const struct lct_record *record, struct lct_err *err)
+{
+    const struct lct_life life = lct_record_life(record, lct_record_generation(record, 0));
+    char label[4 + LCT_MAX_ID + 1];
+
+    (void)snprintf(label, sizeof label, "lct:%s", record->id);
+    return lct_life_check(&life, label, time(NULL), err);
+}
+
+enum lct_code lct_life_check_room(const struct lct_record *record, struct lct_err *err)
+{
+    const struct lct_generation *last = &record->generations[record->num_generations - 1];
+    enum lct_code code = check_alive(record, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (lct_record_pending(record) != NULL)
+        return LCT_FAIL(err, LCT_ERR_EXISTS,
+                        "lct:%s: its generation %u is pending already; lct rotate %s --commit "
+                        "makes it the active one, --withdraw takes it back",
+                        record->id, last->number, record->id);
+    if (record->num_generations == LCT_MAX_GENERATIONS || last->number == LCT_MAX_NUMBER)
+        return LCT_FAIL(err, LCT_ERR_STORE,
+                        "lct:%s: it has had %zu generations, and can have no more", record->id,
+                        record->num_generations);
+    return LCT_OK;
+}
+
+enum lct_code lct_life_add(struct lct_change *change, const struct lct_generation *generation,
+                           const uint8_t *pem, size_t pem_len, struct lct_err *err)
+{
+    struct lct_record *record = change->record;
+    char name[LCT_PART_NAME];
+    enum lct_code code = lct_life_check_room(record, err);
+
+    if (code != LCT_OK)
+        return code;
+    struct lct_generation *added = &record->generations[record->num_generations];
+    *added = *generation;
+    added->number = record->generations[record->num_generations - 1].number + 1;
+    added->until[0] = '\0';
+    lct_json_now(added->created);
+    lct_life_forget(change, added->number);
+    lct_part_name(name, LCT_PART_KEY, added->number);
+    code = lct_change_put(change, name, pem, pem_len, err);
+    if (code == LCT_OK)
+        record->num_generations++;
+    return code;
+}
+
+enum lct_code lct_life_advance(struct lct_change *change, unsigned overlap, struct lct_err *err)
+{
+    struct lct_record *record = change->record;
+    const struct lct_generation *pending = lct_record_pending(record);
+    enum lct_code code = check_alive(change->record, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (pending == NULL)
+        return about(change,
+                     LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                              "it has no pending generation; lct rotate %s makes one", change->id),
+                     err);
+    struct lct_generation *active = lct_unconst(lct_record_generation(record, 0));
+    if (!lct_json_of_time(active->until, time(NULL) + (time_t)overlap))
+        return about(change, LCT_FAIL(err, LCT_ERR_INTERNAL, "the clock is wrong"), err);
+    record->active = pending->number;
+    return LCT_OK;
+}
+
+static bool ends_later(const struct lct_generation *generation, unsigned active, time_t end)
+{
+    time_t until = 0;
+
+    return generation->number < active && lct_json_seconds(&until, generation->until) &&
+           until > end;
+}
+
+enum lct_code lct_life_shorten(struct lct_change *change, char until[21], unsigned overlap,
+                               struct lct_err *err)
+{
+    struct lct_record *record = change->record;
+    const time_t now = time(NULL), end = now + (time_t)overlap;
+    size_t num_running = 0, num_shortened = 0;
+    enum lct_code code = check_alive(record, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (!lct_json_of_time(until, end))
+        return about(change, LCT_FAIL(err, LCT_ERR_INTERNAL, "the clock is wrong"), err);
+    for (size_t i = 0; i < record->num_generations; i++) {
+        struct lct_generation *generation = &record->generations[i];
+        num_running += ends_later(generation, record->active, now);
+        if (!ends_later(generation, record->active, end))
+            continue;
+        memcpy(generation->until, until, sizeof generation->until);
+        num_shortened++;
+    }
+    if (num_shortened > 0)
+        return LCT_OK;
+    return about(change,
+                 LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                          num_running > 0
+                              ? "its overlap ends before that already, and does not become longer"
+                              : "no earlier key of it signs; --overlap alone is for a key that "
+                                "another one has followed"),
+                 err);
+}
+
+enum lct_code lct_life_withdraw(struct lct_change *change, unsigned *number, struct lct_err *err)
+{
+    const struct lct_generation *pending = lct_record_pending(change->record);
+
+    if (pending == NULL)
+        return about(change,
+                     LCT_FAIL(err, LCT_ERR_NOT_FOUND, "it has no pending generation to withdraw"),
+                     err);
+    *number = pending->number;
+    lct_names_forget(change->where, change->id, *number);
+    change->record->num_generations--;
+    return LCT_OK;
+}
+
+void lct_life_forget(struct lct_change *change, unsigned number)
+{
+    char name[LCT_PART_NAME];
+
+    for (enum lct_part part = 0; part < LCT_NUM_PARTS; part++) {
+        lct_part_name(name, part, number);
+        lct_change_drop(change, name);
+    }
+}
+
+enum lct_code lct_life_end(struct lct_change *change, enum lct_ending ending, const char *reason,
+                           struct lct_err *err)
+{
+    struct lct_record *record = change->record;
+    enum lct_code code = LCT_OK;
+
+    if (record->ending != LCT_RETIRED || ending != LCT_REVOKED)
+        code = check_alive(change->record, err);
+    if (code != LCT_OK)
+        return code;
+    record->ending = ending;
+    record->reason[0] = '\0';
+    if (reason != NULL)
+        (void)snprintf(record->reason, sizeof record->reason, "%s", reason);
+    lct_json_now(record->ended);
+    return LCT_OK;
+}
+
+enum lct_code lct_life_check_active(const struct lct_change *change, const struct lct_key *key,
+                                    struct lct_err *err)
+{
+    const struct lct_generation *active = lct_record_generation(change->record, 0);
+
+    if (active->number == key->generation.number &&
+        lct_generation_is_of_key(active, &key->generation))
+        return LCT_OK;
+    return about(
+        change,
+        LCT_FAIL(err, LCT_ERR_STORE, "another command has changed it meanwhile; do it again"), err);
+}
+
+enum lct_code lct_life_subject(struct lct_subject *subject, const struct lct_generation *generation,
+                               const EVP_PKEY *pkey, struct lct_err *err)
+{
+    *subject = (struct lct_subject){.generation = generation->number,
+                                    .software = generation->custody == LCT_CUSTODY_SOFTWARE,
+                                    .name = generation->name};
+    return lct_subject_set_key(subject, pkey, err);
+}
+
+enum lct_code lct_life_count(struct lct_change *change, unsigned *counter, struct lct_err *err)
+{
+    if (change->record->counter >= LCT_MAX_NUMBER)
+        return about(change,
+                     LCT_FAIL(err, LCT_ERR_STORE, "it has made too many statements to count"), err);
+    *counter = ++change->record->counter;
+    return LCT_OK;
+}
