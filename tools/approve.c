@@ -231,7 +231,7 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
             (void)lct_err_prefix(err, lct_tool_file(file));
     }
     for (size_t i = 0; i < approvals.num && code == LCT_OK; i++)
-        code = lct_approval_put(authority.dir, &approvals.all[i], authority.fingerprint, err);
+        code = lct_approval_put(authority.dir, &approvals.all[i], authority.fingerprint, true, err);
     if (code == LCT_OK)
         code = lct_tool_print(err, "took %zu approval%s by %.*s from %s\n", approvals.num,
                               approvals.num == 1 ? "" : "s", LCT_FINGERPRINT_SHORT,

@@ -122,7 +122,7 @@ static enum lct_code sign(const struct lct_approver *approver, struct lct_planne
         return code;
     return approver->out != NULL
                ? write_out(approver, approval, err)
-               : lct_approval_put(planned->dir, approval, approver->fingerprint, err);
+               : lct_approval_put(planned->dir, approval, approver->fingerprint, true, err);
 }
 
 /* Whether an identity takes this approval, and is sealed to a PCR that is not in it. */

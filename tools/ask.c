@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/ask.h"
 
-#include "store/id.h"
+#include "store/key.h"
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -39,7 +39,7 @@ enum lct_code lct_ask_secret(struct lct_secret *secret, const char *what, const 
                              bool twice, struct lct_err *err)
 {
     char typed[TYPED + 1] = "", again[TYPED + 1] = "";
-    char the[sizeof "the passphrase of lct:" + LCT_MAX_ID];
+    char the[sizeof "the passphrase of " + LCT_KEY_LABEL];
     enum lct_code code;
 
     (void)snprintf(the, sizeof the, "the %s", what);

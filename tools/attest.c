@@ -21,7 +21,8 @@ const char lct_attest_details[] =
 
 /* The parts of who has the TPM. */
 static const struct lct_subcommand parts[] = {
-    {"attest offer", "ID [--ak-cert FILE]", "show what there is to prove of an identity",
+    {"attest offer", "ID [--ak-cert FILE] [--generation N]",
+     "show what there is to prove of an identity",
      "Nothing of it is a secret, and nobody is to believe it yet. Where the endorsement hierarchy\n"
      "has an authorization, it is needed: endorsement_auth_file in openssl.cnf, or it is asked "
      "for.\n"

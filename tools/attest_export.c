@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum lct_code write_webauthn(const struct lct_statement *statement, OSSL_LIB_CTX *libctx,
+static enum lct_code write_webauthn(const struct lct_certified *certified, OSSL_LIB_CTX *libctx,
                                     const char *purpose, struct lct_err *err)
 {
     uint8_t *bytes = NULL;
@@ -18,18 +18,18 @@ static enum lct_code write_webauthn(const struct lct_statement *statement, OSSL_
 
     (void)libctx;
     (void)purpose;
-    enum lct_code code = lct_webauthn_encode(&bytes, &len, statement, err);
+    enum lct_code code = lct_webauthn_encode(&bytes, &len, certified, err);
     if (code == LCT_OK && fwrite(bytes, 1, len, stdout) != len)
         code = LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
     free(bytes);
     return code;
 }
 
-static enum lct_code write_envelope(const struct lct_statement *statement, OSSL_LIB_CTX *libctx,
+static enum lct_code write_envelope(const struct lct_certified *certified, OSSL_LIB_CTX *libctx,
                                     const char *purpose, struct lct_err *err)
 {
     json_t *envelope = NULL;
-    enum lct_code code = lct_envelope_make(&envelope, libctx, statement, purpose, err);
+    enum lct_code code = lct_envelope_make(&envelope, libctx, certified, purpose, err);
 
     if (code != LCT_OK)
         return code;
@@ -46,7 +46,7 @@ static const struct format {
     const char *name;
     bool binary;      /* not for terminals */
     bool has_purpose; /* which --purpose says */
-    enum lct_code (*write)(const struct lct_statement *statement, OSSL_LIB_CTX *libctx,
+    enum lct_code (*write)(const struct lct_certified *certified, OSSL_LIB_CTX *libctx,
                            const char *purpose, struct lct_err *err);
 } formats[] = {
     {"webauthn-tpm", true, false, write_webauthn},
@@ -87,7 +87,7 @@ static enum lct_code check(const struct format *format, const char *name, const 
 static enum lct_code export_file(struct lct_tool *tool, const struct format *format,
                                  const char *purpose, const char *file, struct lct_err *err)
 {
-    struct lct_statement statement = {.evidence = NULL};
+    struct lct_certified certified = {.evidence = NULL};
     struct lct_evidence *evidence = NULL;
     enum lct_code code = lct_tool_evidence(&evidence, tool, file, err);
 
@@ -95,10 +95,10 @@ static enum lct_code export_file(struct lct_tool *tool, const struct format *for
         return code;
     OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
     code =
-        libctx != NULL ? lct_statement_take(&statement, libctx, evidence, err) : LCT_ERR_INTERNAL;
+        libctx != NULL ? lct_certified_take(&certified, libctx, evidence, err) : LCT_ERR_INTERNAL;
     if (code == LCT_OK)
-        code = format->write(&statement, libctx, purpose, err);
-    lct_statement_clear(&statement);
+        code = format->write(&certified, libctx, purpose, err);
+    lct_certified_clear(&certified);
     lct_evidence_free(evidence);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
 }

@@ -26,14 +26,18 @@ static void release(struct prover *prover)
     lct_secret_wipe(&prover->owner_auth);
 }
 
-/* The key of an id, and what making the AK takes: it is a primary key of the endorsement hierarchy,
- * so that hierarchy's authorization is needed whenever there is one. */
+/* The key of a generation, 0 being the active one, and what making the AK takes: it is a primary
+ * key of the endorsement hierarchy, so that hierarchy's authorization is needed whenever there is
+ * one. */
 static enum lct_code prepare(struct prover *prover, struct lct_tool *tool, const char *id,
-                             struct lct_err *err)
+                             unsigned generation, struct lct_err *err)
 {
     bool takes = false;
-    enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &prover->key, err);
+    enum lct_code code =
+        lct_store_get_key(&tool->store, tool->crypto, id, generation, &prover->key, err);
 
+    if (code == LCT_OK)
+        code = lct_attest_check(prover->key, err);
     if (code == LCT_OK)
         code = lct_tool_owner_auth(&prover->owner_auth, tool, err);
     if (code == LCT_OK)
@@ -42,6 +46,20 @@ static enum lct_code prepare(struct prover *prover, struct lct_tool *tool, const
     if (code == LCT_OK)
         code = lct_tool_endorsement_auth(&prover->endorsement_auth, tool, takes, err);
     return code;
+}
+
+/* The key that was offered; one that is not there any more is told from the active one. */
+static enum lct_code prepare_offered(struct prover *prover, struct lct_tool *tool,
+                                     const struct lct_offer *offer, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    unsigned number = 0;
+
+    if (lct_store_get_record(&tool->store, offer->id, &record, NULL, NULL) == LCT_OK &&
+        lct_record_generation(record, offer->generation) != NULL)
+        number = offer->generation;
+    free(record);
+    return prepare(prover, tool, offer->id, number, err);
 }
 
 static struct lct_attest_request request_of(const struct prover *prover,
@@ -90,8 +108,8 @@ static enum lct_code take_chain(struct lct_der_chain *chain, const struct lct_to
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
 }
 
-static enum lct_code offer(struct lct_tool *tool, const char *id, const char *ak_cert,
-                           struct lct_err *err)
+static enum lct_code offer(struct lct_tool *tool, const char *id, unsigned generation,
+                           const char *ak_cert, struct lct_err *err)
 {
     struct prover prover = {.key = NULL};
     struct lct_der_chain chain = {.num = 0};
@@ -99,7 +117,7 @@ static enum lct_code offer(struct lct_tool *tool, const char *id, const char *ak
     enum lct_code code = take_chain(&chain, tool, ak_cert, err);
 
     if (code == LCT_OK)
-        code = prepare(&prover, tool, id, err);
+        code = prepare(&prover, tool, id, generation, err);
     if (code == LCT_OK) {
         const struct lct_attest_request request = request_of(&prover, tool);
         code = lct_attest_offer(&made, &request, chain.num > 0 ? &chain : NULL, err);
@@ -115,11 +133,15 @@ static enum lct_code offer(struct lct_tool *tool, const char *id, const char *ak
 enum lct_code lct_attest_offer_run(struct lct_tool *tool, int argc, char **argv,
                                    struct lct_err *err)
 {
-    const char *ak_cert = NULL, *id = NULL;
-    const struct lct_option options[] = {{"ak-cert", &ak_cert, NULL}};
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &id, err);
+    const char *ak_cert = NULL, *id = NULL, *generation = NULL;
+    const struct lct_option options[] = {{"ak-cert", &ak_cert, NULL},
+                                         {"generation", &generation, NULL}};
+    unsigned number = 0;
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &id, err);
 
-    return code == LCT_OK ? offer(tool, id, ak_cert, err) : code;
+    if (code == LCT_OK)
+        code = lct_tool_generation(&number, generation, err);
+    return code == LCT_OK ? offer(tool, id, number, ak_cert, err) : code;
 }
 
 /* What the command line says of an answer. */
@@ -127,20 +149,10 @@ struct asked {
     const char *challenge, *eventlog;
 };
 
-static enum lct_code read_challenge(struct lct_challenge *challenge, struct lct_tool *tool,
-                                    const char *file, struct lct_err *err)
+static enum lct_code read_challenge(void *challenge, OSSL_LIB_CTX *libctx, const json_t *document,
+                                    struct lct_err *err)
 {
-    json_t *document = NULL;
-    OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
-
-    if (libctx == NULL)
-        return LCT_ERR_INTERNAL;
-    enum lct_code code = lct_tool_document(&document, file, LCT_MAX_EVIDENCE, err);
-    if (code != LCT_OK)
-        return code;
-    code = lct_challenge_read(challenge, libctx, document, err);
-    json_decref(document);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
+    return lct_challenge_read(challenge, libctx, document, err);
 }
 
 /* Another file that is named by mistake is not sent to somebody. */
@@ -183,7 +195,7 @@ static enum lct_code answer(struct lct_tool *tool, const struct asked *asked,
     enum lct_code code = read_eventlog(&log, &log_len, challenge, asked->eventlog, err);
 
     if (code == LCT_OK)
-        code = prepare(&prover, tool, challenge->offer->id, err);
+        code = prepare_offered(&prover, tool, challenge->offer, err);
     if (code == LCT_OK)
         code = lct_tool_unlock(tool, prover.key, err);
     if (code == LCT_OK) {
@@ -204,6 +216,7 @@ enum lct_code lct_attest_respond_run(struct lct_tool *tool, int argc, char **arg
     struct asked asked = {.challenge = NULL};
     const struct lct_option options[] = {{"eventlog", &asked.eventlog, NULL}};
     struct lct_challenge challenge = {.direct = false};
+    OSSL_LIB_CTX *libctx = NULL;
     char **operands;
     int num_operands;
     enum lct_code code =
@@ -213,8 +226,12 @@ enum lct_code lct_attest_respond_run(struct lct_tool *tool, int argc, char **arg
         code = lct_tool_open(tool, err);
     if (code == LCT_OK) {
         asked.challenge = operands[0];
-        code = read_challenge(&challenge, tool, asked.challenge, err);
+        libctx = lct_crypto_get(tool->crypto, err);
+        code = libctx != NULL ? LCT_OK : LCT_ERR_INTERNAL;
     }
+    if (code == LCT_OK)
+        code = lct_tool_document_into(&challenge, libctx, asked.challenge, LCT_MAX_EVIDENCE,
+                                      read_challenge, err);
     if (code == LCT_OK)
         code = answer(tool, &asked, &challenge, err);
     lct_challenge_clear(&challenge);

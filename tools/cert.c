@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
+#include "tools/rotate.h"
 #include "tools/tool.h"
 
 #include "base/fd.h"
@@ -18,21 +19,10 @@ struct request {
     const struct lct_tool *tool;
     const char *id;
     const char *file; /* to set; NULL: none */
+    const char *overlap;
     bool remove;
     unsigned generation; /* 0: the active one */
 };
-
-static enum lct_code read_generation(unsigned *generation, const char *text, struct lct_err *err)
-{
-    char *end = NULL;
-    unsigned long number = text != NULL ? strtoul(text, &end, 10) : 0;
-
-    *generation = (unsigned)number;
-    if (text == NULL || (*text >= '1' && *text <= '9' && *end == '\0' && number <= LCT_MAX_NUMBER))
-        return LCT_OK;
-    return LCT_FAIL(err, LCT_ERR_USAGE,
-                    "--generation takes a number from 1, as lct show prints it");
-}
 
 static bool is_standard(const char *file)
 {
@@ -92,6 +82,67 @@ static enum lct_code say_set(const struct request *request, const struct lct_key
                           lct_certificate_expiry(expiry, &certificate), certs->num - 1);
 }
 
+/* Whether the chain is of the pending generation: then that is loaded. */
+static enum lct_code find_pending(struct lct_key **pending, const struct request *request,
+                                  const struct lct_certs *certs, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    const struct lct_store *store = &request->tool->store;
+    enum lct_code code = lct_store_get_record(store, request->id, &record, NULL, err);
+    const struct lct_generation *generation = code == LCT_OK ? lct_record_pending(record) : NULL;
+
+    *pending = NULL;
+    if (generation != NULL &&
+        (request->generation == 0 || request->generation == generation->number))
+        code = lct_store_get_key(store, request->tool->crypto, request->id, generation->number,
+                                 pending, err);
+    free(record);
+    if (*pending != NULL && lct_certs_check_leaf(certs, *pending, NULL) != LCT_OK) {
+        lct_key_free(*pending);
+        *pending = NULL;
+    }
+    return code;
+}
+
+/* The pending key becomes the active one with its chain. */
+static enum lct_code switch_over(const struct request *request, const struct lct_key *pending,
+                                 const struct lct_certs *certs, struct lct_err *err)
+{
+    struct lct_rotated rotated;
+    int overlap = 0;
+    enum lct_code code = lct_rotate_overlap(&overlap, request->overlap, err);
+
+    if (code == LCT_OK)
+        code = lct_rotate_commit(&rotated, &request->tool->store, request->tool->crypto,
+                                 request->id, overlap, certs, err);
+    if (code == LCT_OK)
+        code = say_set(request, pending, certs, err);
+    return code == LCT_OK ? lct_rotate_say(request->id, &rotated, err) : code;
+}
+
+static enum lct_code keep(const struct request *request, const struct lct_key *key,
+                          const struct lct_certs *certs, struct lct_err *err)
+{
+    struct lct_key *pending = NULL;
+    enum lct_code code = find_pending(&pending, request, certs, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (pending != NULL) {
+        code = switch_over(request, pending, certs, err);
+    } else if (request->overlap != NULL) {
+        code = LCT_FAIL(err, LCT_ERR_USAGE,
+                        "--overlap goes with the certificate of a pending key, and this is of "
+                        "another");
+    } else {
+        code = lct_certs_set(&request->tool->store, request->id, key, certs, err);
+        if (code == LCT_OK)
+            code = say_set(request, key, certs, err);
+    }
+    lct_key_free(pending);
+    return code;
+}
+
 static enum lct_code set(const struct request *request, const struct lct_key *key,
                          struct lct_err *err)
 {
@@ -99,14 +150,12 @@ static enum lct_code set(const struct request *request, const struct lct_key *ke
     enum lct_code code = read_chain(&certs, request, err);
 
     if (code == LCT_OK) {
-        code = lct_certs_set(&request->tool->store, request->id, key, &certs, err);
+        code = keep(request, key, &certs, err);
         if (code == LCT_ERR_BAD_RECORD)
             err->code = code = LCT_ERR_USAGE;
         if (code == LCT_ERR_USAGE || code == LCT_ERR_WRONG_KEY)
             (void)lct_err_prefix(err, name_of(request->file));
     }
-    if (code == LCT_OK)
-        code = say_set(request, key, &certs, err);
     lct_certs_clear(&certs);
     return code;
 }
@@ -120,7 +169,13 @@ static enum lct_code print(const struct request *request, const struct lct_key *
     enum lct_code code = lct_certs_read(&request->tool->store, request->tool->crypto, request->id,
                                         key->generation.number, &certs, err);
 
-    if (code == LCT_OK && certs.num == 0)
+    if (code == LCT_OK && certs.num == 0 && request->generation != 0)
+        code = LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                        "%s: its generation %u has no certificate; lct csr %s --generation %u asks "
+                        "for one, and lct cert %s --set FILE --generation %u keeps what comes back",
+                        key->label, key->generation.number, request->id, key->generation.number,
+                        request->id, key->generation.number);
+    else if (code == LCT_OK && certs.num == 0)
         code = LCT_FAIL(err, LCT_ERR_NOT_FOUND,
                         "%s: it has no certificate; lct csr %s asks for one, and lct cert %s --set "
                         "FILE keeps what comes back",
@@ -179,13 +234,16 @@ enum lct_code lct_cert_run(struct lct_tool *tool, int argc, char **argv, struct 
     const char *generation = NULL;
     const struct lct_option options[] = {{"set", &request.file, NULL},
                                          {"remove", NULL, &request.remove},
-                                         {"generation", &generation, NULL}};
+                                         {"generation", &generation, NULL},
+                                         {"overlap", &request.overlap, NULL}};
     enum lct_code code = lct_tool_begin(tool, argc, argv, options,
                                         sizeof options / sizeof options[0], &request.id, err);
 
     if (code == LCT_OK && request.file != NULL && request.remove)
         code = LCT_FAIL(err, LCT_ERR_USAGE, "--set and --remove contradict each other");
+    if (code == LCT_OK && request.file == NULL && request.overlap != NULL)
+        code = LCT_FAIL(err, LCT_ERR_USAGE, "--overlap goes with --set");
     if (code == LCT_OK)
-        code = read_generation(&request.generation, generation, err);
+        code = lct_tool_generation(&request.generation, generation, err);
     return code == LCT_OK ? run(&request, err) : code;
 }

@@ -66,17 +66,10 @@ static enum lct_code take_request(struct lct_challenge_request *request, struct 
     return code == LCT_OK ? take_pcrs(request, pcrs, asked->pcrs, err) : code;
 }
 
-static enum lct_code read_offer(struct lct_offer **offer, OSSL_LIB_CTX *libctx, const char *file,
+static enum lct_code read_offer(void *offer, OSSL_LIB_CTX *libctx, const json_t *document,
                                 struct lct_err *err)
 {
-    json_t *document = NULL;
-    enum lct_code code = lct_tool_document(&document, file, MAX_FILE, err);
-
-    if (code != LCT_OK)
-        return code;
-    code = lct_offer_read(offer, libctx, document, err);
-    json_decref(document);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
+    return lct_offer_read(offer, libctx, document, err);
 }
 
 /* The state is on disk before anybody sees the challenge, and not there without one. */
@@ -105,7 +98,7 @@ static enum lct_code challenge(OSSL_LIB_CTX *libctx, struct lct_challenge_reques
 
     request->trust = trust;
     if (code == LCT_OK)
-        code = read_offer(&offer, libctx, asked->offer, err);
+        code = lct_tool_document_into(&offer, libctx, asked->offer, MAX_FILE, read_offer, err);
     if (code == LCT_OK)
         code = lct_challenge_make(&state, libctx, offer, request, err);
     if (code == LCT_OK)

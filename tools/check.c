@@ -3,8 +3,10 @@
 #include "tools/unlock.h"
 
 #include "store/identity.h"
+#include "store/record.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static enum lct_code check(struct lct_tool *tool, const char *id, bool bound, struct lct_err *err)
 {
@@ -25,26 +27,51 @@ static enum lct_code check(struct lct_tool *tool, const char *id, bool bound, st
     return printed == LCT_OK ? code : printed;
 }
 
-/* All of them; what fails is told as it comes, and the last failure is the result. */
-static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t num_ids, bool bound,
-                                struct lct_err *err)
+/* Says so of an identity that has ended, of which there is nothing to check. */
+static enum lct_code note_end(struct lct_tool *tool, const char *id, bool *ended,
+                              struct lct_err *err)
 {
-    enum lct_code worst = LCT_OK;
+    struct lct_record *record = NULL;
+    enum lct_code code = LCT_OK;
+
+    *ended = lct_store_get_record(&tool->store, id, &record, NULL, NULL) == LCT_OK &&
+             record->ending != LCT_NOT_ENDED;
+    if (*ended)
+        code = lct_tool_print(err, "lct:%s\n  note    it was %s at %s, and signs no more\n", id,
+                              lct_ending_name(record->ending), record->ended);
+    free(record);
+    return code;
+}
+
+/* One of all of them. */
+static enum lct_code check_any(struct lct_tool *tool, const char *id, bool bound,
+                               struct lct_err *err)
+{
+    bool ended = false;
+    enum lct_code code = note_end(tool, id, &ended, err);
+
+    return ended || code != LCT_OK ? code : check(tool, id, bound, err);
+}
+
+/* Each of them, that were named or not; what fails is told as it comes, and the last failure is the
+ * result. */
+static enum lct_code check_each(struct lct_tool *tool, char *const *ids, size_t num_ids, bool bound,
+                                bool named, struct lct_err *err)
+{
+    struct lct_err worst = {.code = LCT_OK};
 
     for (size_t i = 0; i < num_ids; i++) {
         struct lct_err one;
         const char *id = NULL;
         enum lct_code code = lct_tool_id(tool, &id, ids[i], &one);
         if (code == LCT_OK)
-            code = check(tool, id, bound, &one);
+            code = named ? check(tool, id, bound, &one) : check_any(tool, id, bound, &one);
         if (code == LCT_OK)
             continue;
-        if (worst != LCT_OK)
-            (void)fprintf(stderr, "lct: %s\n", err->text);
-        worst = code;
-        *err = one;
+        lct_tool_fail_later(&worst, &one);
     }
-    return worst;
+    *err = worst;
+    return worst.code;
 }
 
 enum lct_code lct_check_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
@@ -62,10 +89,10 @@ enum lct_code lct_check_run(struct lct_tool *tool, int argc, char **argv, struct
     if (code != LCT_OK)
         return code;
     if (num_operands > 0)
-        return check_each(tool, operands, (size_t)num_operands, bound, err);
+        return check_each(tool, operands, (size_t)num_operands, bound, true, err);
     code = lct_store_list(&tool->store, &ids, &num_ids, err);
     if (code == LCT_OK)
-        code = check_each(tool, ids, num_ids, bound, err);
+        code = check_each(tool, ids, num_ids, bound, false, err);
     lct_store_free_ids(ids, num_ids);
     return code;
 }

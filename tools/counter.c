@@ -1,7 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/counter.h"
 
-#include "tools/ask.h"
+#include "tools/as_owner.h"
+
+struct counting {
+    struct lct_tool *tool;
+    struct lct_counter *counter;
+    struct lct_tpm_counter_request request;
+    enum lct_code (*command)(struct lct_tpm *, struct lct_counter *,
+                             const struct lct_tpm_counter_request *, struct lct_err *);
+};
+
+static enum lct_code count(void *arg, const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    struct counting *counting = arg;
+
+    counting->request.owner_auth = owner_auth;
+    return counting->command(counting->tool->tpm, counting->counter, &counting->request, err);
+}
 
 enum lct_code
 lct_tool_counter(struct lct_tool *tool, struct lct_counter *counter, const char *label,
@@ -10,19 +26,27 @@ lct_tool_counter(struct lct_tool *tool, struct lct_counter *counter, const char 
                  struct lct_err *err)
 {
     struct lct_secret owner_auth = {0};
-    const struct lct_tpm_counter_request request = {label, &owner_auth,
-                                                    lct_crypto_get(tool->crypto, err)};
-    enum lct_code code =
-        request.libctx != NULL ? lct_tool_owner_auth(&owner_auth, tool, err) : LCT_ERR_INTERNAL;
+    struct counting counting = {
+        tool, counter, {label, NULL, lct_crypto_get(tool->crypto, err)}, command};
+    enum lct_code code = counting.request.libctx != NULL
+                             ? lct_tool_as_owner(tool, &owner_auth, count, &counting, err)
+                             : LCT_ERR_INTERNAL;
 
-    if (code == LCT_OK)
-        code = command(tool->tpm, counter, &request, err);
-    if (code == LCT_ERR_AUTH && owner_auth.len == 0 && lct_can_ask()) {
-        code = lct_ask_secret(&owner_auth, "authorization of the TPM's owner",
-                              "owner_auth_file in openssl.cnf", false, err);
-        if (code == LCT_OK)
-            code = command(tool->tpm, counter, &request, err);
-    }
     lct_secret_wipe(&owner_auth);
     return code;
+}
+
+static enum lct_code remove_command(struct lct_tpm *tpm, struct lct_counter *counter,
+                                    const struct lct_tpm_counter_request *request,
+                                    struct lct_err *err)
+{
+    return lct_tpm_counter_remove(tpm, counter, request, err);
+}
+
+enum lct_code lct_tool_counter_remove(struct lct_tool *tool, const struct lct_counter *counter,
+                                      const char *label, struct lct_err *err)
+{
+    struct lct_counter copy = *counter;
+
+    return lct_tool_counter(tool, &copy, label, remove_command, err);
 }

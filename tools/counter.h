@@ -12,4 +12,8 @@ lct_tool_counter(struct lct_tool *tool, struct lct_counter *counter, const char 
                                           const struct lct_tpm_counter_request *, struct lct_err *),
                  struct lct_err *err);
 
+/* So lct_tpm_counter_remove. */
+enum lct_code lct_tool_counter_remove(struct lct_tool *tool, const struct lct_counter *counter,
+                                      const char *label, struct lct_err *err);
+
 #endif

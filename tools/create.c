@@ -15,18 +15,21 @@
 
 struct request {
     const char *id, *algorithm, *seal, *owner;
-    bool if_absent, passphrase, bind, revocable;
+    bool if_absent, passphrase, bind, revocable, software;
 };
 
-static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, const char *name,
-                                    struct lct_err *err)
+static enum lct_code find_algorithm(const struct lct_algorithm **algorithm,
+                                    const struct request *request, struct lct_err *err)
 {
-    *algorithm = lct_algorithm_by_name(name != NULL ? name : "ec-p256");
-    if (*algorithm != NULL)
+    const char *name = request->algorithm != NULL ? request->algorithm : "ec-p256";
+
+    *algorithm = lct_algorithm_by_name(name);
+    if (*algorithm != NULL && (request->software ? (*algorithm)->software : (*algorithm)->tpm))
         return LCT_OK;
-    return LCT_FAIL(err, LCT_ERR_USAGE,
-                    "there is no algorithm \"%s\"; choose ec-p256, ec-p384, rsa-2048 or rsa-3072",
-                    name);
+    return LCT_FAIL(err, LCT_ERR_USAGE, "there is no algorithm \"%s\" %s; choose %s", name,
+                    request->software ? "in software" : "in a TPM",
+                    request->software ? "ec-p256, ec-p384 or ed25519"
+                                      : "ec-p256, ec-p384, rsa-2048 or rsa-3072");
 }
 
 /* Whether no approval that is there is for the state of this boot. Of a new counter there is none.
@@ -95,7 +98,10 @@ static enum lct_code accept_existing(struct lct_tool *tool, const struct request
     const char *algorithm = generation->algorithm->name;
     lct_seal_text(text, &generation->seal);
     lct_seal_text(wanted, seal);
-    if (request->algorithm != NULL && strcmp(request->algorithm, algorithm) != 0)
+    if (request->software != (generation->custody == LCT_CUSTODY_SOFTWARE))
+        code = LCT_FAIL(err, LCT_ERR_EXISTS, "lct:%s: this identity exists already, %s",
+                        request->id, request->software ? "in the TPM" : "in software");
+    else if (request->algorithm != NULL && strcmp(request->algorithm, algorithm) != 0)
         code = LCT_FAIL(err, LCT_ERR_EXISTS, "lct:%s: this identity exists already, with %s",
                         request->id, algorithm);
     else if (request->seal != NULL && strcmp(text, wanted) != 0)
@@ -158,7 +164,7 @@ static enum lct_code create(struct lct_tool *tool, const struct request *request
                                             .provision = !tool->config.no_provision};
     struct lct_making making = {0};
     struct lct_key *key = NULL;
-    enum lct_code code = find_algorithm(&identity.algorithm, request->algorithm, err);
+    enum lct_code code = find_algorithm(&identity.algorithm, request, err);
 
     if (code == LCT_OK)
         code = lct_tool_owner(&identity.owner, request->owner, err);
@@ -177,6 +183,61 @@ static enum lct_code create(struct lct_tool *tool, const struct request *request
     return code;
 }
 
+static enum lct_code check_software(const struct lct_tool *tool, const struct request *request,
+                                    struct lct_err *err)
+{
+    if (request->seal != NULL || request->bind || request->revocable)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "a key in software is not sealed: --software excludes --seal, --bind and "
+                        "--revocable");
+    if (tool->config.require_hardware == LCT_REQUIRE_NO)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_HARDWARE,
+                    "lct:%s: it is not made in software: require_hardware is %s in the "
+                    "configuration of lct; without --software its key is made in the TPM",
+                    request->id, tool->config.require_hardware == LCT_REQUIRE_NEW ? "new" : "yes");
+}
+
+static enum lct_code make_software(struct lct_tool *tool, const struct request *request,
+                                   const struct lct_identity_request *identity, struct lct_err *err)
+{
+    struct lct_identity_request with_passphrase = *identity;
+    struct lct_making making = {0};
+    struct lct_key *key = NULL;
+    enum lct_code code = lct_making_begin(&making, tool, true, err);
+
+    with_passphrase.passphrase = &making.passphrase;
+    if (code == LCT_OK)
+        code =
+            lct_identity_create_software(&tool->store, tool->crypto, &with_passphrase, &key, err);
+    lct_making_end(&making);
+    if (code == LCT_OK)
+        code = lct_tool_print(err, "created lct:%s (%s, custody: software, with a passphrase)\n",
+                              request->id, identity->algorithm->name);
+    lct_key_free(key);
+    return code;
+}
+
+static enum lct_code create_software(struct lct_tool *tool, const struct request *request,
+                                     struct lct_err *err)
+{
+    struct lct_identity_request identity = {.id = request->id};
+    const struct lct_seal unsealed = {0};
+    enum lct_code code = check_software(tool, request, err);
+
+    if (code == LCT_OK)
+        code = find_algorithm(&identity.algorithm, request, err);
+    if (code == LCT_OK)
+        code = lct_tool_owner(&identity.owner, request->owner, err);
+    if (code == LCT_OK)
+        code = lct_enrol_check(&tool->store, request->id, &identity.owner, err);
+    if (code == LCT_OK)
+        code = make_software(tool, request, &identity, err);
+    return code == LCT_ERR_EXISTS && request->if_absent
+               ? accept_existing(tool, request, &unsealed, err)
+               : code;
+}
+
 enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     struct request request = {0};
@@ -184,15 +245,17 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
         {"algorithm", &request.algorithm, NULL},   {"seal", &request.seal, NULL},
         {"owner", &request.owner, NULL},           {"if-absent", NULL, &request.if_absent},
         {"passphrase", NULL, &request.passphrase}, {"bind", NULL, &request.bind},
-        {"revocable", NULL, &request.revocable},
+        {"revocable", NULL, &request.revocable},   {"software", NULL, &request.software},
     };
     struct lct_sealing_request sealing = {0};
     struct lct_seal seal = {0};
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options,
-                                        sizeof options / sizeof options[0], &request.id, err);
+    enum lct_code code = lct_tool_begin_new(tool, argc, argv, options,
+                                            sizeof options / sizeof options[0], &request.id, err);
 
     if (code != LCT_OK)
         return code;
+    if (request.software)
+        return create_software(tool, &request, err);
     sealing.spec = request.seal;
     sealing.bind = request.bind;
     sealing.revocable = request.revocable;

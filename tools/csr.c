@@ -111,17 +111,17 @@ static enum lct_code print_request(const X509_REQ *request, struct lct_err *err)
 static enum lct_code attest(X509_REQ *request, const struct lct_signing *signing,
                             const struct lct_evidence *evidence, struct lct_err *err)
 {
-    struct lct_statement statement = {.evidence = NULL};
+    struct lct_certified certified = {.evidence = NULL};
     OSSL_LIB_CTX *libctx = signing->key->libctx;
-    enum lct_code code = lct_statement_take(&statement, libctx, evidence, err);
+    enum lct_code code = lct_certified_take(&certified, libctx, evidence, err);
 
-    if (code == LCT_OK && EVP_PKEY_eq(statement.key, signing->key->pkey) != 1)
+    if (code == LCT_OK && EVP_PKEY_eq(certified.key, signing->key->pkey) != 1)
         code = LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "the evidence is of another key: of lct:%s generation %u",
                         evidence->challenge.offer->id, evidence->challenge.offer->generation);
     if (code == LCT_OK)
-        code = lct_csr_attestation_add(request, libctx, &statement, err);
-    lct_statement_clear(&statement);
+        code = lct_csr_attestation_add(request, libctx, &certified, err);
+    lct_certified_clear(&certified);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, signing->key->label);
 }
 
@@ -134,7 +134,7 @@ static enum lct_code write_csr(const struct lct_signing *signing, const char *su
     X509_NAME *name = X509_NAME_new();
     enum lct_code code;
 
-    (void)snprintf(common_name, sizeof common_name, "/CN=%s", signing->key->label + strlen("lct:"));
+    (void)snprintf(common_name, sizeof common_name, "/CN=%s", signing->key->id);
     if (request == NULL || name == NULL)
         code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     else if (subject == NULL && strlen(common_name) > strlen("/CN=") + MAX_COMMON_NAME)
@@ -160,16 +160,20 @@ static enum lct_code write_csr(const struct lct_signing *signing, const char *su
 
 enum lct_code lct_csr_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    const char *subject = NULL, *file = NULL, *id = NULL;
-    const struct lct_option options[] = {{"subject", &subject, NULL}, {"evidence", &file, NULL}};
+    const char *subject = NULL, *file = NULL, *id = NULL, *generation = NULL;
+    const struct lct_option options[] = {
+        {"subject", &subject, NULL}, {"evidence", &file, NULL}, {"generation", &generation, NULL}};
+    unsigned number = 0;
     struct lct_signing signing = {0};
     struct lct_evidence *evidence = NULL;
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &id, err);
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 3, &id, err);
 
+    if (code == LCT_OK)
+        code = lct_tool_generation(&number, generation, err);
     if (code == LCT_OK && file != NULL)
         code = lct_tool_evidence(&evidence, tool, file, err);
     if (code == LCT_OK)
-        code = lct_signing_open(&signing, tool, id, err);
+        code = lct_signing_open_generation(&signing, tool, id, number, err);
     if (code == LCT_OK)
         code = write_csr(&signing, subject, evidence, err);
     lct_signing_close(&signing);

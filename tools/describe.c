@@ -3,13 +3,18 @@
 
 #include "proof/seal.h"
 #include "store/certs.h"
+#include "store/life.h"
 #include "tools/seal_text.h"
 #include "tools/tool.h"
+
+#include <stdio.h>
 
 const char *lct_describe_custody(const struct lct_generation *generation, const struct lct_key *key)
 {
     bool software = generation->software_tpm;
 
+    if (generation->custody == LCT_CUSTODY_SOFTWARE)
+        return "software";
     if (key != NULL && !lct_public_is_bound(&key->public_area))
         return software ? "tpm (software), imported" : "tpm, imported";
     return software ? "tpm (software)" : "tpm";
@@ -45,16 +50,103 @@ enum lct_code lct_describe_certificate(struct lct_certificate *certificate, size
     return code;
 }
 
+/* One generation, and where it is in its life now. */
+static json_t *generation_json(const struct lct_record *record,
+                               const struct lct_generation *generation)
+{
+    const struct lct_life life = lct_record_life(record, generation);
+    const char *until = generation->until[0] != '\0' ? generation->until : NULL;
+    json_t *persistent =
+        generation->persistent != 0 ? json_sprintf("0x%08x", generation->persistent) : json_null();
+
+    return json_pack("{s:i, s:s, s:s?, s:s, s:s, s:s, s:o}", "generation", (int)generation->number,
+                     "stage", lct_stage_name(lct_life_stage(&life, time(NULL))), "until", until,
+                     "algorithm", generation->algorithm->name, "custody",
+                     lct_custody_name(generation->custody), "created", generation->created,
+                     "persistent", persistent);
+}
+
+static json_t *generations_json(const struct lct_record *record)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < record->num_generations; i++)
+        (void)json_array_append_new(array, generation_json(record, &record->generations[i]));
+    return array;
+}
+
+/* Adds what a record says of the life of its identity. */
+static void add_life(json_t *json, const struct lct_record *record)
+{
+    const bool ended = record->ending != LCT_NOT_ENDED;
+    json_t *life = json_pack("{s:s, s:s?, s:s?, s:i, s:i, s:o}", "state",
+                             lct_ending_name(record->ending), "ended", ended ? record->ended : NULL,
+                             "reason", record->reason[0] != '\0' ? record->reason : NULL, "counter",
+                             (int)record->counter, "generation", (int)record->active, "generations",
+                             generations_json(record));
+
+    (void)json_object_update(json, life);
+    json_decref(life);
+}
+
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
                           const char *dir)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:o, s:n, s:s, s:s}", "id", record->id, "algorithm",
+        generation->algorithm->name, "custody", lct_custody_name(generation->custody), "tpm",
+        lct_key_is_software(key) ? NULL : generation->tpm, "software_tpm", generation->software_tpm,
+        "hardware_bound", lct_public_is_bound(&key->public_area), "passphrase",
+        generation->passphrase, "seal", seal_json(generation, key->libctx), "certificate",
+        "created", record->created, "store", dir);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:s, s:i, s:n, s:s, s:s}", "id",
-                     record->id, "algorithm", generation->algorithm->name, "custody", "tpm", "tpm",
-                     generation->tpm, "software_tpm", generation->software_tpm, "hardware_bound",
-                     lct_public_is_bound(&key->public_area), "passphrase", generation->passphrase,
-                     "seal", seal_json(generation, key->libctx), "state", "active", "generation",
-                     (int)generation->number, "certificate", "created", record->created, "store",
-                     dir);
+    if (json != NULL)
+        add_life(json, record);
+    return json;
+}
+
+/* "until" or "since" and the time at which an earlier key ends or has ended; else nothing. */
+static void end_text(char text[32], const struct lct_generation *generation, enum lct_stage stage)
+{
+    const char *word = stage == LCT_STAGE_OVERLAP      ? " until "
+                       : stage == LCT_STAGE_SUPERSEDED ? " since "
+                                                       : NULL;
+
+    text[0] = '\0';
+    if (word != NULL)
+        (void)snprintf(text, 32, "%s%s", word, generation->until);
+}
+
+/* Another generation than the active one. */
+static enum lct_code describe_other(const struct lct_record *record,
+                                    const struct lct_generation *generation, struct lct_err *err)
+{
+    const struct lct_life life = lct_record_life(record, generation);
+    const enum lct_stage stage = lct_life_stage(&life, time(NULL));
+    char end[32], place[32] = "";
+
+    end_text(end, generation, stage);
+    if (generation->persistent != 0)
+        (void)snprintf(place, sizeof place, ", at 0x%08x", generation->persistent);
+    return lct_tool_print(err, "  generation %u  %s%s, %s, %s%s\n", generation->number,
+                          lct_stage_name(stage), end, generation->algorithm->name,
+                          lct_custody_name(generation->custody), place);
+}
+
+enum lct_code lct_describe_life(const struct lct_record *record, struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    if (record->ending != LCT_NOT_ENDED)
+        code = lct_tool_print(err, "state        %s at %s%s%s, generation %u\n",
+                              lct_ending_name(record->ending), record->ended,
+                              record->reason[0] != '\0' ? " for " : "", record->reason,
+                              record->active);
+    else
+        code = lct_tool_print(err, "state        active, generation %u\n", record->active);
+    for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++)
+        if (record->generations[i].number != record->active)
+            code = describe_other(record, &record->generations[i], err);
+    return code;
 }

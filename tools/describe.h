@@ -14,8 +14,12 @@
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
                           const char *dir);
 
+/* The lines of `lct show` on the life of an identity: its state, and its other generations.
+ * LCT_ERR_IO. */
+enum lct_code lct_describe_life(const struct lct_record *record, struct lct_err *err);
+
 /* "tpm", or "tpm (software)" where the TPM said that it is a simulator or emulator; of a key that
- * is not bound to it, imported. `key`: NULL if it cannot be read. */
+ * is not bound to it, imported; "software". `key`: NULL if it cannot be read. */
 const char *lct_describe_custody(const struct lct_generation *generation,
                                  const struct lct_key *key);
 

@@ -174,6 +174,7 @@ static void examine(struct lct_doctor *doctor)
         lct_doctor_tpm(doctor);
     if (doctor->probed)
         lct_doctor_slots(doctor);
+    lct_doctor_persist(doctor);
     if (configured)
         lct_doctor_secrets(doctor);
     lct_doctor_openssl(doctor, configured);

@@ -71,6 +71,8 @@ bool lct_doctor_ways(struct lct_doctor *doctor);
 void lct_doctor_tpm(struct lct_doctor *doctor);
 /* What is loaded in the TPM and kept there, and whose it is: doctor_slots.c. After the probe. */
 void lct_doctor_slots(struct lct_doctor *doctor);
+/* Keys whose persistent handles are not as their records say: doctor_persist.c. After the probe. */
+void lct_doctor_persist(struct lct_doctor *doctor);
 /* The files of authorizations, and whether the TPM takes what is in them: doctor_secret.c. */
 void lct_doctor_secrets(struct lct_doctor *doctor);
 /* What the kernel and the firmware say: doctor_machine.c. False: the TPM is none that we can use.

@@ -3,6 +3,7 @@
 #include "tools/doctor.h"
 
 #include "store/certs.h"
+#include "store/life.h"
 
 #include <stdio.h>
 
@@ -29,7 +30,8 @@ static void add(struct group *group, const char *id, const char *detail, const c
                     *detail != '\0' ? ")" : "");
 }
 
-/* Whether a chain is of the key and in order; *num is its length. */
+/* Whether a chain is of the key and in order; *num is its length. That of an identity that has
+ * ended is nobody's trouble. */
 static enum lct_code check(struct lct_certificate *certificate, size_t *num,
                            const struct lct_tool *tool, const char *id, struct lct_err *err)
 {
@@ -39,6 +41,10 @@ static enum lct_code check(struct lct_certificate *certificate, size_t *num,
     *num = 0;
     if (lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, NULL) != LCT_OK)
         return LCT_OK; /* that is told of the identity */
+    if (lct_life_check_key(key, NULL) != LCT_OK) {
+        lct_key_free(key);
+        return LCT_OK;
+    }
     enum lct_code code = lct_certs_read(&tool->store, tool->crypto, id, 0, &certs, err);
     *num = certs.num;
     if (code == LCT_OK && certs.num > 0) {

@@ -2,6 +2,7 @@
 #include "tools/doctor.h"
 
 #include "store/identity.h"
+#include "store/life.h"
 #include "tools/signing.h"
 #include "tools/unlock.h"
 
@@ -34,13 +35,17 @@ static enum lct_code time_signature(const struct lct_signing *signing, double *m
     return code;
 }
 
-enum { COMMAND = LCT_MAX_ID + 16 };
+enum { COMMAND = LCT_MAX_ID + 40 };
 
 static const char *command_for(char command[COMMAND], const struct lct_doctor *doctor,
                                const char *id, const struct lct_err *err)
 {
     if (err->code == LCT_ERR_SEALED && doctor->id == NULL && id != NULL) {
         (void)snprintf(command, COMMAND, "lct doctor %s", id);
+        return command;
+    }
+    if (err->code == LCT_ERR_OTHER_TPM && id != NULL) { /* the identity can go on, the key cannot */
+        (void)snprintf(command, COMMAND, "lct rotate %s --without-old-key", id);
         return command;
     }
     if (err->code == LCT_ERR_LOCKOUT)
@@ -94,7 +99,7 @@ static void find_signature(struct lct_doctor *doctor, const char *id,
     lct_signing_close(&signing);
 }
 
-/* Whom to sign with: the first identity of each kind. */
+/* Whom to sign with, in the TPM: the first identity of each kind that has not ended. */
 struct candidates {
     const char *free;      /* it takes no passphrase */
     const char *with_file; /* passphrase_file has its passphrase */
@@ -109,6 +114,7 @@ static void judge_candidate(struct candidates *candidates, const struct lct_tool
     struct lct_key *key = NULL;
 
     if (lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err) == LCT_OK &&
+        !lct_key_is_software(key) && lct_life_check_key(key, NULL) == LCT_OK &&
         lct_key_unlock(key, &tool->config, err) == LCT_OK) {
         const char **place = lct_key_is_locked(key)       ? &candidates->asks
                              : key->generation.passphrase ? &candidates->with_file
@@ -208,7 +214,10 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
                                   findings[i].note ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, NULL,
                                   "lct:%s %s", doctor->id, findings[i].what);
         else
-            (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", findings[i].why);
+            (void)lct_doctor_problem(
+                doctor, LCT_TOPIC_IDENTITY, code,
+                code == LCT_ERR_OTHER_TPM ? command_for(command, doctor, doctor->id, &err) : NULL,
+                "%s", findings[i].why);
     }
     if (code != LCT_OK && bad == 0)
         (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code,

@@ -148,10 +148,11 @@ static void find_persistent(struct lct_doctor *doctor, const struct owned *persi
         else
             lct_doctor_list(&list, ", ", "0x%08x %s", object->handle, kind_of(object));
     }
-    finding = lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
-                              "persistent objects: %zu, room for %u more%s%s",
-                              persistent->objects->num, probe->persistent_free,
-                              list.num > 0 ? ": " : "", lct_doctor_list_end(&list));
+    bool full = probe->persistent_free == 0 && persistent->objects->num > 0;
+    finding = lct_doctor_find(
+        doctor, topic, full ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, full ? "lct gc" : NULL,
+        "persistent objects: %zu, room for %u more%s%s", persistent->objects->num,
+        probe->persistent_free, list.num > 0 ? ": " : "", lct_doctor_list_end(&list));
     describe(finding, persistent);
     (void)json_object_set_new(finding, "persistent_free", json_integer(probe->persistent_free));
 }

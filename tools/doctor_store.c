@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "proof/json.h"
+#include "store/life.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const enum lct_topic topic = LCT_TOPIC_STORE;
@@ -130,6 +135,79 @@ static void find_identities(struct lct_doctor *doctor, char *const *ids, size_t 
     (void)json_object_set_new(finding, "damaged", json_integer((json_int_t)num_damaged));
 }
 
+/* How long a key may be pending before it looks forgotten. */
+enum { PENDING_DAYS = 30 };
+
+static void find_pending(struct lct_doctor *doctor, const struct lct_record *record)
+{
+    const struct lct_generation *pending = lct_record_pending(record);
+    char command[LCT_DOCTOR_COMMAND];
+    time_t created = 0;
+
+    if (pending == NULL)
+        return;
+    (void)lct_json_seconds(&created, pending->created);
+    bool old = time(NULL) - created > (time_t)PENDING_DAYS * 24 * 3600;
+    (void)lct_doctor_find(doctor, topic, old ? LCT_SEVERITY_WARNING : LCT_SEVERITY_NOTE,
+                          lct_doctor_command(command, "lct show", record->id),
+                          "lct:%s: generation %u is pending since %s%s; lct cert --set with its "
+                          "certificate or lct rotate --commit makes it the active one, lct rotate "
+                          "--withdraw removes it",
+                          record->id, pending->number, pending->created,
+                          old ? ", which is long" : "");
+}
+
+/* Keys that sign a while yet: whoever uses them has to load the identity anew before that ends. */
+static void find_overlaps(struct lct_doctor *doctor, const struct lct_record *record)
+{
+    for (size_t i = 0; i < record->num_generations; i++) {
+        const struct lct_life life = lct_record_life(record, &record->generations[i]);
+        if (lct_life_stage(&life, time(NULL)) == LCT_STAGE_OVERLAP)
+            (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, NULL,
+                                  "lct:%s: generation %u signs until %s; programs that have loaded "
+                                  "it are to be reloaded before, with the certificate of "
+                                  "generation %u where they read that from a file",
+                                  record->id, life.number, life.until, life.active);
+    }
+}
+
+/* A copy of the disk and a passphrase are enough for such a key. */
+static void find_software(struct lct_doctor *doctor, const struct lct_record *record)
+{
+    static const char *const words[] = {
+        [LCT_REQUIRE_NO] = "",
+        [LCT_REQUIRE_NEW] = "; require_hardware is new, and it is used all the same",
+        [LCT_REQUIRE_YES] =
+            "; require_hardware is yes, and it is not used; have new there for this"};
+    char command[LCT_MAX_ID + 32];
+
+    if (lct_record_generation(record, 0)->custody != LCT_CUSTODY_SOFTWARE)
+        return;
+    (void)snprintf(command, sizeof command, "lct rotate %s --to tpm", record->id);
+    (void)lct_doctor_find(
+        doctor, topic, LCT_SEVERITY_WARNING, lct_record_pending(record) == NULL ? command : NULL,
+        "lct:%s: custody: software: whoever has its file and passphrase has its key%s", record->id,
+        words[doctor->tool->config.require_hardware]);
+}
+
+static void find_life(struct lct_doctor *doctor, const char *id)
+{
+    struct lct_record *record = NULL;
+
+    if (lct_store_get_record(&doctor->tool->store, id, &record, NULL, NULL) != LCT_OK)
+        return; /* which has been told */
+    if (record->ending != LCT_NOT_ENDED) {
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, NULL,
+                              "lct:%s: it was %s at %s and signs no more", id,
+                              lct_ending_name(record->ending), record->ended);
+    } else {
+        find_software(doctor, record);
+        find_pending(doctor, record);
+        find_overlaps(doctor, record);
+    }
+    free(record);
+}
+
 void lct_doctor_store(struct lct_doctor *doctor)
 {
     const struct lct_store *store = &doctor->tool->store;
@@ -142,6 +220,8 @@ void lct_doctor_store(struct lct_doctor *doctor)
     if (lct_store_list(store, &ids, &num_ids, &err) == LCT_OK) { /* else it has been told already */
         find_identities(doctor, ids, num_ids);
         lct_doctor_certificates(doctor, ids, num_ids);
+        for (size_t i = 0; i < num_ids; i++)
+            find_life(doctor, ids[i]);
     }
     lct_store_free_ids(ids, num_ids);
 }

@@ -2,18 +2,18 @@
 #include "tools/evidence.h"
 #include "tools/json.h"
 
+static enum lct_code read_evidence(void *evidence, OSSL_LIB_CTX *libctx, const json_t *document,
+                                   struct lct_err *err)
+{
+    return lct_evidence_read(evidence, libctx, document, err);
+}
+
 enum lct_code lct_tool_evidence(struct lct_evidence **evidence, struct lct_tool *tool,
                                 const char *file, struct lct_err *err)
 {
-    json_t *document = NULL;
     OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
 
     if (libctx == NULL)
         return LCT_ERR_INTERNAL;
-    enum lct_code code = lct_tool_document(&document, file, LCT_MAX_EVIDENCE, err);
-    if (code != LCT_OK)
-        return code;
-    code = lct_evidence_read(evidence, libctx, document, err);
-    json_decref(document);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
+    return lct_tool_document_into(evidence, libctx, file, LCT_MAX_EVIDENCE, read_evidence, err);
 }

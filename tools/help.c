@@ -9,7 +9,7 @@
 static const struct lct_subcommand subcommands[] = {
     {"create",
      "ID [--algorithm A] [--passphrase] [--seal SPEC [--bind] [--revocable]] [--owner USER:GROUP] "
-     "[--if-absent]",
+     "[--if-absent] | --software ID [--algorithm A] [--owner USER:GROUP] [--if-absent]",
      "make an identity: a key in the TPM that lct:ID stands for",
      "  --algorithm A        ec-p256 (default), ec-p384, rsa-2048 or rsa-3072\n"
      "  --passphrase         signing takes a passphrase: asked for now, or --passphrase-file FILE\n"
@@ -25,13 +25,21 @@ static const struct lct_subcommand subcommands[] = {
      "  --revocable          with --seal authority: approvals can be revoked, with lct reseal\n"
      "                       --revoke; it takes an index of the TPM's NV memory\n"
      "  --owner USER:GROUP   who may read it: the service that signs with it\n"
-     "  --if-absent          an identity that is there already is no error\n",
+     "  --if-absent          an identity that is there already is no error\n"
+     "  --software           not in the TPM: a file that is encrypted under a passphrase, asked "
+     "for\n"
+     "                       now, or --passphrase-file FILE; ec-p256, ec-p384 or ed25519. Whoever\n"
+     "                       has both has the key, and nothing limits guesses\n",
      lct_create_run},
-    {"import", "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP]",
+    {"import",
+     "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP] | "
+     "[ID] --prototype FILE.json [--owner USER:GROUP]",
      "make an identity of a key that was made elsewhere",
      "FILE is a TSS2 PRIVATE KEY of this TPM, as other tools write them, or a persistent handle:\n"
      "0x81000100. What its attributes do not say is not claimed: see hardware_bound in lct(1).\n"
      "  --software           FILE is an ordinary private key, which goes into the TPM\n"
+     "  --prototype FILE     the key that Web4's Python prototype wrote this of, in\n"
+     "                       ~/.web4/identity/tpm2: adopted if it is still in its place\n"
      "  --passphrase         the key takes one, asked for now; with --software: a new one\n"
      "  --no-passphrase      it takes none, though the key file says that it does\n"
      "  --owner USER:GROUP   who may read it: the service that signs with it\n",
@@ -100,12 +108,70 @@ static const struct lct_subcommand subcommands[] = {
      "For the hooks of package managers, before a reboot: lct config apt-hook, kernel-hook,\n"
      "initramfs-hook, fwupd-hook.path and fwupd-hook.service print them. The TPM is not asked.\n",
      lct_affected_run},
-    {"csr", "ID [--subject /CN=NAME] [--evidence FILE]",
+    {"persist", "ID [--handle HANDLE] [--generation N]",
+     "keep the key of an identity in the TPM, too, at a persistent handle",
+     "Then it need not be loaded: a signature is one command to the TPM, or two with a "
+     "passphrase.\n"
+     "The key file stays, and is used where the handle is lost. It takes the authorization of the\n"
+     "TPM's owner, where one is set, and NV memory, of which there is room for some keys alone.\n"
+     "  --handle HANDLE   0x81000100 to 0x817fffff; default: the first that is free\n"
+     "  --generation N    that key of the identity, not the active one\n",
+     lct_persist_run},
+    {"unpersist", "ID [--generation N]", "take it away from there again",
+     "  --generation N   that key of the identity, not the active one\n", lct_unpersist_run},
+    {"gc", "[--evict [--yes]]",
+     "compare the TPM's persistent handles with the records, and mend them",
+     "A key of an identity whose record does not say that it is there, since a command was\n"
+     "interrupted, is recorded again. What is of no identity here is listed and left alone.\n"
+     "  --evict   evicts such keys, and those that sign no more or are there twice\n"
+     "  --yes     do not ask; needed where there is no terminal to ask on\n",
+     lct_gc_run},
+    {"csr", "ID [--subject /CN=NAME] [--evidence FILE] [--generation N]",
      "write a certificate request (PKCS#10, PEM)",
      "  --subject /C=DE/CN=NAME   default: /CN=ID; \\ before a / makes it part of a value\n"
      "  --evidence FILE   of lct attest respond: what the TPM's attestation key certified of this\n"
-     "                    key goes into the request, and that key's certificates\n",
+     "                    key goes into the request, and that key's certificates\n"
+     "  --generation N    of that key: the pending one, before it becomes the active one\n",
      lct_csr_run},
+    {"rotate",
+     "ID [--reason REASON] [KEY OPTIONS] [--without-old-key] | ID --statement [--evidence FILE] | "
+     "ID --commit [--overlap SECONDS] | ID --overlap SECONDS | ID --withdraw",
+     "let a new key follow the identity's, and print a statement on that",
+     "The new key is pending: lct csr --generation asks for its certificate. It becomes the "
+     "active\n"
+     "one by lct cert --set with that, or where there are no certificates by --commit; the old "
+     "key\n"
+     "signs a while yet, in programs that have loaded it.\n"
+     "  --reason REASON      superseded (default), compromise, expired or violation\n"
+     "  --algorithm A        default: as before; so are the seal and whether it has a passphrase\n"
+     "  --seal SPEC, --bind, --revocable   as for lct create; PCRs are taken as they are now\n"
+     "  --passphrase, --no-passphrase      it has one, asked for now, or --new-passphrase-file "
+     "FILE;\n"
+     "                       none (--passphrase-file is that of the old key)\n"
+     "  --to tpm             into the TPM, where the old key is in software\n"
+     "  --without-old-key    the old key is gone, and does not sign the statement: it takes "
+     "witnesses\n"
+     "  --statement          print the statement again\n"
+     "  --evidence FILE      with the digest of this evidence of the new key, signed anew\n"
+     "  --commit             make the pending key the active one\n"
+     "  --overlap SECONDS    how long the old key signs then: at most 48h; default 24h, and 0 if "
+     "the\n"
+     "                       reason is compromise; alone: an overlap that runs ends so, if that "
+     "is\n"
+     "                       sooner\n"
+     "  --withdraw           remove the pending key\n",
+     lct_rotate_run},
+    {"retire", "ID [--yes] [--without-signature] | ID --statement",
+     "end an identity: its keys sign no more, for ever; prints a statement on that",
+     "  --yes                do not ask; needed where there is no terminal to ask on\n"
+     "  --without-signature  where the key cannot sign any more: there is no statement then\n"
+     "  --statement          print the statement again\n",
+     lct_retire_run},
+    {"revoke", "ID --reason REASON [--yes] [--without-signature] | ID --statement",
+     "the same for a reason that others should know",
+     "  --reason REASON      compromise, superseded, expired or violation\n"
+     "  --yes, --without-signature, --statement   as for lct retire\n",
+     lct_revoke_run},
     {"pem", "ID", "write a key file that stands for an identity, for programs that take only files",
      "PEM with the URI and the public key: nothing secret. It follows the identity to its next "
      "key.\n"
@@ -114,18 +180,23 @@ static const struct lct_subcommand subcommands[] = {
     {"export", "ID", "write the key file itself (TSS2 PRIVATE KEY), for other TPM software",
      "Only this TPM can use it. It works without the store, and stays this one key.\n",
      lct_export_run},
-    {"cert", "ID [--set FILE|--remove] [--generation N]",
+    {"cert", "ID [--set FILE|--remove] [--generation N] [--overlap SECONDS]",
      "print, keep or remove the certificates of an identity",
      "Without an option, prints the chain in PEM: the identity's certificate, then its issuers.\n"
      "  --set FILE       keep the chain in FILE (-: standard input), which is in that order, PEM\n"
+     "                   A certificate of the pending key makes that the active one: lct rotate\n"
      "  --remove         keep none\n"
-     "  --generation N   of that key of the identity, not of the active one\n",
+     "  --generation N   of that key of the identity, not of the active one\n"
+     "  --overlap SECONDS  how long the key of before signs then, as for lct rotate --commit\n",
      lct_cert_run},
-    {"sign", "ID [--raw|--jose]", "sign standard input",
+    {"sign", "ID [--raw|--jose] | ID --type KIND [FILE]", "sign standard input, or a statement",
      "Writes a signature as openssl dgst does: DER for ECDSA, PKCS#1 v1.5 for RSA, with SHA-256\n"
      "(ec-p384: SHA-384).\n"
      "  --raw    ECDSA as r and s of fixed width (IEEE P1363)\n"
-     "  --jose   a JWS in compact form (RFC 7515) whose payload is the input\n",
+     "  --jose   a JWS in compact form (RFC 7515) whose payload is the input\n"
+     "Or a statement that says who says FILE, when, and as what; lct verify judges it.\n"
+     "  --type KIND   what FILE is: 1 to 64 of the characters a-z, 0-9, dot and hyphen, as in\n"
+     "                delegation; FILE may be -, standard input, and has 1 MiB at most\n",
      lct_sign_run},
     {"seal", "[--seal SPEC] [--passphrase]", "seal standard input: a secret, for this TPM alone",
      "Writes a file that lct unseal takes, and nobody without this TPM. A secret has 1 MiB at "
@@ -140,10 +211,45 @@ static const struct lct_subcommand subcommands[] = {
      "                      no file, argument or variable\n",
      lct_unseal_run},
     {"verify", lct_verify_arguments, lct_verify_summary, lct_verify_details, lct_verify_run},
+    {"witness", "STATEMENT --as ID [--verdict FILE]",
+     "sign that an identity has another key, as a witness",
+     "STATEMENT is of lct rotate, perhaps with signatures of other witnesses. It is printed with "
+     "one\n"
+     "more. What is not well signed by its keys is not witnessed.\n"
+     "  --as ID          who the witness is\n"
+     "  --verdict FILE   what you found out of the new key by a challenge of your own: lct attest\n"
+     "                   issue --verdict --issuer-key lct:ID\n",
+     lct_witness_run},
     {"attest", lct_attest_arguments, "prove to others that a key is in this TPM, or have it proved",
      lct_attest_details, lct_attest_run},
-    {"delete", "ID [--yes]", "delete an identity and its key, for ever",
-     "  --yes   do not ask; needed where there is no terminal to ask on\n", lct_delete_run},
+    {"document", "ID [--entity-type TYPE] [--evidence FILE] [--jose]",
+     "write the identity's Web4 document (LCT), bound to its key",
+     "JSON-LD as Web4's schema has it, with what a holder of the key can say of it; lct verify\n"
+     "judges one. The key is of P-256 or Ed25519.\n"
+     "  --entity-type TYPE   what it is: device (default), agent, service, ai, human, ...\n"
+     "  --evidence FILE      evidence of the key, as lct attest respond makes it, which the\n"
+     "                       document then names by its SHA-256\n"
+     "  --jose               all of it signed: a compact JWS over its canonical form\n",
+     lct_document_run},
+    {"delete", "ID [--yes] [--shred]", "delete an identity and its keys, for ever",
+     "Of one that was retired or revoked a note stays, so that no backup brings it back.\n"
+     "  --yes     do not ask; needed where there is no terminal to ask on\n"
+     "  --shred   overwrite its key files before; lct(1) says what that is worth\n",
+     lct_delete_run},
+    {"backup", "[--out FILE] [ID...] >FILE.tar",
+     "write a backup of identities, in which no key is in the clear",
+     "Without an ID, all. Keys of a TPM are of use with that TPM alone; those in software are "
+     "encrypted.\n"
+     "  --out FILE   a new file, in place of the standard output\n",
+     lct_backup_run},
+    {"restore", "[--check] [--yes] FILE.tar",
+     "put the identities of a backup back, or say which can be used here",
+     "A newer record in the store stays, and so does an identity that was retired or revoked.\n"
+     "FILE.tar may be -, for the standard input.\n"
+     "  --check   change nothing; say of each identity what would be done, and whether its key is\n"
+     "            of this TPM: if one is not, exit status 13\n"
+     "  --yes     do not ask before what is in the store is replaced\n",
+     lct_restore_run},
     {"ek", "[--json|--pem]", "show the TPM's endorsement keys and their certificates",
      "Certificates, which the TPM's maker has put into it, say that a key is in a genuine TPM;\n"
      "whether each is of this TPM's key is compared, who issued it is not asked.\n"

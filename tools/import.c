@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/ask.h"
+#include "tools/prototype.h"
 #include "tools/tool.h"
 #include "tools/unlock.h"
 
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 struct request {
-    const char *id, *file, *owner;
+    const char *id, *file, *owner, *prototype;
     bool software, passphrase, no_passphrase;
 };
 
@@ -278,6 +279,42 @@ static void doubt_passphrase(const struct lct_keyfile *keyfile, const struct req
         (void)LCT_FAIL(err, first.code, "%s; or --no-passphrase if the key has none", first.text);
 }
 
+static enum lct_code choose_id(const char **id, const struct lct_prototype *prototype,
+                               const char *file, struct lct_err *err)
+{
+    if (*id == NULL)
+        *id = prototype->id;
+    if ((*id)[0] != '\0')
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_BAD_ID,
+                    "%s: its key_id cannot be an id; choose one: lct import ID --prototype FILE",
+                    lct_tool_file(file));
+}
+
+static enum lct_code import_prototype(struct lct_tool *tool, const struct request *request,
+                                      struct lct_err *err)
+{
+    struct lct_import_request import = {
+        .id = request->id,
+        .passphrase = request->passphrase || tool->passphrase_file != NULL,
+    };
+    struct lct_prototype prototype;
+    enum lct_code code = lct_tool_prototype(&prototype, tool, request->prototype, err);
+
+    if (code == LCT_OK)
+        code = choose_id(&import.id, &prototype, request->prototype, err);
+    if (code == LCT_OK)
+        code = lct_tool_owner(&import.owner, request->owner, err);
+    import.handle = prototype.handle;
+    import.expected = prototype.pkey;
+    if (code == LCT_OK)
+        code = run_import(tool, &import, request, err);
+    if (code == LCT_ERR_WRONG_KEY || code == LCT_ERR_OTHER_TPM)
+        lct_prototype_explain(err, tool, &prototype, request->prototype);
+    lct_prototype_clear(&prototype);
+    return code;
+}
+
 static enum lct_code import(struct lct_tool *tool, const struct request *request,
                             struct lct_err *err)
 {
@@ -310,11 +347,27 @@ static enum lct_code import(struct lct_tool *tool, const struct request *request
     return code;
 }
 
+static enum lct_code check_request(const struct request *request, int num_operands,
+                                   struct lct_err *err)
+{
+    if (request->passphrase && request->no_passphrase)
+        return LCT_FAIL(err, LCT_ERR_USAGE, "--passphrase or --no-passphrase, not both");
+    if (request->prototype == NULL && num_operands != 2)
+        return LCT_FAIL(err, LCT_ERR_USAGE, "usage: lct import %s",
+                        lct_subcommand_by_name("import")->arguments);
+    if (request->prototype != NULL && (num_operands > 1 || request->software))
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "--prototype has the file of the key, which is in the TPM already; beside "
+                        "it there is an ID at most, and no --software");
+    return LCT_OK;
+}
+
 enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     struct request request = {0};
     const struct lct_option options[] = {
         {"owner", &request.owner, NULL},
+        {"prototype", &request.prototype, NULL},
         {"software", NULL, &request.software},
         {"passphrase", NULL, &request.passphrase},
         {"no-passphrase", NULL, &request.no_passphrase},
@@ -322,15 +375,19 @@ enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struc
     char **operands;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 2, 2,
+        lct_options_parse(tool, argc, argv, options, sizeof options / sizeof options[0], 0, 2,
                           &operands, &num_operands, err);
 
     if (code == LCT_OK)
+        code = check_request(&request, num_operands, err);
+    if (code == LCT_OK && num_operands > 0)
         code = lct_tool_id(tool, &request.id, operands[0], err);
-    request.file = code == LCT_OK ? operands[1] : NULL;
-    if (code == LCT_OK && request.passphrase && request.no_passphrase)
-        code = LCT_FAIL(err, LCT_ERR_USAGE, "--passphrase or --no-passphrase, not both");
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
-    return code == LCT_OK ? import(tool, &request, err) : code;
+    if (code != LCT_OK)
+        return code;
+    if (request.prototype != NULL)
+        return import_prototype(tool, &request, err);
+    request.file = operands[1];
+    return import(tool, &request, err);
 }

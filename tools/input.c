@@ -71,3 +71,10 @@ enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err 
     return good ? LCT_OK
                 : LCT_FAIL(err, LCT_ERR_IO, "%s cannot be written: %s", file, strerror(errno));
 }
+
+void lct_tool_fail_later(struct lct_err *worst, const struct lct_err *one)
+{
+    if (worst->code != LCT_OK)
+        (void)fprintf(stderr, "lct: %s\n", worst->text);
+    *worst = *one;
+}

@@ -35,6 +35,22 @@ enum lct_code lct_tool_document(json_t **document, const char *file, size_t max,
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
 }
 
+enum lct_code lct_tool_document_into(void *into, OSSL_LIB_CTX *libctx, const char *file, size_t max,
+                                     enum lct_code (*read)(void *into, OSSL_LIB_CTX *libctx,
+                                                           const json_t *document,
+                                                           struct lct_err *err),
+                                     struct lct_err *err)
+{
+    json_t *document = NULL;
+    enum lct_code code = lct_tool_document(&document, file, max, err);
+
+    if (code != LCT_OK)
+        return code;
+    code = read(into, libctx, document, err);
+    json_decref(document);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
+}
+
 enum lct_code lct_tool_print_json(json_t *json, struct lct_err *err)
 {
     char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <openssl/types.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,14 @@ enum lct_code lct_tool_read_sent(uint8_t **bytes, size_t *bytes_len, const char 
  * lct_document_read, which then name the file. */
 enum lct_code lct_tool_document(json_t **document, const char *file, size_t max,
                                 struct lct_err *err);
+
+/* The same, taken apart by `read` in that library context into what `into` is of: lct_offer_read
+ * and its like. Errors of both, which name the file. */
+enum lct_code lct_tool_document_into(void *into, OSSL_LIB_CTX *libctx, const char *file, size_t max,
+                                     enum lct_code (*read)(void *into, OSSL_LIB_CTX *libctx,
+                                                           const json_t *document,
+                                                           struct lct_err *err),
+                                     struct lct_err *err);
 
 /* Prints any value and a newline to stdout; takes it over. LCT_ERR_IO; LCT_ERR_INTERNAL for NULL,
  * which is out of memory. */

@@ -18,20 +18,33 @@ enum lct_code lct_judging_time(time_t *now, const char *text, struct lct_err *er
     return LCT_FAIL(err, LCT_ERR_USAGE, "--time takes a time as in 2026-11-29T12:00:00Z");
 }
 
-enum lct_code lct_judging_key(struct lct_ak *key, OSSL_LIB_CTX *libctx, const char *file,
-                              struct lct_err *err)
+static enum lct_code read_key(struct lct_ak *key, OSSL_LIB_CTX *libctx, const char *file,
+                              bool identity, struct lct_err *err)
 {
     uint8_t *bytes = NULL;
     size_t bytes_len = 0;
     enum lct_code code = lct_tool_read(&bytes, &bytes_len, file, MAX_FILE, err);
 
     if (code == LCT_OK) {
-        code = lct_ak_decode(key, libctx, bytes, bytes_len, err);
+        code = identity ? lct_ak_decode_identity(key, libctx, bytes, bytes_len, err)
+                        : lct_ak_decode(key, libctx, bytes, bytes_len, err);
         if (code != LCT_OK)
             (void)lct_err_prefix(err, lct_tool_file(file));
     }
     free(bytes);
     return code;
+}
+
+enum lct_code lct_judging_key(struct lct_ak *key, OSSL_LIB_CTX *libctx, const char *file,
+                              struct lct_err *err)
+{
+    return read_key(key, libctx, file, false, err);
+}
+
+enum lct_code lct_judging_identity(struct lct_ak *key, OSSL_LIB_CTX *libctx, const char *file,
+                                   struct lct_err *err)
+{
+    return read_key(key, libctx, file, true, err);
 }
 
 static enum lct_code take_expected(struct lct_case *opened, const char *file, struct lct_err *err)

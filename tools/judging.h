@@ -64,8 +64,11 @@ void lct_case_close(struct lct_case *opened);
 /* --time, or now. LCT_ERR_USAGE. */
 enum lct_code lct_judging_time(time_t *now, const char *text, struct lct_err *err);
 
-/* --key or --ak: as lct_ak_decode takes it, from a file. LCT_ERR_IO; errors of that. */
+/* --key or --ak: as lct_ak_decode takes it, from a file. LCT_ERR_IO; errors of that. And of an
+ * identity: as lct_ak_decode_identity does. */
 enum lct_code lct_judging_key(struct lct_ak *key, OSSL_LIB_CTX *libctx, const char *file,
                               struct lct_err *err);
+enum lct_code lct_judging_identity(struct lct_ak *key, OSSL_LIB_CTX *libctx, const char *file,
+                                   struct lct_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/tool.h"
 
+#include "store/life.h"
 #include "store/reference.h"
 
 #include <openssl/crypto.h>
@@ -9,8 +10,11 @@
 static enum lct_code write_keyfile(uint8_t **text, size_t *text_len, const struct lct_key *key,
                                    struct lct_err *err)
 {
-    enum lct_code code = lct_key_export(text, text_len, key, err);
+    /* What has ended signs no more: other tools would not know. */
+    enum lct_code code = lct_life_check_key(key, err);
 
+    if (code == LCT_OK)
+        code = lct_key_export(text, text_len, key, err);
     /* The format has no field for alternatives, nor an approval that it can be held to. */
     if (code == LCT_OK && key->generation.seal.kind == LCT_SEAL_EITHER)
         (void)fprintf(stderr,

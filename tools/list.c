@@ -12,7 +12,7 @@
 
 /* How wide the columns are that vary. */
 struct widths {
-    int id, seal;
+    int id, custody, seal;
 };
 
 /* Of a key that cannot be read nothing more is said than its record has. */
@@ -26,10 +26,10 @@ static enum lct_code print_row(const struct lct_tool *tool, const struct lct_rec
 
     lct_seal_text(seal, &generation->seal);
     (void)lct_store_get_key(&tool->store, tool->crypto, record->id, 0, &key, NULL);
-    enum lct_code code =
-        lct_tool_print(err, "%-*s  %-9s  %-14s  %-*s  %-6s  %s\n", widths->id, record->id,
-                       generation->algorithm->name, lct_describe_custody(generation, key),
-                       widths->seal, seal, "active", certificate);
+    enum lct_code code = lct_tool_print(err, "%-*s  %-9s  %-*s  %-*s  %-7s  %s\n", widths->id,
+                                        record->id, generation->algorithm->name, widths->custody,
+                                        lct_describe_custody(generation, key), widths->seal, seal,
+                                        lct_ending_name(record->ending), certificate);
     lct_key_free(key);
     return code;
 }
@@ -84,18 +84,30 @@ static void widen(int *width, const char *text)
         *width = (int)strlen(text);
 }
 
+/* Of what is in the row of one identity. */
+static void widen_row(struct widths *widths, const struct lct_tool *tool,
+                      const struct lct_record *record)
+{
+    const struct lct_generation *generation = lct_record_generation(record, 0);
+    struct lct_key *key = NULL;
+    char seal[LCT_SEAL_TEXT];
+
+    lct_seal_text(seal, &generation->seal);
+    widen(&widths->seal, seal);
+    (void)lct_store_get_key(&tool->store, tool->crypto, record->id, 0, &key, NULL);
+    widen(&widths->custody, lct_describe_custody(generation, key));
+    lct_key_free(key);
+}
+
 static struct widths find_widths(const struct lct_tool *tool, char *const *ids, size_t num_ids)
 {
-    struct widths widths = {sizeof "ID" - 1, sizeof "SEAL" - 1};
-    char seal[LCT_SEAL_TEXT];
+    struct widths widths = {sizeof "ID" - 1, sizeof "CUSTODY" - 1, sizeof "SEAL" - 1};
 
     for (size_t i = 0; i < num_ids; i++) {
         struct lct_record *record = NULL;
         widen(&widths.id, ids[i]);
-        if (lct_store_get_record(&tool->store, ids[i], &record, NULL, NULL) == LCT_OK) {
-            lct_seal_text(seal, &lct_record_generation(record, 0)->seal);
-            widen(&widths.seal, seal);
-        }
+        if (lct_store_get_record(&tool->store, ids[i], &record, NULL, NULL) == LCT_OK)
+            widen_row(&widths, tool, record);
         free(record);
     }
     return widths;
@@ -123,11 +135,14 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
     char **ids = NULL;
     size_t num_ids = 0;
     enum lct_code code = lct_store_list(&tool->store, &ids, &num_ids, err);
-    const struct widths widths = find_widths(tool, ids, num_ids);
+    struct widths widths = {0};
 
+    if (!json)
+        widths = find_widths(tool, ids, num_ids);
     if (code == LCT_OK && !json)
-        code = lct_tool_print(err, "%-*s  %-9s  %-14s  %-*s  %-6s  %s\n", widths.id, "ID",
-                              "ALGORITHM", "CUSTODY", widths.seal, "SEAL", "STATE", "CERTIFICATE");
+        code =
+            lct_tool_print(err, "%-*s  %-9s  %-*s  %-*s  %-7s  %s\n", widths.id, "ID", "ALGORITHM",
+                           widths.custody, "CUSTODY", widths.seal, "SEAL", "STATE", "CERTIFICATE");
     for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
         struct lct_err one;
         if (list_one(tool, ids[i], &widths, array, &one) == LCT_OK)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/names.h"
 #include "tools/issuer.h"
 #include "tools/tool.h"
 
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *operand,
                           struct lct_err *err)
@@ -15,7 +17,10 @@ enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *op
     if (lct_uri_is_ours(operand)) {
         code = lct_uri_parse(&tool->uri, operand, err);
         if (code == LCT_OK && tool->uri.generation != 0)
-            code = LCT_FAIL(err, LCT_ERR_USAGE, "the command takes an identity, not a generation");
+            code = LCT_FAIL(err, LCT_ERR_USAGE,
+                            "%s: the command takes an identity, not a generation, which is said "
+                            "with --generation where one can be",
+                            operand);
         operand = tool->uri.id;
     }
     *id = operand;
@@ -51,9 +56,24 @@ void lct_tool_close(struct lct_tool *tool)
     *tool = (struct lct_tool){0}; /* so that it may be closed before a program takes our place */
 }
 
-enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
-                             const struct lct_option *options, size_t num_options, const char **id,
-                             struct lct_err *err)
+/* The name of an active key is the id of its identity from here on. Any other stays as it is: for
+ * that one key, or to be refused. */
+static const char *call_by_id(struct lct_tool *tool, const char *id)
+{
+    struct lct_named named;
+
+    if (!lct_names_is(id) || lct_store_find(&named, &tool->store, tool->crypto, id, NULL) != LCT_OK)
+        return id;
+    close(named.fd);
+    if (!named.active)
+        return id;
+    (void)snprintf(tool->uri.id, sizeof tool->uri.id, "%s", named.id);
+    return tool->uri.id;
+}
+
+enum lct_code lct_tool_begin_new(struct lct_tool *tool, int argc, char **argv,
+                                 const struct lct_option *options, size_t num_options,
+                                 const char **id, struct lct_err *err)
 {
     char **operands;
     int num_operands;
@@ -63,6 +83,17 @@ enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
     if (code == LCT_OK)
         code = lct_tool_id(tool, id, operands[0], err);
     return code == LCT_OK ? lct_tool_open(tool, err) : code;
+}
+
+enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
+                             const struct lct_option *options, size_t num_options, const char **id,
+                             struct lct_err *err)
+{
+    enum lct_code code = lct_tool_begin_new(tool, argc, argv, options, num_options, id, err);
+
+    if (code == LCT_OK)
+        *id = call_by_id(tool, *id);
+    return code;
 }
 
 enum lct_code lct_tool_owner_auth(struct lct_secret *owner_auth, const struct lct_tool *tool,

@@ -5,18 +5,31 @@
 
 #include <stdio.h>
 
-enum lct_code lct_making_begin(struct lct_making *making, const struct lct_tool *tool,
-                               bool passphrase, struct lct_err *err)
+/* `option` takes a file with the passphrase. */
+static enum lct_code begin(struct lct_making *making, const struct lct_tool *tool, const char *file,
+                           const char *option, bool passphrase, struct lct_err *err)
 {
     enum lct_code code = LCT_OK;
 
     *making = (struct lct_making){0};
-    if (tool->passphrase_file != NULL)
-        code = lct_secret_read(&making->passphrase, "the passphrase", tool->passphrase_file, err);
+    if (file != NULL)
+        code = lct_secret_read(&making->passphrase, "the passphrase", file, err);
     else if (passphrase)
-        code =
-            lct_ask_secret(&making->passphrase, "new passphrase", "--passphrase-file", true, err);
+        code = lct_ask_secret(&making->passphrase, "new passphrase", option, true, err);
     return code == LCT_OK ? lct_tool_owner_auth(&making->owner_auth, tool, err) : code;
+}
+
+enum lct_code lct_making_begin(struct lct_making *making, const struct lct_tool *tool,
+                               bool passphrase, struct lct_err *err)
+{
+    return begin(making, tool, tool->passphrase_file, "--passphrase-file", passphrase, err);
+}
+
+enum lct_code lct_making_begin_from(struct lct_making *making, const struct lct_tool *tool,
+                                    const char *file, bool passphrase, struct lct_err *err)
+{
+    return begin(making, tool, file, "--new-passphrase-file, or say --no-passphrase", passphrase,
+                 err);
 }
 
 void lct_making_end(struct lct_making *making)

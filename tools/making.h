@@ -15,6 +15,11 @@ struct lct_making {
  * lct_secret_read and lct_ask_secret. */
 enum lct_code lct_making_begin(struct lct_making *making, const struct lct_tool *tool,
                                bool passphrase, struct lct_err *err);
+
+/* The same where --passphrase-file is of a key that is there: the new one is in `file`, which is of
+ * --new-passphrase-file. */
+enum lct_code lct_making_begin_from(struct lct_making *making, const struct lct_tool *tool,
+                                    const char *file, bool passphrase, struct lct_err *err);
 void lct_making_end(struct lct_making *making);
 
 /*

@@ -106,3 +106,15 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
                         lct_subcommand_by_name(argv[0])->arguments);
     return LCT_OK;
 }
+
+enum lct_code lct_tool_generation(unsigned *generation, const char *text, struct lct_err *err)
+{
+    char *end = NULL;
+    unsigned long number = text != NULL ? strtoul(text, &end, 10) : 0;
+
+    *generation = (unsigned)number;
+    if (text == NULL || (*text >= '1' && *text <= '9' && *end == '\0' && number <= LCT_MAX_NUMBER))
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_USAGE,
+                    "--generation takes a number from 1, as lct show prints it");
+}

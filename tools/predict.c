@@ -196,30 +196,37 @@ static const struct form {
     {"digest", LCT_FORECAST_DIGEST, check_digests, take_digest},
 };
 
-static const struct form *find_form(const char *change)
+/* The form of a change, and what follows its "=". */
+static enum lct_code find_form(const struct form **form, const char **text, const char *change,
+                               struct lct_err *err)
 {
     size_t len = strcspn(change, "=");
 
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && change[len] == '='; i++)
-        if (strlen(forms[i].name) == len && strncmp(forms[i].name, change, len) == 0)
-            return &forms[i];
-    return NULL;
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && change[len] == '='; i++) {
+        if (strlen(forms[i].name) == len && strncmp(forms[i].name, change, len) == 0) {
+            *form = &forms[i];
+            *text = change + len + 1;
+            return LCT_OK;
+        }
+    }
+    return LCT_FAIL(err, LCT_ERR_USAGE,
+                    "\"%s\" is nothing that can be foretold; --predict takes dbx=FILE (db, KEK, "
+                    "PK), cmdline=TEXT or digest=OLD:NEW",
+                    change);
 }
 
 enum lct_code lct_prediction_check(const struct lct_prediction *prediction, struct lct_err *err)
 {
+    const struct form *form = NULL;
+    const char *text = NULL;
+
     if (!prediction->asked && (prediction->eventlog != NULL || prediction->cmdline != NULL))
         return LCT_FAIL(err, LCT_ERR_USAGE, "%s is for --predict",
                         prediction->eventlog != NULL ? "--eventlog" : "--cmdline");
     for (size_t i = 0; prediction->changes[i] != NULL; i++) {
-        const char *change = prediction->changes[i];
-        const struct form *form = find_form(change);
-        if (form == NULL)
-            return LCT_FAIL(err, LCT_ERR_USAGE,
-                            "\"%s\" is nothing that can be foretold; --predict takes dbx=FILE "
-                            "(db, KEK, PK), cmdline=TEXT or digest=OLD:NEW",
-                            change);
-        enum lct_code code = form->check(change + strlen(form->name) + 1, err);
+        enum lct_code code = find_form(&form, &text, prediction->changes[i], err);
+        if (code == LCT_OK)
+            code = form->check(text, err);
         if (code != LCT_OK)
             return code;
     }
@@ -228,15 +235,18 @@ enum lct_code lct_prediction_check(const struct lct_prediction *prediction, stru
 
 static enum lct_code take_changes(struct changes *changes, struct lct_err *err)
 {
+    const struct form *form = NULL;
+    const char *text = NULL;
     enum lct_code code = LCT_OK;
 
     for (; changes->prediction->changes[changes->num] != NULL && code == LCT_OK; changes->num++) {
-        const char *text = changes->prediction->changes[changes->num];
-        const struct form *form = find_form(text);
         struct lct_forecast_change *change = &changes->all[changes->num];
+        code = find_form(&form, &text, changes->prediction->changes[changes->num], err);
+        if (code != LCT_OK)
+            break;
         change->kind = form->kind;
         change->name = form->name;
-        code = form->take(changes, change, text + strlen(form->name) + 1, err);
+        code = form->take(changes, change, text, err);
     }
     return code;
 }

@@ -4,6 +4,9 @@
 #include "base/encode.h"
 #include "tools/tool.h"
 
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,6 +91,19 @@ json_t *lct_report_attested(const struct lct_attest *attest)
         return json;
     json_decref(json);
     return NULL;
+}
+
+char *lct_report_pem(EVP_PKEY *pkey, OSSL_LIB_CTX *libctx)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data = NULL, *text = NULL;
+
+    if (bio != NULL && PEM_write_bio_PUBKEY_ex(bio, pkey, libctx, NULL) == 1) {
+        long len = BIO_get_mem_data(bio, &data);
+        text = len > 0 ? strndup(data, (size_t)len) : NULL;
+    }
+    BIO_free(bio);
+    return text;
 }
 
 static enum lct_code conclude_failed(const struct lct_verdict *verdict, struct lct_err *err)

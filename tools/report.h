@@ -7,6 +7,7 @@
 #include "tcg/attest.h"
 
 #include <jansson.h>
+#include <openssl/types.h>
 
 /* How a verdict is shown, whatever was judged. */
 
@@ -19,6 +20,9 @@ enum lct_code lct_report_print(const struct lct_verdict *verdict, struct lct_err
 
 /* What was attested, as it stands there: believed or not. NULL if out of memory. */
 json_t *lct_report_attested(const struct lct_attest *attest);
+
+/* A public key in PEM, which the caller frees; NULL: it cannot be written. */
+char *lct_report_pem(EVP_PKEY *pkey, OSSL_LIB_CTX *libctx);
 
 /* The verdict as the command's error: LCT_ERR_REFUSED: the first claim that failed, or of
  * `required` the first that did not pass. */

@@ -6,6 +6,7 @@
 #include "tools/tool.h"
 
 #include "base/encode.h"
+#include "proof/web4.h"
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
@@ -57,11 +58,28 @@ struct shown {
     struct lct_err wrong;
 };
 
-static json_t *show_json(const struct shown *shown)
+/* The name that follows from the key; null: it has none. */
+static json_t *web4_json(const struct lct_key *key)
 {
-    const struct lct_key *key = shown->key;
+    char name[LCT_WEB4_NAME];
+
+    return lct_web4_name(name, key->libctx, key->pkey, NULL) == LCT_OK ? json_string(name)
+                                                                       : json_null();
+}
+
+static enum lct_code show_web4(const struct lct_key *key, struct lct_err *err)
+{
+    char name[LCT_WEB4_NAME];
+    bool has = lct_web4_name(name, key->libctx, key->pkey, NULL) == LCT_OK;
+
+    return lct_tool_print(err, "web4         %s\n",
+                          has ? name : "none: Web4 has no names for such keys");
+}
+
+/* What is the TPM's of a key; of one in software nothing. */
+static json_t *tpm_json(const struct lct_key *key)
+{
     const struct lct_generation *generation = &key->generation;
-    json_t *json = lct_describe_json(shown->record, key, shown->dir);
     json_t *hashes = json_array();
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT];
 
@@ -70,17 +88,33 @@ static json_t *show_json(const struct shown *shown)
     lct_public_attributes(attributes, key->public_area.attributes);
     for (size_t i = 0; i < generation->num_hashes; i++)
         (void)json_array_append_new(hashes, json_string(generation->hashes[i]->name));
-    json_t *more = json_pack("{s:s, s:{s:o, s:s}, s:s, s:o, s:s?, s:o, s:s}", "name", name,
-                             "parent", "handle", json_sprintf("0x%08x", generation->parent), "name",
-                             parent, "attributes", attributes, "hashes", hashes, "pss_salt",
-                             lct_pss_salt_name(generation->pss_salt), "certificate",
+    json_t *json = json_pack("{s:s, s:{s:o, s:s}, s:s, s:o, s:s?}", "name", name, "parent",
+                             "handle", json_sprintf("0x%08x", generation->parent), "name", parent,
+                             "attributes", attributes, "hashes", hashes, "pss_salt",
+                             lct_pss_salt_name(generation->pss_salt));
+    if (json != NULL && generation->handle != 0)
+        (void)json_object_set_new(json, "handle", json_sprintf("0x%08x", generation->handle));
+    if (json != NULL && generation->persistent != 0)
+        (void)json_object_set_new(json, "persistent",
+                                  json_sprintf("0x%08x", generation->persistent));
+    return json;
+}
+
+static json_t *show_json(const struct shown *shown)
+{
+    const struct lct_key *key = shown->key;
+    json_t *json = lct_describe_json(shown->record, key, shown->dir);
+    json_t *tpm = lct_key_is_software(key) ? json_object() : tpm_json(key);
+    json_t *more = json_pack("{s:o, s:s}", "certificate",
                              lct_certificate_json(&shown->certificate, shown->num_certs,
                                                   shown->code == LCT_OK ? NULL : shown->wrong.text),
                              "public_key", shown->pem);
-    if (json != NULL && more != NULL)
+    if (json != NULL && tpm != NULL && more != NULL) {
+        (void)json_object_update(json, tpm);
         (void)json_object_update(json, more);
-    if (json != NULL && generation->handle != 0)
-        (void)json_object_set_new(json, "handle", json_sprintf("0x%08x", generation->handle));
+        (void)json_object_set_new(json, "web4_name", web4_json(key));
+    }
+    json_decref(tpm);
     json_decref(more);
     return json;
 }
@@ -104,7 +138,23 @@ static enum lct_code show_certificate(const struct shown *shown, struct lct_err 
                           certificate->fingerprint);
 }
 
-static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
+/* Of a key in software there is nothing of a TPM to tell. */
+static enum lct_code show_software(const struct shown *shown, struct lct_err *err)
+{
+    const struct lct_generation *generation = &shown->key->generation;
+    enum lct_code code = lct_tool_print(
+        err, "identity     lct:%s\nalgorithm    %s\ncustody      %s\npassphrase   yes\n",
+        shown->record->id, generation->algorithm->name,
+        lct_describe_custody(generation, shown->key));
+
+    if (code == LCT_OK)
+        code = lct_describe_life(shown->record, err);
+    return code == LCT_OK ? lct_tool_print(err, "created      %s\nhardware_bound false\n",
+                                           shown->record->created)
+                          : code;
+}
+
+static enum lct_code show_tpm(const struct shown *shown, struct lct_err *err)
 {
     const struct lct_key *key = shown->key;
     const struct lct_generation *generation = &key->generation;
@@ -120,17 +170,35 @@ static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
         (void)lct_seal_words(words, &generation->seal, generation->created, key->libctx);
     if (generation->handle != 0)
         (void)snprintf(handle, sizeof handle, "handle       0x%08x\n", generation->handle);
+    else if (generation->persistent != 0)
+        (void)snprintf(handle, sizeof handle, "persistent   0x%08x\n", generation->persistent);
     enum lct_code code = lct_tool_print(
         err,
         "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         %s\n"
-        "passphrase   %s\nstate        active, generation %u\ncreated      %s\nname         %s\n"
-        "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       %s\n%s%s%s",
+        "passphrase   %s\n",
         key->label, generation->algorithm->name, lct_describe_custody(generation, key),
-        generation->tpm, words, generation->passphrase ? "yes" : "none", generation->number,
-        shown->record->created, name, handle, generation->handle != 0 ? "salted" : "parent",
-        generation->parent, parent, lct_public_is_bound(&key->public_area) ? "true" : "false",
-        attributes, hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",
-        salt != NULL ? "\n" : "");
+        generation->tpm, words, generation->passphrase ? "yes" : "none");
+    if (code == LCT_OK)
+        code = lct_describe_life(shown->record, err);
+    if (code == LCT_OK)
+        code = lct_tool_print(
+            err,
+            "created      %s\nname         %s\n"
+            "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       %s\n%s%s%s",
+            shown->record->created, name, handle, generation->handle != 0 ? "salted" : "parent",
+            generation->parent, parent, lct_public_is_bound(&key->public_area) ? "true" : "false",
+            attributes, hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",
+            salt != NULL ? "\n" : "");
+    return code;
+}
+
+static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
+{
+    enum lct_code code =
+        lct_key_is_software(shown->key) ? show_software(shown, err) : show_tpm(shown, err);
+
+    if (code == LCT_OK)
+        code = show_web4(shown->key, err);
     if (code == LCT_OK)
         code = show_certificate(shown, err);
     return code == LCT_OK ? lct_tool_print(err, "store        %s/%s\n%s", shown->dir,

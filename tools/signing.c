@@ -2,15 +2,20 @@
 #include "tools/signing.h"
 
 #include "base/unconst.h"
+#include "store/life.h"
 #include "tools/unlock.h"
-
-#include <openssl/evp.h>
 
 enum lct_code lct_signing_open(struct lct_signing *signing, struct lct_tool *tool, const char *id,
                                struct lct_err *err)
 {
+    return lct_signing_open_generation(signing, tool, id, 0, err);
+}
+
+enum lct_code lct_signing_open_generation(struct lct_signing *signing, struct lct_tool *tool,
+                                          const char *id, unsigned generation, struct lct_err *err)
+{
     struct lct_key *key = NULL;
-    enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err);
+    enum lct_code code = lct_store_get_key(&tool->store, tool->crypto, id, generation, &key, err);
 
     *signing = (struct lct_signing){.tool = tool};
     return code == LCT_OK ? lct_signing_take(signing, tool, key, err) : code;
@@ -20,7 +25,9 @@ enum lct_code lct_signing_take(struct lct_signing *signing, struct lct_tool *too
                                struct lct_key *key, struct lct_err *err)
 {
     *signing = (struct lct_signing){.tool = tool, .key = key};
-    enum lct_code code = lct_tool_unlock(tool, key, err);
+    enum lct_code code = lct_life_check_key(key, err);
+    if (code == LCT_OK)
+        code = lct_tool_unlock(tool, key, err);
     if (code != LCT_OK)
         return code;
     return lct_key_scheme(&signing->scheme, key, lct_hash_by_id(key->generation.algorithm->hash),
@@ -44,13 +51,8 @@ enum lct_code lct_signing_message(const struct lct_signing *signing,
                                   struct lct_signature *signature, const uint8_t *message,
                                   size_t message_len, struct lct_err *err)
 {
-    const struct lct_hash *hash = signing->scheme.hash;
-    uint8_t digest[LCT_MAX_HASH];
-
-    if (!EVP_Q_digest(signing->key->libctx, hash->openssl, NULL, message, message_len, digest,
-                      NULL))
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s is not to be had from libcrypto", hash->openssl);
-    return lct_signing_digest(signing, signature, digest, hash->size, err);
+    return lct_key_sign_message(signing->key, signing->tool->tpm, signature, &signing->scheme,
+                                message, message_len, err);
 }
 
 static enum lct_code sign_by(const struct lct_signer *signer, struct lct_signature *signature,

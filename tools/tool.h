@@ -51,7 +51,7 @@ struct lct_option {
     bool *flag;
 };
 
-enum { LCT_MAX_OPTIONS = 24, LCT_MAX_VALUES = 15 };
+enum { LCT_MAX_OPTIONS = 32, LCT_MAX_VALUES = 15 };
 
 /*
  * Parses the options of a subcommand and --tcti, --store, --passphrase-file and --help, in any
@@ -71,11 +71,17 @@ void lct_tool_put_first(char **argv, int at);
 
 /*
  * How a subcommand about one identity begins: parses its options, takes the one operand as an id,
- * and opens the tool. Errors of lct_options_parse, lct_tool_id and lct_tool_open.
+ * and opens the tool; *id, where it was the name of the identity's active key (store/names.h), is
+ * the identity's own. Errors of lct_options_parse, lct_tool_id and lct_tool_open.
  */
 enum lct_code lct_tool_begin(struct lct_tool *tool, int argc, char **argv,
                              const struct lct_option *options, size_t num_options, const char **id,
                              struct lct_err *err);
+
+/* The same about one that is to be made: *id is what was typed. */
+enum lct_code lct_tool_begin_new(struct lct_tool *tool, int argc, char **argv,
+                                 const struct lct_option *options, size_t num_options,
+                                 const char **id, struct lct_err *err);
 
 /* Reads the configuration and opens what the subcommands use; sends the TPM nothing. */
 enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err);
@@ -89,6 +95,19 @@ enum lct_code lct_tool_read_config(struct lct_config *config, struct lct_err *er
  */
 enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *operand,
                           struct lct_err *err);
+
+/* --generation: a number from 1; NULL: 0. LCT_ERR_USAGE. */
+enum lct_code lct_tool_generation(unsigned *generation, const char *text, struct lct_err *err);
+
+/* Whether the user means it: with `yes`, or asked by `question` where standard input is a terminal,
+ * to which y is an answer. LCT_ERR_USAGE: it is none, or another answer was given; `label` says
+ * what it is about, "lct:alice", and `loss` what would come of it. */
+enum lct_code lct_tool_confirm(const char *label, const char *question, const char *loss, bool yes,
+                               struct lct_err *err);
+
+/* Where several things are done and one fails, the others are done all the same: the last failure
+ * is the result, in *worst, which is zero at first; the one before it is told now, on stderr. */
+void lct_tool_fail_later(struct lct_err *worst, const struct lct_err *one);
 
 /* --owner: "USER:GROUP", either of them perhaps missing; names as the system knows them. NULL: who
  * runs it. LCT_ERR_USAGE. */
@@ -127,6 +146,7 @@ enum lct_code lct_affected_run(struct lct_tool *, int, char **, struct lct_err *
 enum lct_code lct_approve_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_attest_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_authority_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_backup_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_cert_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_check_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_config_run(struct lct_tool *, int, char **, struct lct_err *);
@@ -134,17 +154,26 @@ enum lct_code lct_create_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_csr_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_delete_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_doctor_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_document_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_ek_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_export_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_gc_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_help_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_import_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_list_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_pcrs_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_pem_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_persist_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_reseal_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_restore_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_retire_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_revoke_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_rotate_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_seal_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_show_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_sign_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_unpersist_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_unseal_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_witness_run(struct lct_tool *, int, char **, struct lct_err *);
 
 #endif

@@ -5,6 +5,16 @@
 
 #include <stdio.h>
 
+/* A key in software that is used although no more of them are to be made. */
+static void warn_of_software(const struct lct_tool *tool, const struct lct_key *key)
+{
+    if (lct_key_is_software(key) && tool->config.require_hardware == LCT_REQUIRE_NEW)
+        (void)fprintf(stderr,
+                      "lct: %s: warning: its key is in software, and require_hardware is new; lct "
+                      "rotate %s --to tpm makes one in the TPM\n",
+                      key->label, key->id);
+}
+
 enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)
 {
     char what[sizeof key->label + 16];
@@ -16,11 +26,14 @@ enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct
             return lct_err_prefix(err, key->label);
     }
     enum lct_code code = lct_key_unlock(key, &tool->config, err);
+    if (code == LCT_OK)
+        warn_of_software(tool, key);
     if (code != LCT_OK || !lct_key_is_locked(key))
         return code;
     (void)snprintf(what, sizeof what, "passphrase of %s", key->label);
-    return lct_ask_secret(&key->passphrase, what,
+    code = lct_ask_secret(&key->passphrase, what,
                           "--passphrase-file, or passphrase_file in openssl.cnf", false, err);
+    return code == LCT_OK ? lct_key_open(key, err) : code;
 }
 
 enum lct_code lct_tool_endorsement_auth(struct lct_secret *endorsement_auth,

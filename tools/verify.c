@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/verify.h"
 
+#include "export/token.h"
 #include "proof/document.h"
 #include "proof/evidence.h"
 #include "tools/json.h"
@@ -13,7 +14,7 @@
 const char lct_verify_arguments[] =
     "[--trust TRUST] [--state STATE|--offline] [OPTION...] FILE | "
     "--raw-certify FILE|--raw-quote FILE --signature FILE --ak FILE [OPTION...]";
-const char lct_verify_summary[] = "judge what a TPM attests; needs no TPM";
+const char lct_verify_summary[] = "judge what a TPM attests, or an identity states; needs no TPM";
 const char lct_verify_details[] =
     "Of each claim: pass, fail or not_claimed, and why. Exit status 0 only if what has to pass\n"
     "does, and nothing fails. FILE is evidence, as lct attest respond makes it, or a verdict that\n"
@@ -27,6 +28,18 @@ const char lct_verify_details[] =
     "  --require CLAIM,...  claims that have to pass, too: sealed, boot_state\n"
     "  --time TIME          judge as of 2026-11-29T12:00:00Z\n"
     "  --json               for programs\n"
+    "Or FILE is a statement: of lct rotate and its witnesses, lct retire, lct revoke, lct sign\n"
+    "--type. --time and --json as above.\n"
+    "  --old-key FILE       of a succession: the key that you knew before, as for --key\n"
+    "  --key FILE           of another statement: the key that it has to be by\n"
+    "  --trust TRUST        a trust file with \"witnesses\"\n"
+    "  --threshold K        so many of them have to count; default: 1, without any of them 0;\n"
+    "                       one more, and two at least, where the old key has not signed\n"
+    "  --require-verdicts   a witness without a verdict of its own on the new key does not count\n"
+    "  --counter N          of the last statement that you saw of this identity\n"
+    "  --extract KIND       print what lct sign --type KIND has signed, and nothing unless it "
+    "holds\n"
+    "Or FILE is a Web4 document, as lct document writes it: with --key, --time and --json.\n"
     "Or what other software took from a TPM. That the AK is one of a TPM is what you say with\n"
     "--ak then, or the issuer of its certificate.\n"
     "  --raw-certify FILE   what TPM2_Certify attests, as tpm2_certify -o writes it\n"
@@ -45,8 +58,8 @@ static unsigned num_standard(const struct lct_verify_asked *asked, const char *o
 {
     const struct lct_judging *judging = &asked->judging;
     const char *const files[] = {
-        asked->certify, asked->quote, asked->signature,  asked->ak, asked->issuers,
-        asked->pcrs,    judging->key, judging->expected, operand,
+        asked->certify, asked->quote, asked->signature,  asked->ak,      asked->issuers,
+        asked->pcrs,    judging->key, judging->expected, asked->old_key, operand,
     };
     unsigned num = 0;
 
@@ -54,6 +67,18 @@ static unsigned num_standard(const struct lct_verify_asked *asked, const char *o
         if (files[i] != NULL && strcmp(files[i], "-") == 0)
             num++;
     return num;
+}
+
+static enum lct_code check_no_statement(const struct lct_verify_asked *asked, const char *file,
+                                        struct lct_err *err)
+{
+    if (asked->threshold == NULL && !asked->require_verdicts && asked->old_key == NULL &&
+        asked->counter == NULL && asked->extract == NULL)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_USAGE,
+                    "--threshold, --require-verdicts, --old-key, --counter and --extract are for "
+                    "statements, and %s is none",
+                    file);
 }
 
 static enum lct_code check(const struct lct_verify_asked *asked, const char *operand,
@@ -71,6 +96,11 @@ static enum lct_code check(const struct lct_verify_asked *asked, const char *ope
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "--signature, --ak, --issuers, --pcrs, --nonce and --hash are for "
                         "--raw-certify and --raw-quote: evidence has all of it in it");
+    if (raw) {
+        enum lct_code code = check_no_statement(asked, "what a TPM made", err);
+        if (code != LCT_OK)
+            return code;
+    }
     if (asked->judging.state != NULL && asked->offline)
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "--state is of a challenge of your own, --offline without one: choose");
@@ -118,7 +148,8 @@ static enum lct_code fail_kind(const char *type, struct lct_err *err)
         if (strcmp(kinds[i].type, type) == 0)
             return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE, "%s", kinds[i].words);
     return LCT_FAIL(err, LCT_ERR_BAD_EVIDENCE,
-                    "it is no evidence, as lct attest respond makes it, and no signed verdict");
+                    "it is no evidence, as lct attest respond makes it, no signed verdict, no "
+                    "statement and no Web4 document");
 }
 
 static enum lct_code fail_text(const uint8_t *text, size_t text_len, struct lct_err *err)
@@ -131,6 +162,43 @@ static enum lct_code fail_text(const uint8_t *text, size_t text_len, struct lct_
     return fail_kind(NULL, err);
 }
 
+static bool is_statement(const json_t *document)
+{
+    return json_object_get(document, "payload") != NULL &&
+           json_object_get(document, "signatures") != NULL;
+}
+
+/* A JWS of one signature: a Web4 document or a verdict. */
+static enum lct_code verify_jws(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
+                                const char *file, const char *jws, size_t jws_len,
+                                struct lct_err *err)
+{
+    enum lct_code code = check_no_statement(asked, file, err);
+
+    if (code != LCT_OK)
+        return code;
+    return lct_token_is_jws(jws, jws_len)
+               ? lct_verify_document(asked, libctx, file, NULL, jws, jws_len, err)
+               : lct_verify_issued(asked, libctx, file, jws, jws_len, err);
+}
+
+/* Evidence, a Web4 document, or what proves nothing. */
+static enum lct_code verify_document(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
+                                     const char *file, const json_t *document, const char *type,
+                                     struct lct_err *err)
+{
+    enum lct_code code = check_no_statement(asked, file, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (type == NULL && lct_token_is(document))
+        return lct_verify_document(asked, libctx, file, document, NULL, 0, err);
+    if (type != NULL && strcmp(type, "lct-attestation-evidence") == 0)
+        return lct_verify_evidence(asked, libctx, file, document, err);
+    (void)fail_kind(type, err);
+    return lct_err_prefix(err, file);
+}
+
 static enum lct_code verify_text(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
                                  const char *file, const uint8_t *text, size_t text_len,
                                  struct lct_err *err)
@@ -140,17 +208,17 @@ static enum lct_code verify_text(const struct lct_verify_asked *asked, OSSL_LIB_
     size_t len = text_len;
 
     if (is_jws(text, &len))
-        return lct_verify_issued(asked, libctx, file, (const char *)text, len, err);
+        return verify_jws(asked, libctx, file, (const char *)text, len, err);
     if (lct_document_read(&document, &type, text, text_len, err) != LCT_OK) {
         if (text_len > 0 && text[0] != '{')
             (void)fail_text(text, text_len, err);
         return lct_err_prefix(err, file);
     }
-    bool evidence = type != NULL && strcmp(type, "lct-attestation-evidence") == 0;
-    enum lct_code code =
-        evidence ? lct_verify_evidence(asked, libctx, file, document, err) : fail_kind(type, err);
+    enum lct_code code = is_statement(document)
+                             ? lct_verify_statement(asked, libctx, file, text, text_len, err)
+                             : verify_document(asked, libctx, file, document, type, err);
     json_decref(document);
-    return evidence ? code : lct_err_prefix(err, file);
+    return code;
 }
 
 static enum lct_code verify_file(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
@@ -200,6 +268,11 @@ enum lct_code lct_verify_run(struct lct_tool *tool, int argc, char **argv, struc
                                          {"expect-pcrs", &asked.judging.expected, NULL},
                                          {"require", &asked.judging.required, NULL},
                                          {"time", &asked.judging.time, NULL},
+                                         {"threshold", &asked.threshold, NULL},
+                                         {"require-verdicts", NULL, &asked.require_verdicts},
+                                         {"old-key", &asked.old_key, NULL},
+                                         {"counter", &asked.counter, NULL},
+                                         {"extract", &asked.extract, NULL},
                                          {"json", NULL, &asked.json}};
     char **operands;
     int num_operands;

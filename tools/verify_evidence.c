@@ -9,9 +9,7 @@
 #include "proof/json.h"
 #include "proof/spki.h"
 
-#include <openssl/bio.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,19 +39,6 @@ static void describe_algorithm(char text[ALGORITHM_TEXT], const struct lct_publi
         (void)snprintf(text, ALGORITHM_TEXT, "%s", curve != NULL ? curve->group : "ec");
 }
 
-static char *public_pem(EVP_PKEY *pkey, OSSL_LIB_CTX *libctx)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *data = NULL, *text = NULL;
-
-    if (bio != NULL && PEM_write_bio_PUBKEY_ex(bio, pkey, libctx, NULL) == 1) {
-        long len = BIO_get_mem_data(bio, &data);
-        text = len > 0 ? strndup(data, (size_t)len) : NULL;
-    }
-    BIO_free(bio);
-    return text;
-}
-
 static enum lct_code describe_key(struct subject *subject, OSSL_LIB_CTX *libctx,
                                   const struct lct_offered_public *key, struct lct_err *err)
 {
@@ -63,7 +48,7 @@ static enum lct_code describe_key(struct subject *subject, OSSL_LIB_CTX *libctx,
         return err->code;
     describe_algorithm(subject->algorithm, &key->area);
     lct_hex_encode(subject->name, key->name.data, key->name.len);
-    subject->pem = public_pem(pkey, libctx);
+    subject->pem = lct_report_pem(pkey, libctx);
     bool good = subject->pem != NULL &&
                 lct_spki_fingerprint(subject->fingerprint, pkey, libctx, err) == LCT_OK;
     EVP_PKEY_free(pkey);
@@ -203,11 +188,6 @@ enum lct_code lct_verify_evidence(const struct lct_verify_asked *asked, OSSL_LIB
     return code;
 }
 
-/* What a signed verdict has to say, beside that it is signed: key_resident is of a key that was
- * bound to a TPM. */
-static const unsigned of_issued =
-    1u << LCT_CLAIM_KEY_RESIDENT | 1u << LCT_CLAIM_NON_EXTRACTABLE | 1u << LCT_CLAIM_KEY_FIT;
-
 static enum lct_code show_issued(const struct lct_issued_verdict *issued, OSSL_LIB_CTX *libctx,
                                  bool holds, bool json, struct lct_err *err)
 {
@@ -270,7 +250,7 @@ enum lct_code lct_verify_issued(const struct lct_verify_asked *asked, OSSL_LIB_C
         code = lct_err_prefix(err, file);
         goto out;
     }
-    judged.required |= of_issued;
+    judged.required |= lct_issued_verdict_claims();
     bool holds = lct_report_conclude(&issued.verdict, judged.required, NULL) == LCT_OK;
     code = show_issued(&issued, libctx, holds, asked->json, err);
     if (code == LCT_OK)

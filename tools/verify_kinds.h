@@ -9,6 +9,7 @@
 #include <openssl/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The kinds of things that `lct verify` judges, a file each: verify.c looks which one it is. */
 
@@ -16,7 +17,8 @@
 struct lct_verify_asked {
     const char *certify, *quote, *signature, *ak, *issuers, *pcrs, *nonce, *hash; /* raw files */
     struct lct_judging judging;
-    bool offline, json;
+    const char *threshold, *old_key, *counter, *extract; /* of statements */
+    bool require_verdicts, offline, json;
 };
 
 /* Structures as a TPM made them, in files. */
@@ -31,5 +33,15 @@ enum lct_code lct_verify_evidence(const struct lct_verify_asked *asked, OSSL_LIB
 enum lct_code lct_verify_issued(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
                                 const char *file, const char *jws, size_t jws_len,
                                 struct lct_err *err);
+
+/* A statement that several keys may have signed: the text of it. */
+enum lct_code lct_verify_statement(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
+                                   const char *file, const uint8_t *text, size_t text_len,
+                                   struct lct_err *err);
+
+/* A Web4 document (export/token.h): as JSON, or if `jws` is not NULL as that. */
+enum lct_code lct_verify_document(const struct lct_verify_asked *asked, OSSL_LIB_CTX *libctx,
+                                  const char *file, const json_t *document, const char *jws,
+                                  size_t jws_len, struct lct_err *err);
 
 #endif

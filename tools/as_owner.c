@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/as_owner.h"
+
+#include "store/persist.h"
+#include "tools/ask.h"
+
+#include <stdio.h>
+
+enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_auth,
+                                enum lct_code (*act)(void *arg, const struct lct_secret *owner_auth,
+                                                     struct lct_err *err),
+                                void *arg, struct lct_err *err)
+{
+    enum lct_code code = owner_auth->len == 0 ? lct_tool_owner_auth(owner_auth, tool, err) : LCT_OK;
+
+    if (code == LCT_OK)
+        code = act(arg, owner_auth, err);
+    if (code != LCT_ERR_AUTH || owner_auth->len != 0 || !lct_can_ask())
+        return code;
+    code = lct_ask_secret(owner_auth, "authorization of the TPM's owner",
+                          "owner_auth_file in openssl.cnf", false, err);
+    return code == LCT_OK ? act(arg, owner_auth, err) : code;
+}
+
+/* A key that is to leave its persistent handle. */
+struct eviction {
+    struct lct_tool *tool;
+    const char *id;
+    const struct lct_generation *generation;
+};
+
+static enum lct_code evict(void *arg, const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    const struct eviction *eviction = arg;
+    bool evicted;
+
+    return lct_persist_remove(&eviction->tool->store, eviction->tool->tpm, eviction->tool->crypto,
+                              eviction->id, eviction->generation, owner_auth, &evicted, err);
+}
+
+void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
+                    const struct lct_generation *generation)
+{
+    struct eviction eviction = {tool, id, generation};
+    struct lct_err why = {.code = LCT_OK};
+
+    if (generation->persistent == 0 ||
+        lct_tool_as_owner(tool, owner_auth, evict, &eviction, &why) == LCT_OK)
+        return;
+    (void)fprintf(stderr, "lct: warning: %s", why.text);
+    if (why.code == LCT_ERR_AUTH || why.code == LCT_ERR_NO_TPM)
+        (void)fprintf(stderr, "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x",
+                      generation->persistent);
+    (void)fputc('\n', stderr);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LCT_TOOLS_AS_OWNER_H
+#define LCT_TOOLS_AS_OWNER_H
+
+#include "store/record.h"
+#include "tools/tool.h"
+
+/*
+ * Does what takes the authorization of the TPM's owner: with the one that is configured, and after
+ * LCT_ERR_AUTH without one, where there is a terminal, once more with what is typed there. It is in
+ * *owner_auth then, for what comes next, until the caller wipes it. Errors of `act`,
+ * lct_tool_owner_auth and lct_ask_secret.
+ */
+enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_auth,
+                                enum lct_code (*act)(void *arg, const struct lct_secret *owner_auth,
+                                                     struct lct_err *err),
+                                void *arg, struct lct_err *err);
+
+/*
+ * Evicts what lct persist has put into the TPM of a generation, if anything, and only that
+ * (lct_persist_remove), before its record goes: nobody would know afterwards that it is ours.
+ * Without its handle a key is loaded from its file; one that stays there is told on stderr, with
+ * what removes it, and is none of the store's troubles.
+ */
+void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
+                    const struct lct_generation *generation);
+
+#endif
