@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test stands on: the build under test, a TPM, a user with a store and a conf."""
 
+import json
 import os
 import re
 import selectors
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,22 @@ class User:
             f"default_properties = {default_properties}\n",
             settings="\n".join(f"{key} = {value}" for key, value in settings.items()
                                if value is not None)))
+
+    def record(self, identity: str) -> dict:
+        """The record of an identity, as it is in the store."""
+        return json.loads((self.store / identity / "identity.json").read_text())
+
+    def edit_record(self, identity: str, change: Callable[[dict], object]):
+        """Changes a record in one step, as no command does."""
+        path = self.store / identity / "identity.json"
+        record = self.record(identity)
+        change(record)
+        new = path.with_name("identity.edited")
+        new.write_text(json.dumps(record))
+        shutil.copymode(path, new)
+        if os.geteuid() == 0:
+            shutil.chown(new, path.stat().st_uid, path.stat().st_gid)
+        new.rename(path)
 
     def environment(self, changes: dict[str, str | None] | None = None, preload=()) -> dict:
         """The environment of a command; None takes a variable out."""

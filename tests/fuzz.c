@@ -6,21 +6,35 @@
  * `part` puts its input into the evidence of the file LCT_FUZZ_EVIDENCE, in place of one of its
  * strings (the first byte says which), in base64url, and judges that.
  */
+#include "export/cose.h"
+#include "export/multikey.h"
+#include "export/token.h"
 #include "proof/ak.h"
 #include "proof/anchor.h"
 #include "proof/bootlog.h"
 #include "proof/document.h"
+#include "proof/ending.h"
 #include "proof/evidence.h"
 #include "proof/issue.h"
 #include "proof/json.h"
+#include "proof/payload.h"
 #include "proof/pcrfile.h"
+#include "proof/signed_statement.h"
+#include "proof/succession.h"
 #include "proof/trust.h"
+#include "store/backup.h"
+#include "store/key.h"
+#include "store/prototype.h"
+#include "store/record.h"
+#include "store/reference.h"
+#include "store/software.h"
 #include "tcg/attest.h"
 #include "tcg/crypto.h"
 #include "tcg/ekcert.h"
 #include "tcg/event_text.h"
 #include "tcg/eventlog.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -33,13 +47,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 /* Judged at a time when certificates that are made for the tests are valid. */
 static const time_t now = 1900000000;
 
+static struct lct_crypto *crypto(void)
+{
+    static struct lct_crypto *made;
+
+    if (made == NULL)
+        made = lct_crypto_new();
+    if (made == NULL)
+        abort();
+    return made;
+}
+
 static OSSL_LIB_CTX *libctx(void)
 {
-    static struct lct_crypto *crypto;
+    OSSL_LIB_CTX *got = lct_crypto_get(crypto(), NULL);
 
-    if (crypto == NULL)
-        crypto = lct_crypto_new();
-    OSSL_LIB_CTX *got = crypto != NULL ? lct_crypto_get(crypto, NULL) : NULL;
     if (got == NULL)
         abort();
     return got;
@@ -186,6 +208,57 @@ static void fuzz_verdict(const uint8_t *bytes, size_t len)
                                        now, NULL);
 }
 
+static void read_statement(const struct lct_jws_general *jws)
+{
+    static struct lct_judgement judgement;
+    const struct lct_judgement_request request = {.trust = trust(), .threshold = 1, .now = now};
+    struct lct_succession succession;
+    struct lct_end end;
+    struct lct_signed_statement statement;
+
+    (void)lct_payload_kind(jws);
+    if (lct_succession_read(&succession, libctx(), jws, NULL) == LCT_OK)
+        lct_succession_judge(&judgement, libctx(), &succession, jws, &request);
+    if (lct_end_read(&end, libctx(), jws, NULL) == LCT_OK)
+        lct_end_judge(&judgement, libctx(), &end, jws, &request);
+    if (lct_signed_statement_read(&statement, jws, NULL) == LCT_OK)
+        lct_signed_statement_judge(&judgement, libctx(), &statement, jws, &request);
+    lct_signed_statement_clear(&statement);
+}
+
+static void fuzz_statement(const uint8_t *bytes, size_t len)
+{
+    struct lct_jws_general jws;
+
+    if (lct_jws_general_read(&jws, bytes, len, NULL) == LCT_OK)
+        read_statement(&jws);
+    lct_jws_general_clear(&jws);
+}
+
+/* What a statement says, without what is around it. */
+static void fuzz_payload(const uint8_t *bytes, size_t len)
+{
+    struct lct_jws_general jws;
+
+    if (lct_jws_general_begin(&jws, bytes, len, NULL) == LCT_OK)
+        read_statement(&jws);
+    lct_jws_general_clear(&jws);
+}
+
+/* The protected header of its one signature. */
+static void fuzz_header(const uint8_t *bytes, size_t len)
+{
+    json_t *json = json_pack("{s:s, s:[{s:o, s:s}]}", "payload", "e30", "signatures", "protected",
+                             lct_document_of_bytes(bytes, len), "signature", "AAAA");
+    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+
+    if (text == NULL)
+        abort();
+    fuzz_statement((const uint8_t *)text, strlen(text));
+    free(text);
+    json_decref(json);
+}
+
 /* As a trust file, and as a file of roots and keys. What is read is in a file of this process's. */
 static void fuzz_trust(const uint8_t *bytes, size_t len)
 {
@@ -249,13 +322,115 @@ static void fuzz_part(const uint8_t *bytes, size_t len)
     json_decref(copy);
 }
 
+static void fuzz_token(const uint8_t *bytes, size_t len)
+{
+    struct lct_token token = {.key = NULL};
+    json_t *json;
+    const char *type;
+
+    if (lct_token_is_jws((const char *)bytes, len))
+        (void)lct_token_judge_jws(&token, libctx(), (const char *)bytes, len, NULL, now, NULL);
+    lct_token_clear(&token);
+    if (lct_document_read(&json, &type, bytes, len, NULL) == LCT_OK)
+        (void)lct_token_judge(&token, libctx(), json, NULL, now, NULL);
+    lct_token_clear(&token);
+    json_decref(json);
+}
+
+/* What is read is in the one form: it is what this writes of it. And whatever is no key, is none.
+ */
+static void fuzz_cose(const uint8_t *bytes, size_t len)
+{
+    struct lct_cose cose;
+    char text[80], again[LCT_MULTIKEY];
+
+    if (lct_cose_read(&cose, bytes, len, NULL) == LCT_OK &&
+        (cose.signature + LCT_COSE_SIGNATURE != bytes + len || cose.header < bytes ||
+         cose.header + cose.header_len > cose.payload ||
+         cose.payload + cose.payload_len > cose.signature))
+        abort();
+    (void)snprintf(text, sizeof text, "%.*s", (int)(len < 79 ? len : 79), (const char *)bytes);
+    EVP_PKEY *pkey = lct_multikey_decode(libctx(), text, NULL);
+    if (pkey != NULL &&
+        (lct_multikey_encode(again, pkey, NULL) != LCT_OK || strcmp(again, text) != 0))
+        abort();
+    EVP_PKEY_free(pkey);
+}
+
+/* What is read as a record is written so that it is read again. */
+static void fuzz_record(const uint8_t *bytes, size_t len)
+{
+    struct lct_record *record = NULL, *again = NULL;
+
+    if (lct_record_read(&record, bytes, len, NULL) != LCT_OK)
+        return;
+    char *text = lct_record_write(record);
+    if (text == NULL ||
+        lct_record_read(&again, (const uint8_t *)text, strlen(text), NULL) != LCT_OK)
+        abort();
+    for (size_t i = 0; i < record->num_generations; i++) {
+        struct lct_key *key = NULL;
+        (void)lct_key_new(&key, crypto(), record, record->generations[i].number, bytes, len, NULL);
+        lct_key_free(key);
+    }
+    free(text);
+    free(record);
+    free(again);
+}
+
+static void fuzz_key(const uint8_t *bytes, size_t len)
+{
+    struct lct_keyfile keyfile = {0};
+    struct lct_reference reference = {0};
+    uint8_t *der = NULL;
+    size_t der_len = 0;
+
+    if (lct_software_read(&der, &der_len, bytes, len, NULL) == LCT_OK)
+        OPENSSL_free(der);
+    if (lct_keyfile_read(&keyfile, bytes, len, libctx(), NULL) == LCT_OK)
+        lct_keyfile_clear(&keyfile);
+    if (lct_reference_read(&reference, bytes, len, NULL) == LCT_OK)
+        lct_reference_clear(&reference);
+}
+
+static void fuzz_prototype(const uint8_t *bytes, size_t len)
+{
+    struct lct_prototype prototype;
+
+    (void)lct_prototype_read(&prototype, libctx(), bytes, len, NULL);
+    lct_prototype_clear(&prototype);
+}
+
+static void fuzz_backup(const uint8_t *bytes, size_t len)
+{
+    struct lct_backup backup;
+
+    (void)lct_backup_read(&backup, crypto(), bytes, len, NULL);
+    lct_backup_clear(&backup);
+}
+
 static const struct {
     const char *name;
     void (*fuzz)(const uint8_t *bytes, size_t len);
 } targets[] = {
-    {"attest", fuzz_attest},     {"public", fuzz_public},   {"certificate", fuzz_certificate},
-    {"eventlog", fuzz_eventlog}, {"pcrs", fuzz_pcrs},       {"document", fuzz_document},
-    {"trust", fuzz_trust},       {"verdict", fuzz_verdict}, {"part", fuzz_part},
+    {"attest", fuzz_attest},
+    {"public", fuzz_public},
+    {"certificate", fuzz_certificate},
+    {"eventlog", fuzz_eventlog},
+    {"pcrs", fuzz_pcrs},
+    {"document", fuzz_document},
+    {"trust", fuzz_trust},
+    {"verdict", fuzz_verdict},
+    {"part", fuzz_part},
+    {"statement", fuzz_statement},
+    {"payload", fuzz_payload},
+    {"header", fuzz_header},
+    {"token", fuzz_token},
+    {"cose", fuzz_cose},
+    {"record", fuzz_record},
+    {"key", fuzz_key},
+    {"prototype", fuzz_prototype},
+    {"backup", fuzz_backup},
 };
 
 static void (*find_target(void))(const uint8_t *, size_t)

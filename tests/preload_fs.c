@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Preloaded before a program, it counts the steps that change the file system below a directory and
- * stops the program, or its steps, where a test says so: LCT_FS_BELOW   the directory, absolute
- *     LCT_FS_STEP    the step to stop at, from 1; 0 or unset: none
- *     LCT_FS_ACTION  "kill": SIGKILL before the step; or the errno with which it fails: "ENOSPC",
- * "EIO", "EROFS"; with a "+" after it that step and all later ones fail LCT_FS_LOG     a file to
- * which each step's name is appended
+ * stops the program, or its steps, where a test says so, in the environment:
+ *
+ * LCT_FS_BELOW: the directory, absolute.
+ *
+ * LCT_FS_STEP: the step to stop at, from 1; 0 or unset: none.
+ *
+ * LCT_FS_ACTION: "kill", SIGKILL before the step; or the errno with which it fails, "ENOSPC",
+ * "EIO", "EROFS" or "EINTR", with a "+" after it that step and all later ones; or "parts": whatever
+ * the step, each write takes half of what it is given.
+ *
+ * LCT_FS_LOG: a file to which each step's name is appended.
+ *
+ * LCT_FS_BLIND: a file; while it is there no record can be opened, as on a disk that fails.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,10 +34,11 @@
 static struct {
     const char *below;
     size_t below_len;
-    const char *log;
+    const char *log, *blind;
     long at;
     int error; /* 0: kill */
     bool onwards;
+    bool in_parts;
     long steps;
     pthread_mutex_t mutex;
 } plan = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -39,14 +48,16 @@ __attribute__((constructor)) static void read_plan(void)
     static const struct {
         const char *name;
         int error;
-    } errors[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EROFS", EROFS}};
+    } errors[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EROFS", EROFS}, {"EINTR", EINTR}};
     const char *at = getenv("LCT_FS_STEP");
     const char *action = getenv("LCT_FS_ACTION");
 
     plan.below = getenv("LCT_FS_BELOW");
     plan.below_len = plan.below != NULL ? strlen(plan.below) : 0;
     plan.log = getenv("LCT_FS_LOG");
-    plan.at = at != NULL ? strtol(at, NULL, 10) : 0;
+    plan.blind = getenv("LCT_FS_BLIND");
+    plan.in_parts = action != NULL && strcmp(action, "parts") == 0;
+    plan.at = at != NULL && !plan.in_parts ? strtol(at, NULL, 10) : 0;
     for (size_t i = 0; action != NULL && i < sizeof errors / sizeof *errors; i++)
         if (strncmp(action, errors[i].name, strlen(errors[i].name)) == 0)
             plan.error = errors[i].error;
@@ -142,6 +153,11 @@ static int open_at(int dir, const char *name, int flags, mode_t mode)
         if (concerns_path(dir, name) && !may_go_on("open"))
             return -1;
     }
+    if (plan.blind != NULL && strcmp(name, "identity.json") == 0 && (flags & O_PATH) == 0 &&
+        access(plan.blind, F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
     return (int)syscall(SYS_openat, dir, name, flags, mode);
 }
 
@@ -194,9 +210,11 @@ FOPEN(fopen64)
 ssize_t write(int fd, const void *bytes, size_t len)
 {
     REAL(write);
-    if (concerns_descriptor(fd) && !may_go_on("write"))
+    if (!concerns_descriptor(fd))
+        return real(fd, bytes, len);
+    if (!may_go_on("write"))
         return -1;
-    return real(fd, bytes, len);
+    return real(fd, bytes, plan.in_parts && len > 1 ? len / 2 : len);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)

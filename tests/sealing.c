@@ -223,7 +223,7 @@ static int put(char **args)
     enum lct_code code = read_approvals(&approvals, fingerprint, args[1], args[2], &err);
 
     for (size_t i = 0; i < approvals.num && code == LCT_OK; i++)
-        code = lct_approval_put(args[0], &approvals.all[i], fingerprint, &err);
+        code = lct_approval_put(args[0], &approvals.all[i], fingerprint, true, &err);
     lct_approvals_clear(&approvals);
     return code == LCT_OK ? 0 : fail(&err);
 }

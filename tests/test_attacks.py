@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from keyfile import KeyFile
-from test_bad_input import QUEUE, edit_record, queue_says
+from test_bad_input import QUEUE, queue_says
 from test_command import one_sentence
 from tpm import NO_SESSIONS, Command, exchange
 
@@ -168,7 +168,7 @@ def test_check_finds_a_flipped_attribute_though_the_record_was_changed_to_match(
     path = owner.store / "ec" / "key-1.pem"
     forged = KeyFile.read(path).with_attribute_flipped(bit)
     forged.write(path)
-    edit_record(owner, "ec", lambda record: record["generations"][0].update(name=forged.name.hex()))
+    owner.edit_record("ec", lambda record: record["generations"][0].update(name=forged.name.hex()))
     done = owner.lct("check", "ec", status=None)
     assert done.returncode in (6, 13, 16), done.stderr
     assert "lct:ec" in one_sentence(done.stderr)
@@ -184,7 +184,7 @@ def import_key(owner, tpm, attributes: str) -> KeyFile:
     key = KeyFile(0x81000001, (tpm.directory / "k.pub").read_bytes(),
                   (tpm.directory / "k.priv").read_bytes())
     key.write(owner.store / "ec" / "key-1.pem")
-    edit_record(owner, "ec", lambda record: record["generations"][0].update(name=key.name.hex()))
+    owner.edit_record("ec", lambda record: record["generations"][0].update(name=key.name.hex()))
     return key
 
 
@@ -214,7 +214,7 @@ def test_check_finds_a_restricted_key(owner, tpm):
     key = KeyFile(0x81000001, (tpm.directory / "k.pub").read_bytes(),
                   (tpm.directory / "k.priv").read_bytes())
     key.write(owner.store / "ec" / "key-1.pem")
-    edit_record(owner, "ec",
+    owner.edit_record("ec",
                 lambda record: record["generations"][0].update(name=key.name.hex()))
     done = owner.lct("check", "ec", status=16)
     assert "restricted" in one_sentence(done.stderr).lower()
@@ -257,7 +257,7 @@ def test_an_error_text_carries_no_control_characters(owner):
     done = owner.lct("show", "a\x1b[2Jb\nlct: all is well", status=5)
     assert "\x1b" not in done.stderr
     one_sentence(done.stderr)
-    edit_record(owner, "ec", lambda record: record.update(state="\x1b[2J\nlct: all is well"))
+    owner.edit_record("ec", lambda record: record.update(state="\x1b[2J\nlct: all is well"))
     one_sentence(owner.lct("show", "ec", status=None).stderr)
 
 

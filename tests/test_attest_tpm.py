@@ -125,7 +125,7 @@ def verify(user, attested: dict, ak: dict):
 
 
 def record_of(user, identity: str = "k") -> dict:
-    (generation,) = json.loads((user.store / identity / "identity.json").read_text())["generations"]
+    (generation,) = user.record(identity)["generations"]
     return generation
 
 

@@ -551,6 +551,16 @@ def test_a_program_deletes_an_identity_through_the_store(holder, program):
     assert user.in_store() == ["p384", "rsa3072"]
 
 
+def test_a_program_deletes_no_identity_whose_key_would_stay_in_the_tpm(holder, program):
+    user = holder.user
+    user.lct("persist", "ec")
+    done = program("delete", "lct:ec", status=None)
+    if not done.stdout.startswith("skip:"):
+        assert done.returncode == 1 and "lct delete ec" in done.stderr
+    assert "ec" in user.in_store()
+    user.lct("delete", "ec", "--yes")
+
+
 def test_x509_and_verify_take_the_certificate_from_the_store(holder):
     user = holder.user
     holder.give("ec")
@@ -675,13 +685,15 @@ def test_a_search_in_a_thousand_identities_reads_what_it_must(holder):
 
 
 def add_generation(user, name: str, other: str):
-    """Makes the key of another identity a second, active generation."""
-    path = user.store / name / "identity.json"
-    record = json.loads(path.read_text())
-    second = json.loads((user.store / other / "identity.json").read_text())["generations"][0]
-    record["generations"].append(second | {"generation": 2})
-    record["active"] = 2
-    path.write_text(json.dumps(record))
+    """Makes the key of another identity a second, active generation; the first one signs on."""
+    second = user.record(other)["generations"][0] | {"generation": 2}
+
+    def change(record):
+        record["generations"][0]["until"] = "2099-01-01T00:00:00Z"
+        record["generations"].append(second)
+        record["active"] = 2
+
+    user.edit_record(name, change)
     shutil.copy(user.store / other / "key-1.pem", user.store / name / "key-2.pem")
 
 

@@ -364,7 +364,7 @@ def test_a_reference_to_another_key_of_the_same_name_is_refused(watched, decode,
 
 @pytest.fixture(name="rotated")
 def fixture_rotated(watched):
-    """The identity `turned`, which had one key and has another."""
+    """The identity `turned`, which had one key, that still signs, and has another."""
     watched.lct("create", "turned")
     watched.write("old.pem", watched.lct("pem", "turned").stdout)
     watched.lct("create", "next")
@@ -373,6 +373,7 @@ def fixture_rotated(watched):
     following = json.loads((watched.store / "next" / "identity.json").read_text())
     generation = following["generations"][0]
     generation["generation"] = 2
+    record["generations"][0]["until"] = "9999-12-31T00:00:00Z"
     record["generations"].append(generation)
     record["active"] = 2
     (place / "identity.json").write_text(json.dumps(record))

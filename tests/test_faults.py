@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import queue
+import re
 import shutil
 import signal
 import struct
@@ -55,6 +56,8 @@ MAKERS = {Command.Load: "object", Command.CreatePrimary: "object",
 MADE_SRK = f"lct: made the TPM's storage root key and put it at {SRK:#x}\n"
 KEPT_NONE = (f"lct: the TPM keeps no storage root key at {SRK:#x}: its NV memory may be full; "
              "it is made anew each time the key is loaded\n")
+# What `lct rotate` and `lct retire` say to people, beside the statement.
+SAID = re.compile(r"(lct:k: [^\n]*\n)+")
 BY_PASSPHRASE = (Command.Sign, Command.Certify, Command.ActivateCredential)
 SLOW = (Command.Create, Command.CreatePrimary)
 
@@ -70,6 +73,7 @@ class Operation:
     endorsement: bool = False  # that hierarchy has the owner's authorization, too
     settings: tuple[tuple[str, str], ...] = ()
     handle: int = 0  # where lct:k is in the TPM
+    persistent: bool = False  # lct:k is in the TPM besides
     seal: str = "none"  # of lct:k
     approved: int = 0  # the PCR of its seal, which was extended since, and that was approved
     asked: tuple[str, ...] | None = None  # for what it answers, of `lct attest challenge`
@@ -82,6 +86,11 @@ class Operation:
     @property
     def makes(self) -> bool:
         return self.words[:2] == ("lct", "create") or self.imports
+
+    @property
+    def states(self) -> bool:
+        """It changes the record of lct:k, and its answer is a signed statement of that."""
+        return self.words[1] in ("rotate", "retire")
 
     @property
     def attempts(self) -> int:
@@ -115,13 +124,33 @@ OPERATIONS = {
                                         handle=0x81000101),
     "sign-handle-always": Operation(("lct", "sign", "k"), (), handle=0x81000102, srk=False,
                                     settings=(("session", "always"), NO_PROVISION)),
+    "sign-persistent": Operation(("lct", "sign", "k"), (), persistent=True),
+    "sign-persistent-passphrase": Operation(("lct", "sign", "k", *PASSPHRASE), PASSPHRASE,
+                                            persistent=True),
+    "sign-persistent-always": Operation(("lct", "sign", "k"), (), persistent=True, srk=False,
+                                        settings=(("session", "always"), NO_PROVISION)),
+    "program-persistent": Operation(("evp", "attempts", "lct:k"), (), persistent=True),
+    "persist": Operation(("lct", "persist", "k"), ()),
+    "persist-owner": Operation(("lct", "persist", "k"), (), srk=False, owner=True,
+                               settings=(NO_PROVISION, OWNER_FILE)),
+    "unpersist": Operation(("lct", "unpersist", "k"), (), persistent=True),
+    "unpersist-owner": Operation(("lct", "unpersist", "k"), (), persistent=True, srk=False,
+                                 owner=True, settings=(NO_PROVISION, OWNER_FILE)),
+    "gc": Operation(("lct", "gc"), (), persistent=True),
+    "rotate": Operation(("lct", "rotate", "k"), ()),
+    "rotate-passphrase": Operation(("lct", "rotate", "k", *PASSPHRASE, "--new-passphrase-file",
+                                    "secret"), PASSPHRASE),
+    "rotate-transient": Operation(("lct", "rotate", "k"), (), srk=False, settings=(NO_PROVISION,)),
+    "rotate-persistent": Operation(("lct", "rotate", "k"), (), persistent=True),
+    "retire": Operation(("lct", "retire", "k", "--yes"), ()),
+    "retire-passphrase": Operation(("lct", "retire", "k", "--yes", *PASSPHRASE), PASSPHRASE),
     "import": Operation(("lct", "import", "new", "k.pem"), ()),
     "import-passphrase": Operation(("lct", "import", "new", "k.pem", *PASSPHRASE), PASSPHRASE),
     "import-transient": Operation(("lct", "import", "new", "k.pem"), (), srk=False,
                                   settings=(NO_PROVISION,)),
     "import-owner": Operation(("lct", "import", "new", "k.pem"), (), srk=False, owner=True,
                               settings=(NO_PROVISION, OWNER_FILE)),
-    "import-handle": Operation(("lct", "import", "new", "0x81000103"), (), handle=0x81000103),
+    "import-handle": Operation(("lct", "import", "new", "0x81008103"), (), handle=0x81008103),
     "import-software": Operation(("lct", "import", "new", "soft.pem", "--software")),
     "import-software-always": Operation(("lct", "import", "new", "soft.pem", "--software"),
                                         srk=False,
@@ -159,10 +188,12 @@ OPERATIONS |= {
                                 seal="strict:sha256:1"),
     "program-sealed": Operation(("evp", "attempts", "lct:k"), (), seal="strict:sha256:1"),
     "program-approved": Operation(("evp", "attempts", "lct:k"), (), seal="sha256:3", approved=3),
+    "rotate-sealed": Operation(("lct", "rotate", "k"), (), seal="strict:sha256:1"),
 }
 MANAGED = ("create-under", "create-passphrase", "sign", "sign-passphrase", "sign-always", "check",
-           "sign-handle-passphrase", "import", "import-handle", "import-software", "openssl",
-           "program", "program-passphrase", "sign-approved", "program-sealed", "ek", "offer",
+           "sign-handle-passphrase", "sign-persistent", "sign-persistent-passphrase",
+           "program-persistent", "persist", "unpersist", "rotate", "rotate-passphrase", "retire",
+           "import", "import-handle", "import-software", "openssl", "program", "program-passphrase", "sign-approved", "program-sealed", "ek", "offer",
            "respond", "respond-direct-passphrase")
 
 
@@ -259,6 +290,13 @@ class Swtpms:
         if operation.srk and SRK not in self.tpm.persistent():
             make_srk()
 
+    def forget(self, operation: Operation):
+        """Without the keys that operations before have left at handles: lct looks at them, too."""
+        for handle in self.tpm.persistent():
+            if 0x81000100 <= handle < 0x81010000:
+                self.ask(Command.EvictControl, (OWNER_HANDLE, handle),
+                         OWNER if operation.owner else "", struct.pack(">I", handle))
+
 
 def soon_empty(left_behind) -> list[str]:
     """What is left, for a resource manager that cleans up while nobody waits for it."""
@@ -331,6 +369,9 @@ class Kernels:
             make_srk()
         self.has_srk = True
 
+    def forget(self, operation: Operation):
+        pass
+
 
 class Bench:
     """A way in, and a user for each operation."""
@@ -349,6 +390,7 @@ class Bench:
                 user.write(file, text)
             self.users[name] = user
             self.way.become(operation, self._make_srk)
+            self.way.forget(operation)
             settings = {key: str(user.path(value)) if key.endswith("_file") else value
                         for key, value in operation.settings}
             hurried = user.path("hurried.cnf")
@@ -369,8 +411,12 @@ class Bench:
                 user.public = user.path("public")
                 user.openssl("pkey", "-pubin", "-in", "lct:k", "-pubout", "-out", user.public)
                 self._put(user, operation)
+                if operation.persistent:
+                    user.lct("persist", "k")
             if operation.asked is not None:
                 self._ask(user, operation)
+            if operation.states:
+                shutil.copytree(user.store / "k", user.path("before"))
         self.way.become(operation, self._make_srk)
         return self.users[name]
 
@@ -437,6 +483,8 @@ class Bench:
         errors = done.stderr.decode(errors="replace")
         if operation.makes and not operation.srk:
             errors = errors.replace(MADE_SRK, "", 1).replace(KEPT_NONE, "", 1)
+        if operation.states and done.returncode == 0:
+            errors = SAID.sub("", errors, 1)
         return Run(user, operation, codes, done.returncode, done.stdout, errors)
 
     def commands(self, name: str) -> list[int]:
@@ -448,9 +496,17 @@ class Bench:
 
     def clear(self, name: str):
         """As it was before the operation."""
-        user = self.users[name]
-        if OPERATIONS[name].makes:
+        user, operation = self.users[name], OPERATIONS[name]
+        if operation.makes:
             shutil.rmtree(user.store, ignore_errors=True)
+        if operation.words[1] == "persist":
+            user.lct("unpersist", "k", status=None)
+            user.lct("gc", "--evict", "--yes")
+        if operation.words[1] == "unpersist":
+            user.lct("persist", "k")
+        if operation.states:
+            shutil.rmtree(user.store / "k")
+            shutil.copytree(user.path("before"), user.store / "k")
 
 
 @dataclasses.dataclass
@@ -483,6 +539,24 @@ def is_document(run: Run) -> bool:
         run.user.path("challenge").read_text())
 
 
+def kept_statement(run: Run) -> str:
+    """The statement of what the record says, if that has changed; and it holds, else it is none."""
+    kept = run.user.lct(run.operation.words[1], "k", "--statement", status=None)
+    option = "--key" if run.operation.words[1] == "retire" else "--old-key"
+    done = run.user.lct("verify", run.user.write("statement", kept.stdout), option,
+                        run.user.public, status=None)
+    return kept.stdout if (kept.returncode, done.returncode) == (0, 0) else ""
+
+
+def is_as_before(run: Run, killed: bool) -> bool:
+    """Nothing of lct:k has changed; who is killed may leave a file that no record speaks of."""
+    def files(directory: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+    before, now = files(run.user.path("before")), files(run.user.store / "k")
+    return before.items() <= now.items() if killed else before == now
+
+
 def says_one_thing(run: Run) -> str | None:
     """What is wrong with how it says that it failed."""
     if run.operation.words[0] == "lct":
@@ -494,19 +568,32 @@ def says_one_thing(run: Run) -> str | None:
         ours = [line for line in run.errors.splitlines() if ":lct:" in line]
         if run.status != 1 or len(ours) != 1:
             return f"status {run.status}, not one reason of ours: {run.errors}"
-    if run.output and run.operation.words[1] not in ("check", "ek"):
+    if run.output and run.operation.words[1] not in ("check", "ek", "gc"):
         return f"failed, but has output: {run.output!r}"
     return None
+
+
+def is_as_recorded(run: Run) -> bool:
+    """Where the record says that the key is, it is."""
+    done = run.user.lct("check", "k", status=None)
+    is_there = "is at its persistent handle as well" in done.stdout
+    return done.returncode == 0 and is_there == (run.operation.words[1] == "persist")
 
 
 def judge_end(run: Run) -> tuple[bool, str | None]:
     """Whether a command succeeded, and what is wrong with its end."""
     if run.status != 0:
+        if run.operation.states and not is_as_before(run, False):
+            return False, f"fails, and has changed the identity: {run.errors}"
         return False, says_one_thing(run)
     if run.errors:
         return True, f"succeeds, but says: {run.errors}"
     if run.operation.words[1] in ("sign", "dgst") and not run.verifies():
         return True, "its signature does not verify"
+    if run.operation.words[1] in ("persist", "unpersist") and not is_as_recorded(run):
+        return True, "the record and the TPM say different things"
+    if run.operation.states and kept_statement(run).encode() != run.output:
+        return True, "its statement does not hold, or is not the one that is kept"
     if run.operation.words[1] == "attest":
         return True, None if is_document(run) else f"it is no {run.operation.words[2]}"
     return True, None
@@ -567,10 +654,13 @@ def may_be_left(case: Case, run: Run) -> int:
     if case.onwards:
         done = run.codes if case.executed else run.codes[:case.at - 1]
         return sum(code in MAKERS for code in done)
+    if case.kind == "stall":  # where it is asked whether the key is there still, at the end
+        return case.code == Command.ReadPublic and case.at == len(run.codes)
     if case.kind not in ("code", "code-after"):
         return 0
-    # What the TPM says that it has not made, or that it has no more, is not looked for.
-    return (case.kind == "code-after" and case.code in MAKERS) + (case.rc in LOST)
+    # What the TPM says that it has not made, or that it has no more, is not looked for. Which
+    # command that was may differ: what is at other persistent handles is looked at, too.
+    return (case.kind == "code-after" and run.codes[case.at - 1] in MAKERS) + (case.rc in LOST)
 
 
 def may_count(case: Case, run: Run) -> bool:
@@ -604,7 +694,11 @@ def judge_killed(bench: Bench, case: Case, run: Run) -> str | None:
         return f"left in the TPM: {left}"
     if run.operation.makes and (wrong := judge_store(run, False, True)):
         return wrong
-    if run.operation.asked is not None and not bench.way.managed:
+    if run.operation.states:
+        if not is_as_before(run, True) and not kept_statement(run):
+            return "it was killed, and has done half of what it does"
+        bench.clear(case.operation)
+    if (run.operation.asked is not None or run.operation.states) and not bench.way.managed:
         bench.way.flush()  # all three slots are needed in turn, and some are taken now
     again = bench.run(case.operation)
     bench.way.flush()

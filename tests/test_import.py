@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from keyfile import OID_SEALED, KeyFile, der
-from test_bad_input import edit_record, queue_says
+from test_bad_input import queue_says
 from test_command import one_sentence
 from test_passphrase import OWNER, on_a_terminal
 from tpm import SRK, TIMEOUT, Command
@@ -560,14 +560,14 @@ def test_a_record_of_a_key_at_a_handle_is_read_strictly(bench, change):
     bench.make()
     bench.persist()
     bench.user.lct("import", "k", hex(HANDLE))
-    edit_record(bench.user, "k", lambda record: change(record["generations"][0]))
+    bench.user.edit_record("k", lambda record: change(record["generations"][0]))
     one_sentence(bench.user.lct("sign", "k", stdin="x", status=6).stderr)
 
 
 def test_a_record_of_a_wrapped_key_has_a_parent_with_a_name(bench):
     bench.user.lct("create", "k")
     for parent in ({"handle": "0x40000007", "name": ""}, {"handle": "0x81000001", "name": ""}):
-        edit_record(bench.user, "k",
+        bench.user.edit_record("k",
                     lambda record: record["generations"][0].update(parent=parent))
         one_sentence(bench.user.lct("sign", "k", stdin="x", status=6).stderr)
 

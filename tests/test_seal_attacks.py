@@ -18,7 +18,7 @@ import pytest
 import sealing
 from keyfile import ATTRIBUTES, KeyFile, armour, unarmour, values
 from sealing import SEALED, Counter, measure, seal_of
-from test_bad_input import edit_record, queue_says
+from test_bad_input import queue_says
 from test_command import one_sentence
 from test_seal import SECRET, approve, create, fixture_fleet, refused, signs  # noqa: F401
 from tpm import SRK, Command
@@ -605,7 +605,7 @@ def test_a_record_that_claims_another_seal_is_damaged(sealer):
     whole = path.read_text()
     for number, change in enumerate(CHANGES):
         path.write_text(whole)
-        edit_record(sealer, "k", lambda record: change(record["generations"][0]["seal"], sealer))
+        sealer.edit_record("k", lambda record: change(record["generations"][0]["seal"], sealer))
         for words in (("show", "k"), ("sign", "k"), ("check", "k")):
             done = sealer.lct(*words, stdin="x", status=None)
             assert done.returncode == DAMAGED, (number, words, done.stderr)
@@ -628,7 +628,7 @@ def test_a_record_that_claims_no_seal_is_damaged(sealer):
                for seal in (None, 7, [], "sha256:7", {})]
     for change in (gone, *changes):
         path.write_text(whole)
-        edit_record(sealer, "k", change)
+        sealer.edit_record("k", change)
         one_sentence(sealer.lct("sign", "k", stdin="x", status=DAMAGED).stderr)
 
 
@@ -636,7 +636,7 @@ def test_a_record_that_claims_a_seal_for_a_free_key_is_damaged(sealer):
     create(sealer, "--seal", SPEC)
     seal = seal_of(sealer, "k")
     create(sealer, "--seal", "none", key="free")
-    edit_record(sealer, "free", lambda record: record["generations"][0].update(seal=seal))
+    sealer.edit_record("free", lambda record: record["generations"][0].update(seal=seal))
     one_sentence(sealer.lct("sign", "free", stdin="x", status=DAMAGED).stderr)
 
 
@@ -644,7 +644,7 @@ def test_a_record_that_claims_a_seal_for_a_free_key_is_damaged(sealer):
 def test_a_record_that_lies_about_the_passphrase_is_damaged(sealer, passphrase):
     """It is in the policy."""
     create(sealer, "--seal", SPEC, passphrase=passphrase)
-    edit_record(sealer, "k", lambda record: record["generations"][0].update(
+    sealer.edit_record("k", lambda record: record["generations"][0].update(
         passphrase=not passphrase))
     one_sentence(sealer.lct("show", "k", status=DAMAGED).stderr)
 

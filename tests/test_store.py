@@ -2,6 +2,7 @@
 """Creating and deleting are whole or not at all, whatever stops them."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -56,6 +57,11 @@ def assert_whole_or_nothing(user, name: str) -> bool:
     return name in listed
 
 
+def made_at(steps: list[str]) -> int:
+    """How many of the steps make an identity; those after them note the name of its key."""
+    return steps.index("fsync", steps.index("rename")) + 1
+
+
 def test_create_writes_durably_and_renames_into_place(creator):
     steps = steps_of(creator, ["create", "alice"])
     counted = Counter(steps)
@@ -64,8 +70,9 @@ def test_create_writes_durably_and_renames_into_place(creator):
     renamed = steps.index("rename")
     assert counted["fsync"] >= 4, "both files, their directory and the store"
     assert "fsync" in steps[renamed:], "the store's directory after the rename"
-    assert "write" not in steps[renamed:]
-    assert "fsync" in steps[len(steps) - 1 - steps[::-1].index("write"):renamed]
+    assert "write" not in steps[renamed:made_at(steps)]
+    before = steps[:renamed]
+    assert "fsync" in before[len(before) - 1 - before[::-1].index("write"):]
     assert leftovers(creator.store) == []
 
 
@@ -110,7 +117,8 @@ def test_a_create_whose_step_fails_says_so_and_leaves_nothing_half_made(creator,
         done = run_failing(creator, ["create", name], number, error)
         there = assert_whole_or_nothing(creator, name)
         if done.returncode == 0:
-            assert there and step == "unlink", f"{step} {number} failed, and create said nothing"
+            assert there and (step == "unlink" or number > made_at(steps)), (
+                f"{step} {number} failed, and create said nothing")
             continue
         assert done.returncode in (7, 18), f"{step} {number}: {done.stderr}"
         sentence = one_sentence(done.stderr)
@@ -253,3 +261,28 @@ def test_a_store_is_the_user_s_own_however_it_is_named(user):
         parent.chmod(parent.stat().st_mode | 0o005)
     user.lct("--store", f"{user.directory}/own//", "create", "k", status=None, **nobody)
     assert (user.directory / "own").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("words, status", [
+    (["delete", "ec", "--yes"], 3), (["cert", "ec", "--remove"], 3), (["rotate", "ec"], 3),
+    (["retire", "ec", "--yes", "--without-signature"], 3), (["backup", "ec"], 3), (["backup"], 0)])
+def test_what_was_waited_for_and_is_another_now_is_left_alone(owner, words, status):
+    """Whoever waits for an identity's lock waits for that one, not for its name's next."""
+    before = owner.store / "ec"
+    lock = os.open(before, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    tar = open(owner.path("out"), "wb")
+    with tar, subprocess.Popen([owner.build / "lct", *words], env=owner.environment(), stdout=tar,
+                               stderr=subprocess.PIPE, text=True) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=1)
+        before.rename(owner.path("gone"))
+        before.mkdir()
+        for path in owner.path("gone").iterdir():
+            (before / path.name).write_bytes(path.read_bytes())
+        kept = {path.name: path.stat().st_ino for path in before.iterdir()}
+        os.close(lock)
+        assert waiting.wait(timeout=30) == status
+        said = waiting.stderr.read()
+    assert status == 0 or "it was deleted meanwhile" in one_sentence(said)
+    assert {path.name: path.stat().st_ino for path in before.iterdir()} == kept

@@ -662,7 +662,7 @@ def test_files_of_a_trust_file_hold_certificates_and_nothing_else(judge, house):
 def test_a_verdict_issuer_is_a_sound_public_key(judge, house):
     public = pem(house.key("p256").spki, "PUBLIC KEY")
     weak = pem(house.key("rsa1024", "weak").spki, "PUBLIC KEY")
-    edwards = openssl("pkey", "-pubout", stdin=openssl("genpkey", "-algorithm", "ED25519"))
+    edwards = openssl("pkey", "-pubout", stdin=openssl("genpkey", "-algorithm", "ED448"))
     damaged = pem(house.key("p256").spki[:-1], "PUBLIC KEY")
     for content, reason in ((house.key("p256").path.read_bytes(), "private key"),
                             (public + weak, "RSA 2048"), (edwards, "P-256"),

@@ -156,10 +156,11 @@ static void do_time(struct given *given)
 {
     struct timespec start, end;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    /* Of the processor: what else runs on the machine is no part of it. */
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
     for (size_t i = 0; i < NUM_TIMED; i++)
         (void)judge(given);
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
     printf("%ld\n",
            ((end.tv_sec - start.tv_sec) * 1000000L + (end.tv_nsec - start.tv_nsec) / 1000L) /
                NUM_TIMED);
