@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,13 +133,27 @@ static const struct lct_key_life *learn(const struct lct_key *key, int dir, cons
     return news;
 }
 
+/* Whether its record is the one that was seen, by one system call: it is asked at each signature.
+ */
+static bool is_unchanged(const struct lct_key *key, const struct lct_key_life *known)
+{
+    char path[PATH_MAX];
+    struct stat now;
+    int len = snprintf(path, sizeof path, "%s/%s/%s", key->dir, key->id, lct_record_file);
+
+    return len > 0 && (size_t)len < sizeof path && !known->gone && lstat(path, &now) == 0 &&
+           is_same(&now, &known->seen);
+}
+
 /* What is known of its life now: the newest of what the key keeps, looked after. */
 static const struct lct_key_life *look(const struct lct_key *key)
 {
     const struct lct_key_life *known = atomic_load(&key->life);
     struct stat now = {0};
-    int dir = open_dir(key);
 
+    if (is_unchanged(key, known))
+        return known;
+    int dir = open_dir(key);
     if (dir < 0)
         return errno == ENOENT ? learn(key, -1, &now, known) : known;
     if (fstatat(dir, lct_record_file, &now, AT_SYMLINK_NOFOLLOW) == 0)

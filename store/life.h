@@ -34,7 +34,7 @@ enum lct_code lct_life_check(const struct lct_life *life, const char *label, tim
 
 /*
  * The same for a key that was loaded, before each signature: by its record as it is in the store
- * now, which is read again only if it has changed (fstatat(2) tells), or by what was known last,
+ * now, which is read again only if it has changed (lstat(2) tells), or by what was known last,
  * where the store cannot be reached (in a chroot, say). Threads may do so at once. Signing asks for
  * it, and beginning to sign does not: libssl begins to find out what a key can do, and drops the
  * error of one that refuses. LCT_ERR_ENDED: also where the identity has been deleted, or made anew
