@@ -763,19 +763,24 @@ def operations(holder) -> dict[str, tuple[list[str], list[str]]]:
             "retire": ([], ["retire", "ec", "--yes"])}
 
 
+def make_ready(holder, operation: str) -> list[str]:
+    """What comes before the operation; its command."""
+    prepare, command = operations(holder)[operation]
+    if prepare:
+        holder.user.lct(*prepare)
+    if operation == "cert":
+        holder.user.write("chain.pem", certify(holder, "ec", 2))
+    return command
+
+
 @pytest.mark.parametrize("operation", ["rotate", "commit", "withdraw", "cert", "retire"])
 @pytest.mark.parametrize("action", ["kill", "ENOSPC", "EIO"])
 def test_what_is_stopped_at_any_step_leaves_an_identity_that_works(holder, tpm, operation, action):
-    user = holder.user
-    prepare, command = operations(holder)[operation]
-    fresh = user.path("fresh")
-    if prepare:
-        user.lct(*prepare)
-    if operation == "cert":
-        user.write("chain.pem", certify(holder, "ec", 2))
+    user, fresh = holder.user, holder.user.path("fresh")
+    command = make_ready(holder, operation)
     shutil.copytree(user.store / "ec", fresh)
     publics = {1: public_of(user, "lct:ec", "1.pem")}
-    if prepare:
+    if len(shown(user, "ec")["generations"]) == 2:
         publics[2] = public_of(user, "lct:ec?generation=2", "2.pem")
     outcomes = set()
     for step in range(1, ENOUGH):
@@ -806,13 +811,8 @@ def test_what_is_stopped_at_any_step_leaves_an_identity_that_works(holder, tpm, 
 
 @pytest.mark.parametrize("operation", ["rotate", "commit", "withdraw", "cert", "retire"])
 def test_what_is_interrupted_or_written_in_parts_is_done_all_the_same(holder, operation):
-    user = holder.user
-    prepare, command = operations(holder)[operation]
-    fresh = user.path("fresh")
-    if prepare:
-        user.lct(*prepare)
-    if operation == "cert":
-        user.write("chain.pem", certify(holder, "ec", 2))
+    user, fresh = holder.user, holder.user.path("fresh")
+    command = make_ready(holder, operation)
     shutil.copytree(user.store / "ec", fresh)
     steps = steps_of(user, command)
     there, before = files(user, "ec"), shown(user, "ec")
@@ -835,12 +835,7 @@ def test_what_is_interrupted_or_written_in_parts_is_done_all_the_same(holder, op
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("operation", ["rotate", "commit", "cert", "retire"])
 def test_on_a_really_full_disk_nothing_changes(holder, operation):
-    user = holder.user
-    prepare, command = operations(holder)[operation]
-    if prepare:
-        user.lct(*prepare)
-    if operation == "cert":
-        user.write("chain.pem", certify(holder, "ec", 2))
+    user, command = holder.user, make_ready(holder, operation)
     before = user.lct("show", "ec", "--json").stdout
     script = ("store=$1 && shift && mv \"$store\" copy && mkdir \"$store\" && "
               "mount -t tmpfs -o size=1m none \"$store\" && cp -a copy/. \"$store\" && "

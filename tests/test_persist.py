@@ -813,12 +813,17 @@ def test_gc_evicts_copies_orphans_and_what_signs_no_more(keeper):
     assert keeper.user.lct("gc", "--evict", "--yes").stdout.count("evicted") == 0
 
 
-def test_gc_goes_on_after_a_failure_and_says_it(keeper):
+def leave_two_orphans(keeper):
+    """Keys that no record knows to be persistent, in a TPM whose owner has an authorization."""
     for name in ("a", "b"):
         keeper.user.lct("create", name)
         keeper.user.lct("persist", name)
         keeper.user.edit_record(name, lambda record: record["generations"][0].pop("persistent"))
     keeper.tpm.tool("tpm2_changeauth", "-c", "owner", OWNER)
+
+
+def test_gc_goes_on_after_a_failure_and_says_it(keeper):
+    leave_two_orphans(keeper)
     done = keeper.user.lct("gc", "--evict", "--yes", status=12, start_new_session=True)
     assert done.stdout.count("left, since that failed") == 2 and "owner" in done.stderr
     keeper.user.configure(owner_auth_file=str(keeper.user.write("owner", OWNER)))
@@ -827,11 +832,7 @@ def test_gc_goes_on_after_a_failure_and_says_it(keeper):
 
 
 def test_gc_asks_for_the_owners_authorization_once(keeper):
-    for name in ("a", "b"):
-        keeper.user.lct("create", name)
-        keeper.user.lct("persist", name)
-        keeper.user.edit_record(name, lambda record: record["generations"][0].pop("persistent"))
-    keeper.tpm.tool("tpm2_changeauth", "-c", "owner", OWNER)
+    leave_two_orphans(keeper)
     shown = on_a_terminal(keeper.user, [str(keeper.user.build / "lct"), "gc", "--evict", "--yes"],
                           OWNER)
     assert shown.startswith("0 ") and keeper.at() == []
