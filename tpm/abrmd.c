@@ -62,7 +62,7 @@ static enum lct_code read_conf(enum lct_bus_type *type, char *name, size_t name_
 
 /* The sentence for a person. */
 static void explain(struct lct_abrmd_answer *answer, enum lct_bus_outcome outcome,
-                    const char *label, const char *detail)
+                    const char *label, const char *detail, int timeout)
 {
     const size_t size = sizeof answer->text;
 
@@ -79,7 +79,7 @@ static void explain(struct lct_abrmd_answer *answer, enum lct_bus_outcome outcom
         break;
     case LCT_BUS_SILENT:
         (void)snprintf(answer->text, size, "tpm2-abrmd did not answer on the D-Bus within %d s",
-                       BUS_TIMEOUT / 1000);
+                       timeout / 1000);
         break;
     default:
         (void)snprintf(answer->text, size, "tpm2-abrmd gives no connection: %.220s", detail);
@@ -107,7 +107,8 @@ static const char *command_for(enum lct_bus_outcome outcome, const char *root)
 /* Asks for a connection: `stream` is open if it answers. Where the bus starts a service that has no
  * device, systemd waits for one, and the bus for systemd. */
 static enum lct_code ask(struct lct_abrmd_answer *answer, struct lct_stream *stream,
-                         const char *root, const char *conf, bool searched, struct lct_err *err)
+                         const char *root, const char *conf, bool searched,
+                         const struct lct_deadline *deadline, struct lct_err *err)
 {
     struct lct_endpoint bus;
     enum lct_bus_type type = LCT_BUS_SYSTEM;
@@ -124,7 +125,7 @@ static enum lct_code ask(struct lct_abrmd_answer *answer, struct lct_stream *str
                                       .start = !searched || is_there(root, "/dev/tpm0")};
     enum lct_bus_outcome outcome = LCT_BUS_ABSENT;
     if (lct_bus_find(&bus, type, root))
-        outcome = lct_bus_call(&fd, &bus, &call, BUS_TIMEOUT, detail, sizeof detail);
+        outcome = lct_bus_call(&fd, &bus, &call, deadline, detail, sizeof detail);
     if (outcome == LCT_BUS_ANSWERED && !lct_stream_adopt(stream, fd)) {
         outcome = LCT_BUS_FAILED;
         (void)snprintf(detail, sizeof detail, "what it answers is none");
@@ -137,7 +138,7 @@ static enum lct_code ask(struct lct_abrmd_answer *answer, struct lct_stream *str
     };
     if (answer->answers)
         return LCT_OK;
-    explain(answer, outcome, bus.label, detail);
+    explain(answer, outcome, bus.label, detail, deadline->timeout);
     if (type == LCT_BUS_SYSTEM && !(searched && answer->missing))
         answer->command = command_for(outcome, root);
     return LCT_OK;
@@ -147,7 +148,8 @@ enum lct_code lct_abrmd_ask(struct lct_abrmd_answer *answer, const char *root, c
                             bool searched, struct lct_err *err)
 {
     struct lct_stream stream = {.peer = peer};
-    enum lct_code code = ask(answer, &stream, root, conf, searched, err);
+    const struct lct_deadline deadline = lct_deadline_in(BUS_TIMEOUT);
+    enum lct_code code = ask(answer, &stream, root, conf, searched, &deadline, err);
 
     lct_stream_close(&stream);
     return code;
@@ -172,14 +174,13 @@ static enum lct_code check_is_quiet(const struct abrmd *abrmd, struct lct_err *e
 }
 
 static enum lct_code abrmd_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                                int timeout, struct lct_err *err)
+                                const struct lct_deadline *deadline, struct lct_err *err)
 {
     struct abrmd *abrmd = (struct abrmd *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
     enum lct_code code = check_is_quiet(abrmd, err);
 
     if (code == LCT_OK)
-        code = lct_stream_send(&abrmd->stream, command, command_len, &deadline, err);
+        code = lct_stream_send(&abrmd->stream, command, command_len, deadline, err);
     if (code != LCT_OK)
         lct_stream_close(&abrmd->stream);
     abrmd->pending = code == LCT_OK;
@@ -188,12 +189,12 @@ static enum lct_code abrmd_send(struct lct_wire *wire, const uint8_t *command, s
 
 /* A response that is late or broken off leaves nothing to go on with. */
 static enum lct_code abrmd_receive(struct lct_wire *wire, uint8_t *response, size_t *response_len,
-                                   size_t capacity, int timeout, struct lct_err *err)
+                                   size_t capacity, const struct lct_deadline *deadline,
+                                   struct lct_err *err)
 {
     struct abrmd *abrmd = (struct abrmd *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
     enum lct_code code =
-        lct_stream_receive(&abrmd->stream, response, response_len, capacity, &deadline, err);
+        lct_stream_receive(&abrmd->stream, response, response_len, capacity, deadline, err);
 
     abrmd->pending = false;
     if (code != LCT_OK)
@@ -224,11 +225,12 @@ static bool abrmd_abandon(struct lct_wire *wire)
 }
 
 enum lct_code lct_abrmd_open(struct lct_wire **wire, const char *conf, bool searched,
-                             struct lct_err *err)
+                             const struct lct_deadline *deadline, struct lct_err *err)
 {
     struct lct_stream stream = {.peer = peer};
     struct lct_abrmd_answer answer = {.answers = false};
-    enum lct_code code = ask(&answer, &stream, "", conf, searched, err);
+    const struct lct_deadline soon = lct_deadline_sooner(deadline, BUS_TIMEOUT);
+    enum lct_code code = ask(&answer, &stream, "", conf, searched, &soon, err);
 
     if (code != LCT_OK)
         return code;

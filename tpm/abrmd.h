@@ -24,14 +24,14 @@ struct lct_abrmd_answer {
  * Asks for a connection and closes it. `conf` is "bus_type=system|session,bus_name=N", each with
  * its default; `root` is before all paths of the system. The bus may start the service for it; in a
  * search (`searched`) only where there is a device for it, and then it is no fault to be missing,
- * which has no command. LCT_ERR_CONFIG, else it has an answer.
+ * which has no command. Waits 5 s at most. LCT_ERR_CONFIG, else it has an answer.
  */
 enum lct_code lct_abrmd_ask(struct lct_abrmd_answer *answer, const char *root, const char *conf,
                             bool searched, struct lct_err *err);
 
-/* Opens that way in. LCT_ERR_CONFIG; LCT_ERR_NO_TPM; LCT_ERR_TIMEOUT. */
+/* Opens that way in, before the deadline. LCT_ERR_CONFIG; LCT_ERR_NO_TPM; LCT_ERR_TIMEOUT. */
 enum lct_code lct_abrmd_open(struct lct_wire **wire, const char *conf, bool searched,
-                             struct lct_err *err);
+                             const struct lct_deadline *deadline, struct lct_err *err);
 
 /* Whether its package is there, with the file that lets the system's bus start it. */
 bool lct_abrmd_is_installed(const char *root);

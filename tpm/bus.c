@@ -259,8 +259,8 @@ static enum lct_bus_outcome explain_connect(int error, char *text, size_t text_s
 }
 
 enum lct_bus_outcome lct_bus_call(int *fd, const struct lct_endpoint *bus,
-                                  const struct lct_bus_call *call, int timeout, char *text,
-                                  size_t text_size)
+                                  const struct lct_bus_call *call,
+                                  const struct lct_deadline *deadline, char *text, size_t text_size)
 {
     struct talk *talk = calloc(1, sizeof *talk);
 
@@ -270,7 +270,7 @@ enum lct_bus_outcome lct_bus_call(int *fd, const struct lct_endpoint *bus,
         return LCT_BUS_FAILED;
     talk->fd = -1;
     talk->stream.peer = "the D-Bus";
-    talk->deadline = lct_deadline_in(timeout);
+    talk->deadline = *deadline;
     int error = lct_stream_connect(&talk->stream, (const struct sockaddr *)&bus->address,
                                    bus->address_len, &talk->deadline);
     enum lct_bus_outcome outcome = error == 0 ? converse(talk, call, text, text_size)

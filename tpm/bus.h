@@ -40,10 +40,11 @@ struct lct_bus_call {
 /*
  * Connects to the bus, calls a method without parameters, and leaves the bus. `fd` is the
  * descriptor that the answer brought, owned by the caller, -1 if none; close-on-exec. Waits
- * `timeout` ms at most. Where not answered, `text` is what the bus or the system says, or empty.
+ * until the deadline. Where not answered, `text` is what the bus or the system says, or empty.
  */
 enum lct_bus_outcome lct_bus_call(int *fd, const struct lct_endpoint *bus,
-                                  const struct lct_bus_call *call, int timeout, char *text,
+                                  const struct lct_bus_call *call,
+                                  const struct lct_deadline *deadline, char *text,
                                   size_t text_size);
 
 #endif

@@ -2,7 +2,7 @@
 #include "tpm/channel.h"
 
 #include "tpm/result.h"
-#include "tpm/stream.h"
+#include "tpm/shape.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -12,10 +12,9 @@
 enum {
     NO_SESSIONS = 0x01, /* TPM2_ST_NO_SESSIONS and TPM2_ST_SESSIONS: their second bytes */
     SESSIONS = 0x02,
-    HEADER = 10,          /* tag, size, code: TPM 2.0 Part 1, 18.1 */
-    KEY_TIMEOUT = 300000, /* ms: an RSA key may take minutes to make */
-    FIRST_WAIT = 2,       /* ms before a command is sent again; doubled each time */
-    MAX_RESENDS = 10      /* about 2 s in all */
+    HEADER = 10,     /* tag, size, code: TPM 2.0 Part 1, 18.1 */
+    FIRST_WAIT = 2,  /* ms before a command is sent again; doubled each time */
+    MAX_RESENDS = 10 /* about 2 s in all */
 };
 
 /* Least lengths: header, handle, parameter size, fixed parts of the parameters, and a password
@@ -75,8 +74,11 @@ static bool has_whole_parameters(const uint8_t *response, size_t len,
     enum { MIN_AUTHORIZATION = 5 };
     size_t at = HEADER + (command->gives_handle ? 4 : 0);
 
+    if (response[1] == NO_SESSIONS)
+        return lct_shape_is_whole(command->code, response + at, len - at);
     return len - at >= 4 + MIN_AUTHORIZATION &&
-           get_u32(response + at) <= len - at - 4 - MIN_AUTHORIZATION;
+           get_u32(response + at) <= len - at - 4 - MIN_AUTHORIZATION &&
+           lct_shape_is_whole(command->code, response + at + 4, get_u32(response + at));
 }
 
 /* What TPM2_GetCapability lists (TPM 2.0 Part 2, 10.10.1), and a bound to each entry's bytes. */
@@ -139,7 +141,7 @@ static bool well_formed(const struct lct_channel *channel)
         return false;
     if (command->code == TPM2_CC_GetCapability && !has_whole_list(channel))
         return false;
-    return response[1] == NO_SESSIONS || has_whole_parameters(response, len, command);
+    return has_whole_parameters(response, len, command);
 }
 
 static bool says_later(const struct lct_channel *channel)
@@ -161,18 +163,38 @@ static void wait_ms(long ms)
         (void)poll(NULL, 0, left);
 }
 
+/* Whether the work has had its time, as its failure then. */
+static bool is_over(struct lct_channel *channel)
+{
+    const struct lct_deadline *deadline = &channel->allowance->deadline;
+
+    if (lct_deadline_left(deadline) != 0)
+        return false;
+    (void)LCT_FAIL(&channel->failure, LCT_ERR_TIMEOUT, "the TPM did not answer within %d s",
+                   deadline->timeout / 1000);
+    return true;
+}
+
 /* One whole exchange of the command in the channel. False, with the failure, if the connection
  * broke or talks rubbish. */
 static bool try_once(struct lct_channel *channel)
 {
     struct lct_wire *wire = channel->wire;
     const struct lct_command *command = lct_command_by_code(get_u32(channel->command + 6));
-    bool slow = command != NULL && command->makes_key && channel->timeout < KEY_TIMEOUT;
+    bool makes_key = command != NULL && command->makes_key;
+    const struct lct_deadline deadline =
+        makes_key ? lct_allowance_for_key(channel->allowance) : channel->allowance->deadline;
+    const int64_t since = makes_key ? lct_now_ms() : 0;
 
-    if (wire->send(wire, channel->command, channel->command_len, channel->timeout,
-                   &channel->failure) != LCT_OK ||
-        wire->receive(wire, channel->response, &channel->response_len, sizeof channel->response,
-                      slow ? KEY_TIMEOUT : channel->timeout, &channel->failure) != LCT_OK)
+    if (is_over(channel))
+        return false;
+    bool good = wire->send(wire, channel->command, channel->command_len, &deadline,
+                           &channel->failure) == LCT_OK &&
+                wire->receive(wire, channel->response, &channel->response_len,
+                              sizeof channel->response, &deadline, &channel->failure) == LCT_OK;
+    if (makes_key)
+        lct_allowance_made_key(channel->allowance, since);
+    if (!good)
         return false;
     channel->failure.code = LCT_OK;
     if (well_formed(channel))
@@ -192,7 +214,8 @@ static TSS2_RC fetch(struct lct_channel *channel)
             channel->response_len = 0;
             return TSS2_TCTI_RC_IO_ERROR;
         }
-        if (!says_later(channel) || sent == MAX_RESENDS)
+        if (!says_later(channel) || sent == MAX_RESENDS ||
+            lct_deadline_left(&channel->allowance->deadline) <= pause)
             return TSS2_RC_SUCCESS;
         wait_ms(pause);
     }
@@ -232,7 +255,7 @@ static TSS2_RC channel_receive(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *r
     return TSS2_RC_SUCCESS;
 }
 
-struct lct_channel *lct_channel_new(struct lct_wire *wire, int timeout)
+struct lct_channel *lct_channel_new(struct lct_wire *wire)
 {
     struct lct_channel *channel = calloc(1, sizeof *channel);
 
@@ -245,7 +268,6 @@ struct lct_channel *lct_channel_new(struct lct_wire *wire, int timeout)
         .receive = channel_receive,
     };
     channel->wire = wire;
-    channel->timeout = timeout;
     return channel;
 }
 

@@ -17,11 +17,12 @@ enum { LCT_MAX_MESSAGE = 4096 }; /* bytes of a command or response: TPM2_MAX_COM
  * passes here, so what SAPI does not do is done here: a response is whole, well-formed and no
  * shorter than its command's (SAPI would go on parsing what an earlier one left in its buffer); and
  * a TPM that says "later", or whose slots other programs have filled, is asked again for a while.
+ * All waits are the allowance's, and when that is over nothing more is sent.
  */
 struct lct_channel {
     TSS2_TCTI_CONTEXT_COMMON_V1 tcti; /* first: SAPI's view */
     struct lct_wire *wire;            /* owned */
-    int timeout;                      /* ms for a response */
+    struct lct_allowance *allowance;  /* of the piece of work that uses it */
     struct lct_err failure;           /* what the wire said when it last failed */
     size_t command_len;
     uint8_t command[LCT_MAX_MESSAGE];
@@ -29,8 +30,8 @@ struct lct_channel {
     uint8_t response[LCT_MAX_MESSAGE];
 };
 
-/* Takes the wire over. NULL if out of memory. */
-struct lct_channel *lct_channel_new(struct lct_wire *wire, int timeout);
+/* Takes the wire over. NULL if out of memory. Nothing is sent before it has an allowance. */
+struct lct_channel *lct_channel_new(struct lct_wire *wire);
 void lct_channel_free(struct lct_channel *channel);
 
 /* Forgets a command that was on its way: another thread's, when this process was forked. */

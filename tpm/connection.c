@@ -6,6 +6,7 @@
 #include "tpm/result.h"
 #include "tpm/session.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ static void after_fork(void)
     (void)pthread_mutex_init(&process.lock, NULL);
     for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
         (void)pthread_mutex_init(&tpm->lock, NULL);
+        atomic_store(&tpm->waiting, 0);
         if (tpm->channel != NULL && tpm->channel->wire->let_go != NULL)
             tpm->channel->wire->let_go(tpm->channel->wire);
     }
@@ -124,6 +126,14 @@ static enum lct_code start_sys(struct lct_tpm *tpm, struct lct_err *err)
     return LCT_ERR_INTERNAL;
 }
 
+/* Nothing that was said is left of it. */
+static void wipe_sys(struct lct_tpm *tpm)
+{
+    if (tpm->sys != NULL)
+        explicit_bzero(tpm->sys, Tss2_Sys_GetContextSize(LCT_MAX_MESSAGE));
+    tpm->exposed = false;
+}
+
 /* Sessions are of one connection and of one process; so is what was seen in the TPM. */
 static void forget_sessions(struct lct_tpm *tpm)
 {
@@ -201,13 +211,13 @@ static void look_for_fork(struct lct_tpm *tpm)
 static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err *err)
 {
     struct lct_wire *wire = NULL;
-    enum lct_code code =
-        ahead ? lct_wire_open_ahead(&wire, tpm->tcti, err) : lct_wire_open(&wire, tpm->tcti, err);
+    enum lct_code code = ahead ? lct_wire_open_ahead(&wire, tpm->tcti, err)
+                               : lct_wire_open(&wire, tpm->tcti, &tpm->allowance->deadline, err);
 
     if (code != LCT_OK)
         return code;
     struct lct_space *space = lct_space_new(wire->inheritable);
-    struct lct_channel *channel = lct_channel_new(wire, tpm->timeout);
+    struct lct_channel *channel = lct_channel_new(wire);
     if (space == NULL || channel == NULL) {
         lct_space_free(space);
         if (channel != NULL)
@@ -218,6 +228,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
     }
     forget_sessions(tpm);
     tpm->adopted = false;
+    channel->allowance = tpm->allowance;
     tpm->channel = channel;
     tpm->space = space;
     code = start_sys(tpm, err);
@@ -283,7 +294,7 @@ static enum lct_code reopen(struct lct_tpm *tpm, struct lct_err *err)
         lct_space_leave(space, false);
         abandon(channel, space);
     }
-    return lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
+    return lct_space_enter(tpm->space, &dirty, &tpm->allowance->deadline, err);
 }
 
 /* Nobody knows what is left in the space: all of it goes, or is looked for. */
@@ -310,8 +321,10 @@ static enum lct_code clear(struct lct_tpm *tpm, struct lct_err *err)
 static enum lct_code recover(struct lct_tpm *tpm, struct lct_err *err)
 {
     struct lct_wire *wire = tpm->channel->wire;
-    int timeout = tpm->space->stalled ? STALLED_TIMEOUT : tpm->timeout;
-    enum lct_code code = wire->settle != NULL ? wire->settle(wire, timeout, err) : LCT_ERR_NO_TPM;
+    const struct lct_deadline *all = &tpm->allowance->deadline;
+    const struct lct_deadline deadline =
+        tpm->space->stalled ? lct_deadline_sooner(all, STALLED_TIMEOUT) : *all;
+    enum lct_code code = wire->settle != NULL ? wire->settle(wire, &deadline, err) : LCT_ERR_NO_TPM;
 
     tpm->space->stalled = code == LCT_ERR_TIMEOUT;
     if (code == LCT_ERR_NO_TPM)
@@ -338,13 +351,13 @@ static enum lct_code enter_another(struct lct_tpm *tpm, bool *dirty, enum lct_co
         return code;
     }
     abandon(channel, space);
-    return lct_space_enter(tpm->space, dirty, tpm->timeout, err);
+    return lct_space_enter(tpm->space, dirty, &tpm->allowance->deadline, err);
 }
 
 static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
 {
     bool dirty = false;
-    enum lct_code code = lct_space_enter(tpm->space, &dirty, tpm->timeout, err);
+    enum lct_code code = lct_space_enter(tpm->space, &dirty, &tpm->allowance->deadline, err);
 
     if (code != LCT_OK)
         code = enter_another(tpm, &dirty, code, err);
@@ -361,22 +374,58 @@ static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
     return code;
 }
 
+/* Nobody sends anything until somebody has it. */
+static void let_go(struct lct_tpm *tpm)
+{
+    tpm->allowance = NULL;
+    if (tpm->channel != NULL)
+        tpm->channel->allowance = NULL;
+    pthread_mutex_unlock(&tpm->lock);
+}
+
 static void give(struct lct_tpm *tpm)
 {
+    if (tpm->exposed) {
+        wipe_sys(tpm);
+        tpm->broken = start_sys(tpm, NULL) != LCT_OK || tpm->broken;
+    }
     tpm->space->stalled = tpm->broken && tpm->channel->failure.code == LCT_ERR_TIMEOUT;
     lct_space_leave(tpm->space, !tpm->broken);
     if (tpm->broken && tpm->channel->wire->settle == NULL)
         disconnect(tpm);
-    pthread_mutex_unlock(&tpm->lock);
+    let_go(tpm);
+    if (atomic_load(&tpm->waiting) > 0) /* what we do next is software: first the TPM gets work */
+        (void)sched_yield();
 }
 
-/* Takes the connection, opening it if need be. On failure it is not taken. */
-static enum lct_code take(struct lct_tpm *tpm, struct lct_err *err)
+/* Other threads may have it; they are told that somebody waits. */
+static enum lct_code lock(struct lct_tpm *tpm, const struct lct_deadline *deadline,
+                          struct lct_err *err)
 {
-    enum lct_code code = LCT_OK;
+    if (pthread_mutex_trylock(&tpm->lock) == 0)
+        return LCT_OK;
+    (void)atomic_fetch_add(&tpm->waiting, 1);
+    bool locked = lct_deadline_lock(&tpm->lock, deadline);
+    (void)atomic_fetch_sub(&tpm->waiting, 1);
+    if (locked)
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_TIMEOUT,
+                    "other threads of the program have had the TPM for longer than %d s",
+                    deadline->timeout / 1000);
+}
 
-    pthread_mutex_lock(&tpm->lock);
+/* Takes the connection, opening it if need be, for work that has the allowance. On failure it is
+ * not taken. */
+static enum lct_code take(struct lct_tpm *tpm, struct lct_allowance *allowance, struct lct_err *err)
+{
+    enum lct_code code = lock(tpm, &allowance->deadline, err);
+
+    if (code != LCT_OK)
+        return code;
     look_for_fork(tpm);
+    tpm->allowance = allowance;
+    if (tpm->channel != NULL)
+        tpm->channel->allowance = allowance;
     if (tpm->inherited)
         code = connect_own(tpm, err);
     else if (tpm->channel == NULL)
@@ -384,11 +433,13 @@ static enum lct_code take(struct lct_tpm *tpm, struct lct_err *err)
     if (code == LCT_OK)
         code = enter(tpm, err);
     if (code != LCT_OK)
-        pthread_mutex_unlock(&tpm->lock);
+        let_go(tpm);
     if (code != LCT_OK || !tpm->broken)
         return code;
     const struct lct_err failure = tpm->channel->failure; /* cleaning up broke it again */
     give(tpm);
+    if (failure.code == LCT_OK) /* the response came, and TSS could not read it */
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's response is malformed");
     if (err != NULL)
         *err = failure;
     return failure.code;
@@ -400,13 +451,13 @@ static bool has_debris(const struct lct_tpm *tpm)
 }
 
 /* What a broken turn left is looked for at once: later, others may have the like of it. */
-static void clean_up(struct lct_tpm *tpm)
+static void clean_up(struct lct_tpm *tpm, struct lct_allowance *allowance)
 {
-    if (has_debris(tpm) && take(tpm, NULL) == LCT_OK)
+    if (has_debris(tpm) && take(tpm, allowance, NULL) == LCT_OK)
         give(tpm);
 }
 
-static enum lct_code run(struct lct_tpm *tpm, const char *label,
+static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, const char *label,
                          enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
                          void *arg, struct lct_err *err)
 {
@@ -414,7 +465,7 @@ static enum lct_code run(struct lct_tpm *tpm, const char *label,
     bool broke = true, again = true;
 
     for (int attempt = 0; attempt < 2 && again; attempt++) {
-        code = take(tpm, err);
+        code = take(tpm, allowance, err);
         if (code != LCT_OK) {
             (void)lct_err_prefix(err, label);
             return code;
@@ -426,22 +477,33 @@ static enum lct_code run(struct lct_tpm *tpm, const char *label,
         give(tpm);
     }
     if (broke && code != LCT_ERR_TIMEOUT)
-        clean_up(tpm);
+        clean_up(tpm, allowance);
     return code;
 }
 
 /* Waiting for a TPM is what pthread_cancel(3) would interrupt, with our locks held. */
+enum lct_code
+lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const char *label,
+                   enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
+                   void *arg, struct lct_err *err)
+{
+    int state;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    lct_allowance_begin(allowance, tpm->timeout);
+    enum lct_code code = run(tpm, allowance, label, work, arg, err);
+    (void)pthread_setcancelstate(state, &state);
+    return code;
+}
+
 enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                           enum lct_code (*work)(struct lct_tpm *tpm, void *arg,
                                                 struct lct_err *err),
                           void *arg, struct lct_err *err)
 {
-    int state;
+    struct lct_allowance allowance = {0};
 
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    enum lct_code code = run(tpm, label, work, arg, err);
-    (void)pthread_setcancelstate(state, &state);
-    return code;
+    return lct_tpm_run_within(tpm, &allowance, label, work, arg, err);
 }
 
 /* Whoever has the lock is connected, or will be. */
@@ -469,25 +531,29 @@ static void forget(struct lct_tpm *tpm)
         *link = tpm->next;
 }
 
+static int goodbye_timeout(const struct lct_tpm *tpm)
+{
+    return tpm->timeout < GOODBYE_TIMEOUT ? tpm->timeout : GOODBYE_TIMEOUT;
+}
+
 /* Flushes what we keep in a TPM that would not forget it with the connection; a TPM that does not
  * answer does not keep the program from ending. */
 static void say_goodbye(struct lct_tpm *tpm)
 {
     bool keeps = tpm->channel != NULL && !tpm->inherited && !tpm->channel->wire->private_handles &&
                  tpm->space->resident.len != 0;
+    struct lct_allowance allowance = {0};
 
     if (!keeps && !has_debris(tpm))
         return;
-    tpm->timeout = tpm->timeout < GOODBYE_TIMEOUT ? tpm->timeout : GOODBYE_TIMEOUT;
-    if (tpm->channel != NULL)
-        tpm->channel->timeout = tpm->timeout;
-    if (take(tpm, NULL) != LCT_OK)
+    lct_allowance_begin(&allowance, goodbye_timeout(tpm));
+    if (take(tpm, &allowance, NULL) != LCT_OK)
         return;
     lct_tpm_flush_resident(tpm);
     bool stalled = tpm->broken && tpm->channel->failure.code == LCT_ERR_TIMEOUT;
     give(tpm);
     if (!stalled) /* what could not be flushed since the connection broke */
-        clean_up(tpm);
+        clean_up(tpm, &allowance);
 }
 
 static void end(struct lct_tpm *tpm)
@@ -498,6 +564,7 @@ static void end(struct lct_tpm *tpm)
         abandon(tpm->channel, tpm->space);
     else
         disconnect(tpm);
+    wipe_sys(tpm);
     free(tpm->sys);
     lct_session_keys_wipe(&tpm->session.keys);
     lct_session_keys_wipe(&tpm->policy.keys);
@@ -549,7 +616,9 @@ LCT_AT_EXIT static void leave_nothing(void)
             continue;
         if (leaves_something(tpm)) {
             tpm->broken = tpm->used = false;
-            tpm->channel->timeout = tpm->timeout < GOODBYE_TIMEOUT ? tpm->timeout : GOODBYE_TIMEOUT;
+            struct lct_allowance allowance = {0};
+            lct_allowance_begin(&allowance, goodbye_timeout(tpm));
+            tpm->channel->allowance = &allowance;
             lct_tpm_flush_resident(tpm);
             lct_tpm_sweep(tpm);
             lct_space_leave(tpm->space, !tpm->broken);

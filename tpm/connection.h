@@ -8,6 +8,7 @@
 #include "tpm/tpm.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <tss2/tss2_sys.h>
 
 enum { LCT_MAX_DEBRIS = 4, LCT_MAX_STALE = 3, LCT_MAX_MISSED = 8 };
@@ -24,7 +25,7 @@ struct lct_lost_primary {
 struct lct_tpm_session {
     TPM2_HANDLE handle; /* 0: none is open */
     struct lct_session_keys keys;
-    struct lct_name salted_to; /* Name of what it is salted to */
+    struct lct_name salted_to; /* Name of what it is salted to; empty: nothing */
 };
 
 /* A wrapped key that was not where it is said to be in the TPM as well: it is loaded since. */
@@ -49,20 +50,23 @@ struct lct_tpm_ticket {
  */
 struct lct_tpm {
     struct lct_tpm *next; /* of the process's connections */
-    unsigned references;
     char *tcti;
-    int timeout;                 /* ms for a response */
-    bool always;                 /* session = always */
-    pthread_mutex_t lock;        /* guards what follows */
-    unsigned long forks;         /* fork generation that it was last used in */
-    struct lct_channel *channel; /* NULL: not connected */
-    struct lct_space *space;     /* what we have loaded by it; NULL only if never connected */
+    unsigned references;
+    int timeout;                     /* ms that a piece of work may take */
+    atomic_uint waiting;             /* threads, for the lock */
+    bool always;                     /* session = always */
+    pthread_mutex_t lock;            /* guards what follows */
+    struct lct_allowance *allowance; /* of the piece of work that has it */
+    unsigned long forks;             /* fork generation that it was last used in */
+    struct lct_channel *channel;     /* NULL: not connected */
+    struct lct_space *space;         /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
     bool inherited; /* it is a parent's: to be used only if none of our own can be opened */
     bool adopted;   /* none could: it is our parent's and we use it in turns */
     bool broken;    /* the transport failed in this turn */
     bool used;      /* the resident key was loaded or has signed in this turn */
     bool once;      /* this piece of work is not to be done again */
+    bool exposed;   /* something secret was put into SAPI's context, in the clear, in this turn */
     struct lct_tpm_session session; /* HMAC: what is secret travels by it */
     struct lct_tpm_session policy;  /* of sealed keys */
     bool policy_begun;              /* something was said in it since it was opened or restarted */
@@ -93,12 +97,19 @@ struct lct_tpm {
  * Does a piece of work with the connection taken, opening it if need be; `arg` is the work's own.
  * Once more if the connection broke in it, since the TPM or its resource manager was restarted: so
  * it begins from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice; nor if
- * the work says `once`.
+ * the work says `once`. All that it waits for, other threads among it, takes no longer than the
+ * timeout, but for keys that are made: struct lct_allowance.
  */
 enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                           enum lct_code (*work)(struct lct_tpm *tpm, void *arg,
                                                 struct lct_err *err),
                           void *arg, struct lct_err *err);
+
+/* The same, where several pieces of work share one allowance. */
+enum lct_code
+lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const char *label,
+                   enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
+                   void *arg, struct lct_err *err);
 
 /* What a SAPI call returned, as an error about `label`. After a failure of the transport nothing
  * more is sent in this piece of work that matters. */

@@ -79,6 +79,31 @@ static bool is_about_algorithm(TSS2_RC rc)
            base == TPM2_RC_TYPE;
 }
 
+/* Whether the key is of the template: all is the same but what makes it the one it is. */
+static bool is_of_template(const TPM2B_PUBLIC *made, const TPM2B_PUBLIC *template)
+{
+    enum { DEFAULT_EXPONENT = 65537 }; /* may be said as 0: TPM 2.0 Part 2, 12.2.3.5 */
+    TPM2B_PUBLIC bare = *made;
+    uint8_t is[sizeof bare], wanted[sizeof bare];
+    size_t is_len = 0, wanted_len = 0;
+
+    memset(&bare.publicArea.unique, 0, sizeof bare.publicArea.unique);
+    bare.size = 0;
+    if (bare.publicArea.type == TPM2_ALG_RSA &&
+        bare.publicArea.parameters.rsaDetail.exponent == DEFAULT_EXPONENT)
+        bare.publicArea.parameters.rsaDetail.exponent = 0;
+    return Tss2_MU_TPM2B_PUBLIC_Marshal(&bare, is, sizeof is, &is_len) == TSS2_RC_SUCCESS &&
+           Tss2_MU_TPM2B_PUBLIC_Marshal(template, wanted, sizeof wanted, &wanted_len) ==
+               TSS2_RC_SUCCESS &&
+           is_len == wanted_len && memcmp(is, wanted, is_len) == 0;
+}
+
+/* What nobody else may learn of goes into it. */
+static bool has_secret(const struct lct_tpm_template *from)
+{
+    return has_auth(from) || from->data != NULL;
+}
+
 static enum lct_code marshal(struct lct_tpm_created *created, const char *label,
                              const TPM2B_PUBLIC *public_area, const TPM2B_PRIVATE *private_area,
                              struct lct_err *err)
@@ -94,7 +119,7 @@ static enum lct_code marshal(struct lct_tpm_created *created, const char *label,
     return LCT_OK;
 }
 
-/* TPM2_Create, with what goes into the key encrypted in the session. */
+/* TPM2_Create, with what is secret of what goes into the key encrypted in the session. */
 static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *created,
                                   const struct lct_tpm_template *from,
                                   const struct lct_parent *parent, struct lct_err *err)
@@ -106,8 +131,9 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
     const struct lct_terms terms = {.libctx = from->libctx,
                                     .num_names = 1,
                                     .names = {parent->name},
-                                    .encrypt = true,
-                                    .in_session = true};
+                                    .encrypt = has_secret(from),
+                                    .in_session = true,
+                                    .last = true};
     TPM2B_PRIVATE private_area = {0};
     TPM2B_PUBLIC public_area = {0};
     TPM2B_CREATION_DATA creation = {0};
@@ -122,6 +148,7 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
         sensitive.sensitive.data.size = (UINT16)from->data_len;
         memcpy(sensitive.sensitive.data.buffer, from->data, from->data_len);
     }
+    tpm->exposed = has_secret(from);
     TSS2_RC rc =
         Tss2_Sys_Create_Prepare(tpm->sys, parent->handle, &sensitive, &template, &outside, &pcrs);
     explicit_bzero(&sensitive, sizeof sensitive);
@@ -141,6 +168,10 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
     if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s (0x%03x)", from->label,
                         from->algorithm != NULL ? from->algorithm->name : "sealed data", rc);
+    if (code == LCT_OK && !is_of_template(&public_area, &template))
+        return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
+                        "%s: the TPM made another key than the one that it was asked for",
+                        from->label);
     return code == LCT_OK ? marshal(created, from->label, &public_area, &private_area, err) : code;
 }
 
@@ -157,6 +188,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     struct lct_tpm_created *created = creation->created;
     const struct lct_parent_request request = {
         .label = from->label,
+        .pinned = from->parent_name,
         .owner_auth = from->owner_auth,
         .libctx = from->libctx,
         .again = creation->again,
@@ -169,14 +201,16 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, from->provision, err);
     if (code == LCT_OK) {
         const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
-        code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
+        if (has_secret(from) || tpm->always)
+            code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
         if (code == LCT_OK)
             code = create_under(tpm, created, from, &parent, err);
         lct_parent_leave(tpm, &parent);
         created->parent = parent.where;
-        created->parent_name = parent.name;
         created->made_srk = parent.made;
     }
+    if (code == LCT_OK || code == LCT_ERR_OTHER_TPM)
+        created->parent_name = parent.name;
     return code;
 }
 

@@ -43,11 +43,10 @@ static void throw_away(const struct device *device, int timeout)
  * unread or still to come, which poll(2) does not always tell of.
  */
 static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                                 int timeout, struct lct_err *err)
+                                 const struct lct_deadline *deadline, struct lct_err *err)
 {
     enum { PAUSE = 10 }; /* ms */
     struct device *device = (struct device *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
 
     for (;;) {
         if (!lct_descriptor_is_ours(&device->descriptor))
@@ -58,7 +57,7 @@ static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, 
         if (n >= 0 || (errno != EINTR && errno != EBUSY))
             return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM takes no command: %s",
                             n < 0 ? strerror(errno) : "short write");
-        if (lct_deadline_left(&deadline) == 0)
+        if (lct_deadline_left(deadline) == 0)
             return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
         if (errno == EBUSY)
             throw_away(device, PAUSE);
@@ -66,15 +65,16 @@ static enum lct_code device_send(struct lct_wire *wire, const uint8_t *command, 
 }
 
 static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, size_t *response_len,
-                                    size_t capacity, int timeout, struct lct_err *err)
+                                    size_t capacity, const struct lct_deadline *deadline,
+                                    struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
-    int ready = wait_for(device, POLLIN, &deadline);
+    int ready = wait_for(device, POLLIN, deadline);
     ssize_t n;
 
     if (ready == 0)
-        return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM did not answer within %d s", timeout / 1000);
+        return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM did not answer within %d s",
+                        deadline->timeout / 1000);
     if ((ready & POLLIN) == 0 || !lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the TPM's descriptor is gone");
     do
@@ -88,14 +88,14 @@ static enum lct_code device_receive(struct lct_wire *wire, uint8_t *response, si
 
 /* Ready to read: a response waits. Ready to write: none does, and most likely none will come; if
  * one does, device_send finds out. */
-static enum lct_code device_settle(struct lct_wire *wire, int timeout, struct lct_err *err)
+static enum lct_code device_settle(struct lct_wire *wire, const struct lct_deadline *deadline,
+                                   struct lct_err *err)
 {
     struct device *device = (struct device *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
 
     if (!lct_descriptor_is_ours(&device->descriptor))
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the program closed the TPM's descriptor");
-    int ready = wait_for(device, POLLIN | POLLOUT, &deadline);
+    int ready = wait_for(device, POLLIN | POLLOUT, deadline);
     if (ready == 0)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM is still busy with an earlier command");
     if ((ready & (POLLIN | POLLOUT)) == 0)

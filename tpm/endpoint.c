@@ -48,10 +48,10 @@ static enum lct_code find_path(struct lct_endpoint *endpoint, const char *path, 
 }
 
 static enum lct_code find_port(struct lct_endpoint *endpoint, const char *host, const char *port,
-                               struct lct_err *err)
+                               const struct lct_deadline *until, struct lct_err *err)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    const struct lct_deadline deadline = lct_deadline_in(FIND_TIMEOUT);
+    const struct lct_deadline deadline = lct_deadline_sooner(until, FIND_TIMEOUT);
     struct addrinfo *list = NULL;
 
     (void)snprintf(endpoint->label, sizeof endpoint->label, "%s port %s", host, port);
@@ -72,7 +72,7 @@ static enum lct_code find_port(struct lct_endpoint *endpoint, const char *host, 
 }
 
 enum lct_code lct_endpoint_find(struct lct_endpoint *endpoint, const char *conf,
-                                struct lct_err *err)
+                                const struct lct_deadline *deadline, struct lct_err *err)
 {
     char path[256], host[128], port[16];
     enum lct_code code = lct_option_get(path, sizeof path, conf, "path", "", err);
@@ -83,5 +83,5 @@ enum lct_code lct_endpoint_find(struct lct_endpoint *endpoint, const char *conf,
         code = lct_option_get(host, sizeof host, conf, "host", "localhost", err);
     if (code == LCT_OK)
         code = lct_option_get(port, sizeof port, conf, "port", "2321", err);
-    return code == LCT_OK ? find_port(endpoint, host, port, err) : code;
+    return code == LCT_OK ? find_port(endpoint, host, port, deadline, err) : code;
 }

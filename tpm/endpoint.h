@@ -17,10 +17,11 @@ struct lct_endpoint {
 /*
  * Finds what `conf` means, "path=P" (a UNIX socket) or "host=H,port=N" (IPv4 or IPv6; localhost and
  * 2321 by default), and that something listens there, by connecting and closing. Asks name servers
- * for a host that is no number. LCT_ERR_CONFIG; LCT_ERR_NO_TPM.
+ * for a host that is no number. Waits until the deadline, 20 s at most. LCT_ERR_CONFIG;
+ * LCT_ERR_NO_TPM.
  */
 enum lct_code lct_endpoint_find(struct lct_endpoint *endpoint, const char *conf,
-                                struct lct_err *err);
+                                const struct lct_deadline *deadline, struct lct_err *err);
 
 /* A UNIX socket's address. False: the path is too long. */
 bool lct_endpoint_set_path(struct lct_endpoint *endpoint, const char *path);

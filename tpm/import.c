@@ -22,6 +22,7 @@ static enum lct_code find_parent(struct lct_tpm *tpm, void *arg, struct lct_err 
         .label = from->label,
         .where = from->where,
         .rsa = from->rsa_parent,
+        .pinned = from->pinned,
         .owner_auth = from->owner_auth,
         .libctx = from->libctx,
         .again = search->again,
@@ -33,6 +34,8 @@ static enum lct_code find_parent(struct lct_tpm *tpm, void *arg, struct lct_err 
     enum lct_code code = from->where == 0
                              ? lct_parent_for_creation(tpm, &parent, &request, from->provision, err)
                              : lct_parent_enter(tpm, &parent, &request, true, err);
+    if (code == LCT_ERR_OTHER_TPM)
+        search->found->name = parent.name;
     if (code != LCT_OK)
         return code;
     lct_parent_leave(tpm, &parent);

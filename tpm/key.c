@@ -64,13 +64,21 @@ struct signing {
     const struct lct_scheme *scheme;
     const uint8_t *digest;
     size_t digest_len;
+    TPMT_SIGNATURE answer;
+    bool taken; /* the answer was, and is the key's */
 };
+
+static enum lct_code take_answer(struct signing *signing, struct lct_err *err)
+{
+    return take_signature(signing->signature, &signing->answer, signing->use.key, signing->scheme,
+                          signing->digest, signing->digest_len, err);
+}
 
 /* TPM2_Sign with the key that is ready. */
 static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_use *use, TSS2_RC *rc,
                                struct lct_err *err)
 {
-    const struct signing *signing = (const struct signing *)use;
+    struct signing *signing = (struct signing *)use;
     const struct lct_tpm_key *key = use->key;
     TPM2B_DIGEST tpm_digest = {.size = (UINT16)signing->digest_len};
     const TPMT_SIG_SCHEME tpm_scheme = {.scheme = signing->scheme->id,
@@ -78,7 +86,8 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_use *use, TSS2_RC
     /* TPM 2.0 Part 3, 20.2: an unrestricted key needs no ticket; the null one is of the null
      * hierarchy. */
     const TPMT_TK_HASHCHECK ticket = {.tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL};
-    TPMT_SIGNATURE tpm_signature = {0};
+
+    const bool may_go = tpm->used && !tpm->channel->wire->private_handles;
 
     memcpy(tpm_digest.buffer, signing->digest, signing->digest_len);
     *rc = Tss2_Sys_Sign_Prepare(tpm->sys, lct_use_handle(tpm, key), &tpm_digest, &tpm_scheme,
@@ -86,29 +95,48 @@ static enum lct_code sign_once(struct lct_tpm *tpm, struct lct_use *use, TSS2_RC
     enum lct_code code = lct_use_execute(tpm, use, TPM2_CC_Sign, rc, err);
     if (code != LCT_OK)
         return code;
-    *rc = Tss2_Sys_Sign_Complete(tpm->sys, &tpm_signature);
+    *rc = Tss2_Sys_Sign_Complete(tpm->sys, &signing->answer);
     code = lct_tpm_result(tpm, key->label, TPM2_CC_Sign, *rc, err);
-    if (code != LCT_OK)
+    if (code != LCT_OK || !may_go)
         return code;
-    code = take_signature(signing->signature, &tpm_signature, key, signing->scheme, signing->digest,
-                          signing->digest_len, err);
-    if (code != LCT_OK && key->handle == 0)
+    code = take_answer(signing, err);
+    signing->taken = code == LCT_OK;
+    if (code != LCT_OK)
         tpm->used = false;
     return code;
 }
 
+/*
+ * The connection is given back before the signature is verified: others sign meanwhile. But for a
+ * key that this turn has loaded where others may flush it and take its place: the turn may end by
+ * flushing it, and that is left alone which is not the key.
+ */
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
                            const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
-    struct signing signing = {
-        {.key = key, .once = sign_once}, signature, scheme, digest, digest_len};
+    struct signing signing = {.use = {.key = key, .once = sign_once},
+                              .signature = signature,
+                              .scheme = scheme,
+                              .digest = digest,
+                              .digest_len = digest_len};
+    struct lct_allowance own = {0}, *allowance = key->allowance != NULL ? key->allowance : &own;
 
     if (digest_len != scheme->hash->size || digest_len > sizeof((TPM2B_DIGEST *)0)->buffer)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: a digest of %s has %zu bytes, not %zu",
                         key->label, scheme->hash->name, scheme->hash->size, digest_len);
     enum lct_code code = lct_use_check(key, "signing with it", err);
-    return code == LCT_OK ? lct_tpm_run(tpm, key->label, lct_use_run, &signing.use, err) : code;
+    if (code == LCT_OK)
+        code = lct_tpm_run_within(tpm, allowance, key->label, lct_use_run, &signing.use, err);
+    if (code != LCT_OK || signing.taken)
+        return code;
+    code = take_answer(&signing, err);
+    if (code != LCT_ERR_WRONG_KEY)
+        return code;
+    signing.use.again = false;
+    signing.use.doubted = true;
+    code = lct_tpm_run_within(tpm, allowance, key->label, lct_use_run, &signing.use, err);
+    return code != LCT_OK || signing.taken ? code : take_answer(&signing, err);
 }
 
 /* A use that unseals. */
@@ -150,9 +178,12 @@ enum lct_code lct_tpm_unseal(struct lct_tpm *tpm, uint8_t data[LCT_MAX_SEALED], 
 {
     struct unsealing unsealing = {
         {.key = key, .once = unseal_once, .secret = true}, data, data_len};
+    struct lct_allowance own = {0}, *allowance = key->allowance != NULL ? key->allowance : &own;
     enum lct_code code = lct_use_check(key, "unsealing it", err);
 
-    return code == LCT_OK ? lct_tpm_run(tpm, key->label, lct_use_run, &unsealing.use, err) : code;
+    if (code != LCT_OK)
+        return code;
+    return lct_tpm_run_within(tpm, allowance, key->label, lct_use_run, &unsealing.use, err);
 }
 
 static enum lct_code read_ready(struct lct_tpm *tpm, struct lct_public *reported,

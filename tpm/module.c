@@ -15,24 +15,26 @@ struct module {
 };
 
 static enum lct_code module_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                                 int timeout, struct lct_err *err)
+                                 const struct lct_deadline *deadline, struct lct_err *err)
 {
     struct module *module = (struct module *)wire;
 
-    (void)timeout; /* a TCTI has none for this */
+    (void)deadline; /* a TCTI has none for this */
     if (Tss2_Tcti_Transmit(module->tcti, command_len, command) != TSS2_RC_SUCCESS)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the connection to the TPM (%s) broke", module->name);
     return LCT_OK;
 }
 
 static enum lct_code module_receive(struct lct_wire *wire, uint8_t *response, size_t *response_len,
-                                    size_t capacity, int timeout, struct lct_err *err)
+                                    size_t capacity, const struct lct_deadline *deadline,
+                                    struct lct_err *err)
 {
     struct module *module = (struct module *)wire;
 
     *response_len = capacity;
     /* Modules that know no timeout refuse one; they wait for as long as it takes. */
-    TSS2_RC rc = Tss2_Tcti_Receive(module->tcti, response_len, response, timeout);
+    TSS2_RC rc =
+        Tss2_Tcti_Receive(module->tcti, response_len, response, lct_deadline_left(deadline));
     if (rc == TSS2_TCTI_RC_BAD_VALUE)
         rc = Tss2_Tcti_Receive(module->tcti, response_len, response, TSS2_TCTI_TIMEOUT_BLOCK);
     if (rc == TSS2_RC_SUCCESS)
@@ -78,7 +80,8 @@ enum lct_code lct_module_find(const char *name, struct lct_err *err)
  * Where a module's way in ends in a socket, something listens there. pcap writes down what passes
  * by another, which its configuration names in full.
  */
-static enum lct_code check(bool *software, const char *name, const char *conf, struct lct_err *err)
+static enum lct_code check(bool *software, const char *name, const char *conf,
+                           const struct lct_deadline *deadline, struct lct_err *err)
 {
     struct lct_endpoint endpoint;
     char inner[LCT_MAX_WAY_NAME] = "";
@@ -93,18 +96,18 @@ static enum lct_code check(bool *software, const char *name, const char *conf, s
     if (code == LCT_OK && strcmp(inner, name) != 0)
         code = lct_module_find(inner, err);
     if (code == LCT_OK && (strcmp(inner, "swtpm") == 0 || strcmp(inner, "mssim") == 0))
-        code = lct_endpoint_find(&endpoint, conf, err);
+        code = lct_endpoint_find(&endpoint, conf, deadline, err);
     return code;
 }
 
 enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
-                              struct lct_err *err)
+                              const struct lct_deadline *deadline, struct lct_err *err)
 {
     bool software = false;
     enum lct_code code = lct_module_find(name, err);
 
     if (code == LCT_OK)
-        code = check(&software, name, conf, err);
+        code = check(&software, name, conf, deadline, err);
     if (code != LCT_OK)
         return code;
     struct module *module = calloc(1, sizeof *module);

@@ -409,6 +409,16 @@ static enum lct_code persist(struct lct_tpm *tpm, struct lct_parent *parent,
     return LCT_OK;
 }
 
+/* Who asks knows what it is for, and says it in other words. */
+static enum lct_code check_pinned(const struct lct_parent *parent,
+                                  const struct lct_parent_request *request, struct lct_err *err)
+{
+    if (!is_pinned(request) || lct_name_equal(&parent->name, request->pinned))
+        return LCT_OK;
+    return LCT_FAIL(err, LCT_ERR_OTHER_TPM, "%s: the TPM's storage root key is another one",
+                    request->label);
+}
+
 enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *parent,
                                       const struct lct_parent_request *request, bool provision,
                                       struct lct_err *err)
@@ -420,14 +430,22 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
         return code;
     struct lct_parent_request owner = *request;
     owner.where = lct_srk_handle;
-    if (!absent)
-        return check_parent(parent, &owner, err);
+    owner.pinned = NULL;
+    if (!absent) {
+        code = check_parent(parent, &owner, err);
+        return code == LCT_OK ? check_pinned(parent, request, err) : code;
+    }
     parent->where = TPM2_RH_OWNER;
     code = lct_parent_begin_as(tpm, &owner, TPM2_RH_OWNER, err);
     if (code == LCT_OK)
         code = make_primary(tpm, parent, &owner, TPM2_RH_OWNER, err);
-    if (code == LCT_OK && provision)
-        code = persist(tpm, parent, &owner, err);
+    if (code == LCT_OK) {
+        code = check_pinned(parent, request, err);
+        if (code != LCT_OK)
+            lct_parent_leave(tpm, parent);
+        else if (provision)
+            code = persist(tpm, parent, &owner, err);
+    }
     lct_tpm_session_close(tpm);
     return code;
 }

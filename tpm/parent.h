@@ -55,7 +55,8 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
 /*
  * The parent for a new key: the storage key at lct_srk_handle whatever its algorithm, made if
  * absent and `provision`, else a transient one. LCT_ERR_UNSUPPORTED: what is at the handle is no
- * storage key that stays in this TPM.
+ * storage key that stays in this TPM. LCT_ERR_OTHER_TPM: it is not the one pinned, wherever it is;
+ * parent->name is its Name, and it is neither persisted nor left behind.
  */
 enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *parent,
                                       const struct lct_parent_request *request, bool provision,

@@ -103,15 +103,28 @@ static enum lct_code read_bank(struct lct_tpm *tpm, struct lct_pcr_values *value
     return code;
 }
 
+/* What the TPM lacks is asked only where it has not returned it: that is a command. */
+static enum lct_code explain(struct lct_tpm *tpm, const struct lct_pcrs *pcrs, const char *label,
+                             enum lct_code code, struct lct_err *err)
+{
+    struct lct_err why = {.code = LCT_OK};
+
+    if (tpm->broken || check_banks(tpm, pcrs, label, &why) != LCT_ERR_UNSUPPORTED)
+        return code;
+    if (err != NULL)
+        *err = why;
+    return why.code;
+}
+
 enum lct_code lct_pcr_read(struct lct_tpm *tpm, struct lct_pcr_values *values, const char *label,
                            struct lct_err *err)
 {
-    enum lct_code code = check_banks(tpm, &values->pcrs, label, err);
+    enum lct_code code = LCT_OK;
 
     memset(values->values, 0, sizeof values->values);
     for (size_t i = 0; i < values->pcrs.num_banks && code == LCT_OK; i++)
         code = read_bank(tpm, values, i, label, err);
-    return code;
+    return code == LCT_OK ? LCT_OK : explain(tpm, &values->pcrs, label, code, err);
 }
 
 struct reading {

@@ -434,9 +434,10 @@ static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct
         code = is_as_sealed(&as_sealed, &now, key, err);
     else
         code = LCT_OK;
-    if (as_sealed) { /* it is now, or again: they have just changed */
+    if (as_sealed) {
         attempt->approval = NULL;
-        return say(tpm, attempt, err);
+        code = say(tpm, attempt, err);
+        return attempt->refused ? fail_sealed(key, &sealed, err) : code;
     }
     for (size_t i = 0; i < num_approvals && code == LCT_OK; i++) {
         bool fits;
@@ -467,6 +468,32 @@ static const struct lct_approval *last_approval(const struct lct_tpm *tpm,
     return NULL;
 }
 
+static bool was_as_sealed(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    static const uint8_t no_approval[LCT_POLICY_DIGEST];
+
+    return lct_name_equal(&tpm->satisfied, key->name) &&
+           memcmp(tpm->satisfied_by, no_approval, sizeof no_approval) == 0;
+}
+
+/* Whether it is more than a guess what to say first, where reading the PCRs is one command and a
+ * wrong guess is more. */
+static bool is_clear(const struct lct_tpm *tpm, const struct attempt *attempt)
+{
+    const struct lct_tpm_key *key = attempt->key;
+
+    if (attempt->approval != NULL)
+        return true;
+    if (key->seal->kind == LCT_SEAL_AUTHORITY)
+        return false;
+    if (was_as_sealed(tpm, key))
+        return true;
+    for (size_t i = 0; i < key->num_approvals; i++)
+        if (lct_approval_fits(&key->approvals[i], key->seal))
+            return false;
+    return true;
+}
+
 enum lct_code lct_policy_satisfy(struct lct_tpm *tpm, const struct lct_tpm_key *key,
                                  struct lct_err *err)
 {
@@ -474,7 +501,7 @@ enum lct_code lct_policy_satisfy(struct lct_tpm *tpm, const struct lct_tpm_key *
     enum lct_seal_kind kind = key->seal->kind;
     enum lct_code code = LCT_OK;
 
-    if (kind == LCT_SEAL_AUTHORITY && attempt.approval == NULL)
+    if (!is_clear(tpm, &attempt))
         return search(tpm, &attempt, err);
     code = say(tpm, &attempt, err);
     if (code == LCT_OK || !attempt.refused)

@@ -39,6 +39,16 @@ bool lct_tpm_policy_is_open(const struct lct_tpm *tpm, const struct lct_name *sa
     return is_open(&tpm->policy, salted_to);
 }
 
+static bool is_salted(const struct lct_tpm_session *session)
+{
+    return session->handle != 0 && session->salted_to.len != 0;
+}
+
+bool lct_tpm_policy_is_salted(const struct lct_tpm *tpm)
+{
+    return is_salted(&tpm->policy);
+}
+
 void lct_tpm_session_close(struct lct_tpm *tpm)
 {
     end_session(tpm, &tpm->session);
@@ -188,15 +198,24 @@ enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_
     return open_session(tpm, &tpm->session, TPM2_SE_HMAC, label, libctx, salt, err);
 }
 
+static enum lct_code open_unsalted(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                                   const char *label, struct lct_err *err)
+{
+    session->salted_to.len = 0;
+    return lct_tpm_unsalted_start(tpm, &session->handle, label, TPM2_SE_POLICY, LCT_SESSION_HASH,
+                                  err);
+}
+
 enum lct_code lct_tpm_policy_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
                                   const struct lct_salt *salt, struct lct_err *err)
 {
-    bool opened = !is_open(&tpm->policy, &salt->name);
-    enum lct_code code = open_session(tpm, &tpm->policy, TPM2_SE_POLICY, label, libctx, salt, err);
+    struct lct_tpm_session *session = &tpm->policy;
 
-    if (opened)
-        tpm->policy_begun = false;
-    return code;
+    if (salt == NULL ? session->handle != 0 : is_open(session, &salt->name))
+        return LCT_OK;
+    tpm->policy_begun = false;
+    return salt == NULL ? open_unsalted(tpm, session, label, err)
+                        : open_session(tpm, session, TPM2_SE_POLICY, label, libctx, salt, err);
 }
 
 enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
@@ -244,6 +263,12 @@ static enum lct_code encrypt_parameter(struct lct_tpm *tpm, const struct lct_tpm
     return code;
 }
 
+/* Whether the TPM ends the session with the command. */
+static bool ends(const struct lct_tpm *tpm, const struct lct_terms *terms)
+{
+    return terms->last && !is_worth_keeping(tpm);
+}
+
 /* The session's line in the command: its nonce, attributes and HMAC. */
 static enum lct_code authorize(struct lct_tpm *tpm, struct lct_tpm_session *session,
                                TPM2_CC command, const struct lct_terms *terms,
@@ -262,7 +287,7 @@ static enum lct_code authorize(struct lct_tpm *tpm, struct lct_tpm_session *sess
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "the command has no parameters");
     *line = (TPMS_AUTH_COMMAND){
         .sessionHandle = session->handle,
-        .sessionAttributes = (TPMA_SESSION)(TPMA_SESSION_CONTINUESESSION |
+        .sessionAttributes = (TPMA_SESSION)((ends(tpm, terms) ? 0 : TPMA_SESSION_CONTINUESESSION) |
                                             (terms->encrypt ? TPMA_SESSION_DECRYPT : 0) |
                                             (terms->decrypt ? TPMA_SESSION_ENCRYPT : 0)),
         .nonce.size = LCT_SESSION_DIGEST,
@@ -329,6 +354,26 @@ static TSS2_RC execute_with(struct lct_tpm *tpm, const struct lct_terms *terms,
     return rc == TSS2_RC_SUCCESS ? Tss2_Sys_Execute(tpm->sys) : rc;
 }
 
+/* Without a key and without an authorization value the HMAC is empty (Part 1, 19.6.5), and that of
+ * the response. */
+static enum lct_code execute_unsalted(struct lct_tpm *tpm, struct lct_tpm_session *session,
+                                      const char *label, TPM2_CC command,
+                                      const struct lct_terms *terms, TSS2_RC *rc,
+                                      struct lct_err *err)
+{
+    const TPMS_AUTH_COMMAND line = {
+        .sessionHandle = session->handle,
+        .sessionAttributes = ends(tpm, terms) ? 0 : TPMA_SESSION_CONTINUESESSION,
+    };
+
+    if (terms->encrypt || terms->decrypt || (terms->auth != NULL && terms->auth->len > 0))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: the session is none for what is secret", label);
+    *rc = execute_with(tpm, terms, &line);
+    if (lct_result_is_lost_session(*rc) || (*rc == TSS2_RC_SUCCESS && ends(tpm, terms)))
+        forget(session);
+    return lct_tpm_result(tpm, label, command, *rc, err);
+}
+
 static enum lct_code execute_in_session(struct lct_tpm *tpm, struct lct_tpm_session *session,
                                         const char *label, TPM2_CC command,
                                         const struct lct_terms *terms, TSS2_RC *rc,
@@ -346,6 +391,8 @@ static enum lct_code execute_in_session(struct lct_tpm *tpm, struct lct_tpm_sess
         return lct_tpm_result(tpm, label, command, *rc, err);
     }
     code = verify(tpm, session, command, terms, err);
+    if (code == LCT_OK && ends(tpm, terms))
+        forget(session);
     if (code == LCT_OK)
         return LCT_OK;
     tpm->broken = true; /* what it says is not to be believed */
@@ -371,6 +418,8 @@ enum lct_code lct_tpm_execute(struct lct_tpm *tpm, const char *label, TPM2_CC co
     bool needs_session = terms != NULL && (terms->encrypt || terms->decrypt || terms->policy ||
                                            (terms->auth != NULL && terms->auth->len > 0));
 
+    if (session->handle != 0 && terms != NULL && !terms->password && !is_salted(session))
+        return execute_unsalted(tpm, session, label, command, terms, rc, err);
     if (session->handle != 0 && terms != NULL && !terms->password)
         return execute_in_session(tpm, session, label, command, terms, rc, err);
     if (needs_session || (terms != NULL && tpm->always && terms->in_session && !terms->password))

@@ -12,7 +12,8 @@
  * Inside of the room, with the connection taken: the HMAC session that authorization values and
  * secrets travel by, and the policy session that satisfies the policy of a sealed key. Each is
  * salted to a key whose Name the caller knows, so that nobody on the bus learns its key, and is of
- * one process: a child of fork begins its own.
+ * one process: a child of fork begins its own. A policy session by which nothing secret goes may do
+ * without: whoever could use it could begin another.
  */
 
 /* What a session is salted to. */
@@ -29,7 +30,8 @@ enum lct_code lct_tpm_session_open(struct lct_tpm *tpm, const char *label, OSSL_
 bool lct_tpm_session_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to);
 
 /* The same for the policy session; what was said in it before is forgotten (TPM2_PolicyRestart; TPM
- * 2.0 Part 3, 11.2). */
+ * 2.0 Part 3, 11.2). With `salt` NULL any is as good, and a new one is unsalted: no authorization
+ * is proved in it, and nothing encrypted. */
 enum lct_code lct_tpm_policy_open(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
                                   const struct lct_salt *salt, struct lct_err *err);
 /*
@@ -40,6 +42,7 @@ enum lct_code lct_tpm_policy_open(struct lct_tpm *tpm, const char *label, OSSL_L
 enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_LIB_CTX *libctx,
                                    struct lct_err *err);
 bool lct_tpm_policy_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to);
+bool lct_tpm_policy_is_salted(const struct lct_tpm *tpm);
 
 /* Ends the sessions at the end of a piece of work, unless they are worth keeping for the next:
  * where a resource manager ends them with the connection, and no other process is using that. */
@@ -81,6 +84,10 @@ struct lct_terms {
     bool policy;     /* by the policy session; TPM2_PolicyAuthValue was said in it if there is an
                         authorization */
     bool decrypt;    /* the response's first parameter is encrypted */
+    /* Nothing else is to go by the session: where it is not worth keeping it ends with the command,
+     * once that has succeeded (Part 2, 8.4: continueSession), which saves a command. Not with
+     * `decrypt`. */
+    bool last;
 };
 
 /*

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tpm/space.h"
 
-#include "tpm/stream.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -81,14 +79,13 @@ static int lock_until(const struct lct_space *space, off_t byte,
     }
 }
 
-static int take_turn(const struct lct_space *space, int timeout)
+static int take_turn(const struct lct_space *space, const struct lct_deadline *deadline)
 {
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
-    int error = lock_until(space, NEXT, &deadline);
+    int error = lock_until(space, NEXT, deadline);
 
     if (error != 0)
         return error;
-    error = lock_until(space, TURN, &deadline);
+    error = lock_until(space, TURN, deadline);
     (void)set_lock(space, F_UNLCK, NEXT);
     return error;
 }
@@ -120,14 +117,15 @@ static void give_state(const struct lct_space *space)
     page->dirty = space->dirty;
 }
 
-enum lct_code lct_space_enter(struct lct_space *space, bool *dirty, int timeout,
-                              struct lct_err *err)
+enum lct_code lct_space_enter(struct lct_space *space, bool *dirty,
+                              const struct lct_deadline *deadline, struct lct_err *err)
 {
-    int error = space->page != NULL ? take_turn(space, timeout) : 0;
+    int error = space->page != NULL ? take_turn(space, deadline) : 0;
 
     if (error == ETIMEDOUT)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT,
-                        "another process has had the TPM for longer than %d s", timeout / 1000);
+                        "another process has had the TPM for longer than %d s",
+                        deadline->timeout / 1000);
     if (error != 0)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the connection to the TPM has no lock any more: %s",
                         strerror(error));

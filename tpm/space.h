@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "tcg/public.h"
+#include "tpm/deadline.h"
 #include "tpm/descriptor.h"
 
 #include <stdbool.h>
@@ -35,12 +36,12 @@ struct lct_space *lct_space_new(bool shared);
 void lct_space_free(struct lct_space *space);
 
 /*
- * Waits `timeout` ms at most for the turn. `dirty`: the last one did not end well, so a response
+ * Waits until the deadline for the turn. `dirty`: the last one did not end well, so a response
  * may be unread and an object or a session left over. LCT_ERR_TIMEOUT; LCT_ERR_NO_TPM: the program
  * has closed the descriptor.
  */
-enum lct_code lct_space_enter(struct lct_space *space, bool *dirty, int timeout,
-                              struct lct_err *err);
+enum lct_code lct_space_enter(struct lct_space *space, bool *dirty,
+                              const struct lct_deadline *deadline, struct lct_err *err);
 
 /* Ends the turn; `clean`: every command had its response, and what is loaded is known. */
 void lct_space_leave(struct lct_space *space, bool clean);

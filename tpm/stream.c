@@ -2,34 +2,10 @@
 #include "tpm/stream.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 enum { HEADER = 10, FIRST_PAUSE = 1, MAX_PAUSE = 64 }; /* bytes; ms */
-
-int64_t lct_now_ms(void)
-{
-    struct timespec now = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-struct lct_deadline lct_deadline_in(int timeout)
-{
-    return (struct lct_deadline){lct_now_ms() + timeout, timeout};
-}
-
-int lct_deadline_left(const struct lct_deadline *deadline)
-{
-    int64_t left = deadline->at - lct_now_ms();
-
-    if (deadline->timeout < 0)
-        return -1;
-    return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
-}
 
 /* Returns 0 or an errno. */
 static int wait_for(int fd, short events, const struct lct_deadline *deadline)
@@ -145,45 +121,67 @@ enum lct_code lct_stream_send(const struct lct_stream *stream, const void *bytes
     return code;
 }
 
+/* Reads what has come, behind the *len bytes that are there already. */
+static enum lct_code take(const struct lct_stream *stream, uint8_t *bytes, size_t capacity,
+                          size_t *len, struct lct_err *err)
+{
+    ssize_t n = recv(stream->descriptor.fd, bytes + *len, capacity - *len, MSG_DONTWAIT);
+
+    if (n > 0)
+        *len += (size_t)n;
+    else if (n == 0)
+        return LCT_FAIL(err, LCT_ERR_NO_TPM, "%s closed the connection", stream->peer);
+    else if (errno != EAGAIN && errno != EINTR)
+        return broke(stream, err);
+    return LCT_OK;
+}
+
 enum lct_code lct_stream_read(const struct lct_stream *stream, void *bytes, size_t len,
                               const struct lct_deadline *deadline, struct lct_err *err)
 {
-    uint8_t *at = bytes;
+    size_t done = 0;
     enum lct_code code = check_is_ours(stream, err);
 
-    while (code == LCT_OK && len > 0) {
-        ssize_t n = recv(stream->descriptor.fd, at, len, MSG_DONTWAIT);
-        if (n > 0) {
-            at += n;
-            len -= (size_t)n;
-        } else if (n == 0) {
-            code = LCT_FAIL(err, LCT_ERR_NO_TPM, "%s closed the connection", stream->peer);
-        } else if (errno == EAGAIN) {
-            code = lct_stream_await(stream, POLLIN, deadline, err);
-        } else if (errno != EINTR) {
-            code = broke(stream, err);
-        }
+    while (code == LCT_OK && done < len) {
+        code = lct_stream_await(stream, POLLIN, deadline, err);
+        if (code == LCT_OK)
+            code = take(stream, bytes, len, &done, err);
     }
     return code;
 }
 
+static enum lct_code malformed(const struct lct_stream *stream, struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_NO_TPM, "the response of the TPM (%s) is malformed", stream->peer);
+}
+
+/* The length that a message gives itself; while that is not there, the header's. */
+static size_t length_of(const uint8_t *message, size_t len)
+{
+    if (len < HEADER)
+        return HEADER;
+    return (size_t)message[2] << 24 | (size_t)message[3] << 16 | (size_t)message[4] << 8 |
+           (size_t)message[5];
+}
+
+/* To one command there is one response, so whatever has come is read at once. */
 enum lct_code lct_stream_receive(const struct lct_stream *stream, uint8_t *response,
                                  size_t *response_len, size_t capacity,
                                  const struct lct_deadline *deadline, struct lct_err *err)
 {
-    uint8_t header[HEADER];
-    enum lct_code code = lct_stream_read(stream, header, sizeof header, deadline, err);
+    size_t len = 0, wanted = HEADER;
+    enum lct_code code = check_is_ours(stream, err);
 
-    if (code != LCT_OK)
-        return code;
-    size_t len = (size_t)header[2] << 24 | (size_t)header[3] << 16 | (size_t)header[4] << 8 |
-                 (size_t)header[5];
-    if (len < HEADER || len > capacity)
-        return LCT_FAIL(err, LCT_ERR_NO_TPM, "the response of the TPM (%s) is malformed",
-                        stream->peer);
-    memcpy(response, header, HEADER);
+    while (code == LCT_OK && len < wanted) {
+        code = lct_stream_await(stream, POLLIN, deadline, err);
+        if (code == LCT_OK)
+            code = take(stream, response, capacity, &len, err);
+        wanted = length_of(response, len);
+        if (code == LCT_OK && (wanted < HEADER || wanted > capacity || len > wanted))
+            code = malformed(stream, err);
+    }
     *response_len = len;
-    return lct_stream_read(stream, response + HEADER, len - HEADER, deadline, err);
+    return code;
 }
 
 void lct_stream_close(struct lct_stream *stream)

@@ -3,24 +3,13 @@
 #define LCT_TPM_STREAM_H
 
 #include "base/error.h"
+#include "tpm/deadline.h"
 #include "tpm/descriptor.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
-
-/* ms of CLOCK_MONOTONIC. */
-int64_t lct_now_ms(void);
-
-/* The end of a wait that several steps share. `timeout` is in ms; below 0: for ever. */
-struct lct_deadline {
-    int64_t at; /* ms of CLOCK_MONOTONIC */
-    int timeout;
-};
-struct lct_deadline lct_deadline_in(int timeout);
-/* What is left of it, for poll(2). */
-int lct_deadline_left(const struct lct_deadline *deadline);
 
 /*
  * A connected stream socket that carries commands and responses of a TPM as they are, one after the

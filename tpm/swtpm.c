@@ -17,42 +17,42 @@ struct swtpm {
 };
 
 static enum lct_code swtpm_send(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                                int timeout, struct lct_err *err)
+                                const struct lct_deadline *deadline, struct lct_err *err)
 {
     struct swtpm *swtpm = (struct swtpm *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
 
     lct_stream_close(&swtpm->stream); /* an earlier command's, whose response nobody has read */
     int error = lct_stream_connect(&swtpm->stream, (struct sockaddr *)&swtpm->endpoint.address,
-                                   swtpm->endpoint.address_len, &deadline);
+                                   swtpm->endpoint.address_len, deadline);
     if (error == ETIMEDOUT)
         return LCT_FAIL(err, LCT_ERR_TIMEOUT, "the TPM at %s took no connection within %d s",
-                        swtpm->endpoint.label, timeout / 1000);
+                        swtpm->endpoint.label, deadline->timeout / 1000);
     if (error != 0)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "no TPM at %s: %s", swtpm->endpoint.label,
                         strerror(error));
-    enum lct_code code = lct_stream_send(&swtpm->stream, command, command_len, &deadline, err);
+    enum lct_code code = lct_stream_send(&swtpm->stream, command, command_len, deadline, err);
     if (code != LCT_OK)
         lct_stream_close(&swtpm->stream);
     return code;
 }
 
 static enum lct_code swtpm_receive(struct lct_wire *wire, uint8_t *response, size_t *response_len,
-                                   size_t capacity, int timeout, struct lct_err *err)
+                                   size_t capacity, const struct lct_deadline *deadline,
+                                   struct lct_err *err)
 {
     struct swtpm *swtpm = (struct swtpm *)wire;
-    const struct lct_deadline deadline = lct_deadline_in(timeout);
     enum lct_code code =
-        lct_stream_receive(&swtpm->stream, response, response_len, capacity, &deadline, err);
+        lct_stream_receive(&swtpm->stream, response, response_len, capacity, deadline, err);
 
     lct_stream_close(&swtpm->stream);
     return code;
 }
 
 /* The response will have nobody to come to, and the next command waits until swtpm is done. */
-static enum lct_code swtpm_settle(struct lct_wire *wire, int timeout, struct lct_err *err)
+static enum lct_code swtpm_settle(struct lct_wire *wire, const struct lct_deadline *deadline,
+                                  struct lct_err *err)
 {
-    (void)timeout;
+    (void)deadline;
     (void)err;
     lct_stream_close(&((struct swtpm *)wire)->stream);
     return LCT_OK;
@@ -80,7 +80,8 @@ static bool swtpm_abandon(struct lct_wire *wire)
     return true;
 }
 
-enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf, struct lct_err *err)
+enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf,
+                             const struct lct_deadline *deadline, struct lct_err *err)
 {
     static const char *const keys[] = {"path", "host", "port", NULL};
     enum lct_code code = lct_option_check(conf, "swtpm", keys, err);
@@ -100,7 +101,7 @@ enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf, struct lc
         .let_go = swtpm_let_go,
     };
     swtpm->stream.peer = "swtpm";
-    code = lct_endpoint_find(&swtpm->endpoint, conf, err);
+    code = lct_endpoint_find(&swtpm->endpoint, conf, deadline, err);
     if (code != LCT_OK) {
         free(swtpm);
         return code;

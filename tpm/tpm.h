@@ -9,6 +9,7 @@
 #include "tcg/public.h"
 #include "tcg/seal.h"
 #include "tcg/signature.h"
+#include "tpm/deadline.h"
 
 #include <openssl/types.h>
 #include <stdatomic.h>
@@ -89,6 +90,8 @@ struct lct_tpm_key {
     const struct lct_approval *approvals; /* those that may fit; none is believed unseen */
     size_t num_approvals;
     OSSL_LIB_CTX *libctx; /* the private library context */
+    /* That all which is done with these values shares; NULL: each call has its own. */
+    struct lct_allowance *allowance;
 };
 
 /*
@@ -108,10 +111,10 @@ struct lct_tpm_key {
  * LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the signature is
  * not the key's.
  *
- * A sealed key's policy is satisfied for each signature, in a policy session that is salted like
- * the other. LCT_ERR_SEALED: the PCRs have neither the values of the sealing nor any that one of
- * the approvals is for, and the message names one that differs; or the approval that is for them
- * was not made by the key's authority, or is revoked.
+ * A sealed key's policy is satisfied for each signature, in a policy session; if a passphrase is
+ * proved in that it is salted like the other. LCT_ERR_SEALED: the PCRs have neither the values of
+ * the sealing nor any that one of the approvals is for, and the message names one that differs; or
+ * the approval that is for them was not made by the key's authority, or is revoked.
  */
 enum lct_code lct_tpm_sign(struct lct_tpm *tpm, struct lct_signature *signature,
                            const struct lct_tpm_key *key, const struct lct_scheme *scheme,
@@ -182,10 +185,11 @@ struct lct_tpm_template {
     const struct lct_algorithm *algorithm; /* NULL: sealed data, not a key */
     const uint8_t *data;                   /* what to seal: 1 to LCT_MAX_SEALED bytes */
     size_t data_len;
-    const uint8_t *policy;         /* authPolicy, LCT_POLICY_DIGEST bytes: then userWithAuth is
-                                      clear; NULL: none */
-    bool provision;                /* a storage root key may be made and persisted */
-    const struct lct_secret *auth; /* its authorization value; NULL or empty: none */
+    const uint8_t *policy;              /* authPolicy, LCT_POLICY_DIGEST bytes: then userWithAuth is
+                                           clear; NULL: none */
+    bool provision;                     /* a storage root key may be made and persisted */
+    const struct lct_name *parent_name; /* that of the storage root key; NULL or empty: any */
+    const struct lct_secret *auth;      /* its authorization value; NULL or empty: none */
     const struct lct_secret *owner_auth; /* the owner's, to make a storage root key; or NULL */
     OSSL_LIB_CTX *libctx;                /* the private library context */
 };
@@ -194,9 +198,11 @@ struct lct_tpm_template {
  * Makes an unrestricted signing key, or seals data, that cannot leave this TPM, under the storage
  * root key. Where there is none it is made from the TCG's template and, if `provision`, persisted;
  * otherwise it is transient and TPM2_RH_OWNER is the parent. With an authorization value it is
- * subject to the TPM's protection against guessing (its lockout), else exempt. What it is made from
- * is encrypted on the bus. LCT_ERR_UNSUPPORTED: the TPM has no such algorithm; LCT_ERR_AUTH: the
- * owner's authorization is needed, or wrong.
+ * subject to the TPM's protection against guessing (its lockout), else exempt. What is secret of
+ * what it is made from, an authorization value or data, is encrypted on the bus.
+ * LCT_ERR_UNSUPPORTED: the TPM has no such algorithm; LCT_ERR_AUTH: the owner's authorization is
+ * needed, or wrong; LCT_ERR_WRONG_KEY: what came back was not made from that; LCT_ERR_OTHER_TPM:
+ * the storage root key is another one, created->parent_name, and was neither persisted nor used.
  */
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
                              const struct lct_tpm_template *from, struct lct_err *err);
@@ -217,11 +223,13 @@ struct lct_tpm_parent_request {
     uint32_t where; /* as in struct lct_tpm_key; 0: the one that lct_tpm_create takes */
     bool rsa_parent;
     bool provision;                      /* as in struct lct_tpm_template */
+    const struct lct_name *pinned;       /* its Name; NULL or empty: any */
     const struct lct_secret *owner_auth; /* the hierarchy's; or NULL */
     OSSL_LIB_CTX *libctx;
 };
 
-/* Finds the storage key and its Name, computed in software. LCT_ERR_OTHER_TPM: there is none;
+/* Finds the storage key and its Name, computed in software. LCT_ERR_OTHER_TPM: there is none, or
+ * it is not the pinned one: then parent->name is its Name;
  * LCT_ERR_UNSUPPORTED: it is no storage key that is fixed to this TPM; LCT_ERR_AUTH. */
 enum lct_code lct_tpm_find_parent(struct lct_tpm *tpm, struct lct_tpm_parent *parent,
                                   const struct lct_tpm_parent_request *request,

@@ -257,16 +257,27 @@ static enum lct_code check_handle(struct lct_tpm *tpm, const struct lct_tpm_key 
     return LCT_OK;
 }
 
+/*
+ * Whether something secret goes by the policy session. A sealed key without a passphrase asks for
+ * the boot's state alone: whoever can change its command on the bus can begin a session as well,
+ * and the signature is verified.
+ */
+static bool needs_salted_policy(const struct lct_tpm *tpm, const struct lct_use *use)
+{
+    return lct_policy_is_needed(use->key) && (tpm->always || use->key->needs_auth || use->secret);
+}
+
 static bool has_policy(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
-    return is_pinned(key) ? lct_tpm_policy_is_open(tpm, key->parent_name) : tpm->policy.handle != 0;
+    return is_pinned(key) ? lct_tpm_policy_is_open(tpm, key->parent_name)
+                          : lct_tpm_policy_is_salted(tpm);
 }
 
 /* Whether a session has to be opened, and its salt be looked at for that. */
 static bool lacks_session(const struct lct_tpm *tpm, const struct lct_use *use)
 {
     return (needs_session(tpm, use) && !has_session(tpm, use->key)) ||
-           (lct_policy_is_needed(use->key) && !has_policy(tpm, use->key));
+           (needs_salted_policy(tpm, use) && !has_policy(tpm, use->key));
 }
 
 /* Opens the sessions that the use takes and that are not open. */
@@ -279,7 +290,7 @@ static enum lct_code open_sessions(struct lct_tpm *tpm, const struct lct_use *us
 
     if (needs_session(tpm, use) && !has_session(tpm, key))
         code = lct_tpm_session_open(tpm, key->label, key->libctx, &salt, err);
-    if (code != LCT_OK || !lct_policy_is_needed(key) || has_policy(tpm, key))
+    if (code != LCT_OK || !needs_salted_policy(tpm, use) || has_policy(tpm, key))
         return code;
     code = lct_tpm_policy_open(tpm, key->label, key->libctx, &salt, err);
     if (code == LCT_OK && key->needs_auth)
@@ -319,19 +330,56 @@ static enum lct_code load(struct lct_tpm *tpm, const struct lct_use *use,
     return load_under(tpm, use, parent, err);
 }
 
+/* What has been done for a use. */
+struct readiness {
+    bool loaded;     /* the key, in this attempt */
+    bool had_policy; /* when it came to the policy there was a session for it */
+    bool said;       /* the policy was satisfied */
+};
+
+static enum lct_code say_policy(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                                struct readiness *done, struct lct_err *err)
+{
+    enum lct_code code = lct_tpm_policy_open(tpm, key->label, key->libctx, NULL, err);
+
+    if (code != LCT_OK)
+        return code;
+    done->had_policy = true;
+    code = lct_policy_satisfy(tpm, key, err);
+    done->said = code == LCT_OK;
+    return code;
+}
+
+/* Another TPM, or this one after it was cleared, has other PCRs as a rule, too: that is said first.
+ */
+static enum lct_code explain_sealed(struct lct_tpm *tpm, const struct lct_parent_request *request,
+                                    struct lct_err *err)
+{
+    struct lct_parent parent;
+    struct lct_err other;
+
+    if (!lct_parent_is_persistent(request->where) ||
+        lct_parent_verify(tpm, &parent, request, &other) == LCT_OK)
+        return LCT_ERR_SEALED;
+    if (err != NULL)
+        *err = other;
+    return other.code;
+}
+
 /*
  * Makes the key the resident one, on a TPM with three slots and no resource manager there is room
- * for one of ours; and opens the sessions it takes to use it. `again`: the connection broke in it
- * before.
+ * for one of ours; and opens the sessions it takes to use it. What has to be said in a policy
+ * session is said before the key is loaded: a resource manager swaps what is loaded with each
+ * command. `again`: the connection broke in it before.
  */
 static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, bool again,
-                                bool *loaded, struct lct_err *err)
+                                struct readiness *done, struct lct_err *err)
 {
     const struct lct_tpm_key *key = use->key;
     const struct lct_parent_request request = request_of(key, again);
     struct lct_parent parent;
 
-    *loaded = false;
+    *done = (struct readiness){0};
     if (place_of(tpm, key) != 0) {
         enum lct_code there = make_persistent_ready(tpm, use, again, err);
         bool missing = there == LCT_ERR_OTHER_TPM || there == LCT_ERR_WRONG_KEY;
@@ -350,9 +398,13 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, 
     if (code != LCT_OK)
         return code;
     code = open_sessions(tpm, use, &parent, err);
+    if (code == LCT_OK && !resident && lct_policy_is_needed(key))
+        code = say_policy(tpm, key, done, err);
+    if (code == LCT_ERR_SEALED)
+        code = explain_sealed(tpm, &request, err);
     if (code == LCT_OK && !resident) {
         code = load(tpm, use, &parent, err);
-        *loaded = code == LCT_OK;
+        done->loaded = code == LCT_OK;
     }
     lct_parent_leave(tpm, &parent);
     return code;
@@ -365,7 +417,7 @@ enum lct_code lct_use_load(struct lct_tpm *tpm, const struct lct_use *use, struc
     const struct lct_parent_request request = request_of(use->key, false);
     struct lct_parent parent;
     enum lct_code code = LCT_OK;
-    bool loaded;
+    struct readiness done;
 
     bare.seal = NULL;
     bare.persistent = 0;
@@ -373,7 +425,7 @@ enum lct_code lct_use_load(struct lct_tpm *tpm, const struct lct_use *use, struc
     tpm->checked.len = 0;
     if (bare.handle == 0 && lct_parent_is_persistent(bare.parent))
         code = lct_parent_verify(tpm, &parent, &request, err);
-    return code == LCT_OK ? make_ready(tpm, &looking, use->again, &loaded, err) : code;
+    return code == LCT_OK ? make_ready(tpm, &looking, use->again, &done, err) : code;
 }
 
 /* Says what the TPM's protection against guessing makes of a wrong authorization, and keeps in mind
@@ -462,6 +514,12 @@ static void drop_resident(struct lct_tpm *tpm, const struct lct_use *use, enum l
     lct_tpm_sweep(tpm);
 }
 
+/* Whether there is something that is taken for the key. */
+static bool is_at_hand(const struct lct_tpm *tpm, const struct lct_tpm_key *key)
+{
+    return place_of(tpm, key) != 0 || lct_name_equal(&tpm->space->resident, key->name);
+}
+
 /* Whether it was the key itself that wants an authorization, though it is said to have none: then
  * the TPM counts each try. What a wrapped one finds at a persistent handle is rather another. */
 static bool has_refused(struct lct_tpm *tpm, const struct lct_tpm_key *key, enum lct_code code)
@@ -494,6 +552,7 @@ enum lct_code lct_use_execute(struct lct_tpm *tpm, const struct lct_use *use, TP
     struct lct_terms terms = lct_use_terms(use);
 
     terms.password = !terms.policy && !needs_session(tpm, use);
+    terms.last = command == TPM2_CC_Sign;
     enum lct_code code = *rc == TSS2_RC_SUCCESS
                              ? lct_tpm_execute(tpm, key->label, command, &terms, rc, err)
                              : lct_tpm_result(tpm, key->label, command, *rc, err);
@@ -511,6 +570,9 @@ enum lct_code lct_use_execute(struct lct_tpm *tpm, const struct lct_use *use, TP
     if (place_of(tpm, key) == 0) {
         tpm->used_at = lct_now_ms();
         tpm->used = true;
+    } else if (terms.policy ? lct_tpm_policy_is_salted(tpm) : !terms.password) {
+        /* Part 1, 16.7: the HMAC was over the Name of what is there. */
+        tpm->checked_at = lct_now_ms();
     }
     return LCT_OK;
 }
@@ -538,17 +600,18 @@ static struct ending attempt(struct lct_tpm *tpm, struct lct_use *use, bool brok
                              struct lct_err *err)
 {
     struct ending ending = {.rc = TSS2_RC_SUCCESS};
+    struct readiness done;
     bool had_session = tpm->session.handle != 0;
 
-    ending.code = make_ready(tpm, use, broke, &ending.loaded, err);
+    ending.code = make_ready(tpm, use, broke, &done, err);
+    ending.loaded = done.loaded;
     ending.ready = ending.code == LCT_OK;
-    bool had_policy = tpm->policy.handle != 0;
-    if (ending.ready && lct_policy_is_needed(use->key))
-        ending.code = lct_policy_satisfy(tpm, use->key, err);
+    if (ending.ready && lct_policy_is_needed(use->key) && !done.said)
+        ending.code = say_policy(tpm, use->key, &done, err);
     if (ending.ready && ending.code == LCT_OK)
         ending.code = use->once(tpm, use, &ending.rc, err);
     ending.sessions = ending.code == LCT_ERR_TPM && ((had_session && tpm->session.handle == 0) ||
-                                                     (had_policy && tpm->policy.handle == 0));
+                                                     (done.had_policy && tpm->policy.handle == 0));
     ending.sessions = ending.sessions || lct_result_is_lost_session(ending.rc) ||
                       is_out_of_step(use->key, ending.rc);
     return ending;
@@ -585,6 +648,8 @@ enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     bool broke = use->again, again = true, ever_loaded = false;
 
     use->again = true;
+    if (use->doubted && is_at_hand(tpm, key))
+        drop_resident(tpm, use, LCT_ERR_WRONG_KEY);
     for (int number = 1; again; number++) {
         TPM2_HANDLE place = place_of(tpm, key);
         ending = attempt(tpm, use, broke, err);

@@ -23,6 +23,8 @@ struct lct_use {
     TPM2_HANDLE second;
     bool secret; /* the response's first parameter comes encrypted */
     bool again;  /* the connection broke in it once */
+    /* What it did last turned out not to be the key's doing: what is taken for the key is not. */
+    bool doubted;
 };
 
 /* For lct_tpm_run: makes the key ready, satisfies its policy, and does it. `arg` is a struct

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME = 33, MAX_GROUPS = 64 };
+enum { NAME = 33, MAX_GROUPS = 64, OPEN_TIMEOUT = 30000 }; /* ms */
 
 /* The kernel's devices, and what sysfs calls them. */
 static const char managed[] = "/dev/tpmrm0", bare[] = "/dev/tpm0", abrmd[] = "tpm2-abrmd";
@@ -208,13 +208,14 @@ static void try_other(struct lct_way *way, const char *name, const char *tcti)
 {
     struct lct_wire *wire = NULL;
     struct lct_err err = {.code = LCT_OK};
+    const struct lct_deadline deadline = lct_deadline_in(OPEN_TIMEOUT);
 
     way->state = LCT_WAY_SHUT;
     if (strcmp(name, "swtpm") != 0 && lct_module_find(name, &err) != LCT_OK) {
         (void)snprintf(way->text, sizeof way->text, "there is no TCTI module %s", name);
         if (strpbrk(name, "/.") == NULL)
             (void)snprintf(way->command, sizeof way->command, "apt install libtss2-tcti-%s0", name);
-    } else if (lct_wire_open(&wire, tcti, &err) != LCT_OK) {
+    } else if (lct_wire_open(&wire, tcti, &deadline, &err) != LCT_OK) {
         (void)snprintf(way->text, sizeof way->text, "%.500s", err.text);
     } else {
         way->state = LCT_WAY_OPENS;

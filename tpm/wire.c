@@ -10,12 +10,13 @@
  * for one program at a time. */
 static const char managed[] = "/dev/tpmrm0", bare[] = "/dev/tpm0";
 
-static enum lct_code search(struct lct_wire **wire, struct lct_err *err)
+static enum lct_code search(struct lct_wire **wire, const struct lct_deadline *deadline,
+                            struct lct_err *err)
 {
     struct lct_err tries[3];
 
     if (lct_device_open(wire, managed, &tries[0]) == LCT_OK ||
-        lct_abrmd_open(wire, "", true, &tries[1]) == LCT_OK ||
+        lct_abrmd_open(wire, "", true, deadline, &tries[1]) == LCT_OK ||
         lct_device_open(wire, bare, &tries[2]) == LCT_OK)
         return LCT_OK;
     return LCT_FAIL(
@@ -59,21 +60,22 @@ enum lct_code lct_wire_open_ahead(struct lct_wire **wire, const char *tcti, stru
     return lct_device_open(wire, path, err);
 }
 
-enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err)
+enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti,
+                            const struct lct_deadline *deadline, struct lct_err *err)
 {
     char name[LCT_MAX_WAY_NAME];
     const char *conf = "";
 
     if (tcti == NULL)
-        return search(wire, err);
+        return search(wire, deadline, err);
     enum lct_code code = lct_wire_split(name, &conf, tcti, err);
     if (code != LCT_OK)
         return code;
     if (strcmp(name, "device") == 0)
         return lct_device_open(wire, *conf != '\0' ? conf : managed, err);
     if (strcmp(name, "swtpm") == 0)
-        return lct_swtpm_open(wire, conf, err);
+        return lct_swtpm_open(wire, conf, deadline, err);
     if (strcmp(name, "tabrmd") == 0)
-        return lct_abrmd_open(wire, conf, false, err);
-    return lct_module_open(wire, name, conf, err);
+        return lct_abrmd_open(wire, conf, false, deadline, err);
+    return lct_module_open(wire, name, conf, deadline, err);
 }

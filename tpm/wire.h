@@ -3,6 +3,7 @@
 #define LCT_TPM_WIRE_H
 
 #include "base/error.h"
+#include "tpm/deadline.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,21 +19,23 @@ struct lct_wire {
     bool private_handles;  /* what is loaded by this way in is gone when it closes */
     bool software;         /* the way in leads to a simulator or emulator */
     bool inheritable;      /* children of fork may go on with it, in turns that they agree on */
-    /* Sends one whole command, waiting `timeout` ms at most until it is taken. LCT_ERR_NO_TPM;
+    /* Sends one whole command, waiting until the deadline for it to be taken. LCT_ERR_NO_TPM;
      * LCT_ERR_TIMEOUT. */
     enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
-                          int timeout, struct lct_err *err);
-    /* Receives one whole response into `capacity` bytes, waiting `timeout` ms at most.
+                          const struct lct_deadline *deadline, struct lct_err *err);
+    /* Receives one whole response into `capacity` bytes, waiting until the deadline.
      * LCT_ERR_NO_TPM; LCT_ERR_TIMEOUT: it may still come. Linux's driver may wait for longer:
      * poll(2) is held up while it executes a command, whose end it bounds itself. */
     enum lct_code (*receive)(struct lct_wire *wire, uint8_t *response, size_t *response_len,
-                             size_t capacity, int timeout, struct lct_err *err);
+                             size_t capacity, const struct lct_deadline *deadline,
+                             struct lct_err *err);
     /*
-     * After a command whose response nobody has read: waits `timeout` ms for it and throws it away,
-     * so that the next command gets its own. LCT_ERR_TIMEOUT; LCT_ERR_NO_TPM: it has to be opened
-     * anew. NULL: that is so always.
+     * After a command whose response nobody has read: waits for it until the deadline and throws it
+     * away, so that the next command gets its own. LCT_ERR_TIMEOUT; LCT_ERR_NO_TPM: it has to be
+     * opened anew. NULL: that is so always.
      */
-    enum lct_code (*settle)(struct lct_wire *wire, int timeout, struct lct_err *err);
+    enum lct_code (*settle)(struct lct_wire *wire, const struct lct_deadline *deadline,
+                            struct lct_err *err);
     /* Ends the connection and frees it. */
     void (*close)(struct lct_wire *wire);
     /* In a child of fork: frees it without a word to the TPM. False if that is not to be had. */
@@ -46,9 +49,11 @@ struct lct_wire {
 /*
  * Opens the way in that `tcti` names ("name:conf"). With NULL it is searched: the kernel's resource
  * manager, tpm2-abrmd, the kernel's device without a manager; never a software TPM. The search lets
- * the bus start tpm2-abrmd only where there is a device for it. Also LCT_ERR_CONFIG.
+ * the bus start tpm2-abrmd only where there is a device for it. Waits until the deadline, or for as
+ * long as is usual there; name servers and TCTI modules know none. Also LCT_ERR_CONFIG.
  */
-enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti, struct lct_err *err);
+enum lct_code lct_wire_open(struct lct_wire **wire, const char *tcti,
+                            const struct lct_deadline *deadline, struct lct_err *err);
 
 enum { LCT_MAX_WAY_NAME = 64 };
 
@@ -74,7 +79,8 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
  * swtpm by its socket, "path=P" or "host=H,port=N", a connection for each command; opening it finds
  * out that something listens. tpm2-abrmd is in tpm/abrmd.h. Also LCT_ERR_CONFIG.
  */
-enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf, struct lct_err *err);
+enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf,
+                             const struct lct_deadline *deadline, struct lct_err *err);
 
 /*
  * Any other way in, by a TCTI module of tpm2-tss: mssim, cmd, pcap, libtpms. The modules and their
@@ -83,7 +89,7 @@ enum lct_code lct_swtpm_open(struct lct_wire **wire, const char *conf, struct lc
  * timeouts, either. Also LCT_ERR_CONFIG.
  */
 enum lct_code lct_module_open(struct lct_wire **wire, const char *name, const char *conf,
-                              struct lct_err *err);
+                              const struct lct_deadline *deadline, struct lct_err *err);
 
 /* Whether the file of a TCTI module is there: LCT_ERR_NO_TPM says which package has it. */
 enum lct_code lct_module_find(const char *name, struct lct_err *err);
