@@ -8,7 +8,8 @@
 
 static void describe_identity(struct lct_offer *offer, const struct lct_key *key)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
 
     (void)snprintf(offer->id, sizeof offer->id, "%s", key->id);
     offer->generation = generation->number;
@@ -35,7 +36,8 @@ static enum lct_code describe_parent(struct lct_offer *offer,
                                      const struct lct_attest_request *request, struct lct_err *err)
 {
     const struct lct_key *key = request->key;
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     const struct lct_tpm_parent_request from = {
         .label = key->label,
         .where = generation->parent,

@@ -144,11 +144,12 @@ static enum lct_code sign(struct answer *answer, struct lct_err *err)
 }
 
 /* The same authorization for a parent in the endorsement hierarchy, which the key was not given. */
-static struct lct_tpm_key key_of(const struct lct_attest_request *request)
+static struct lct_tpm_key key_of(const struct lct_attest_request *request,
+                                 struct lct_generation *generation)
 {
-    struct lct_tpm_key key = lct_key_values(request->key);
+    struct lct_tpm_key key = lct_key_values(request->key, generation);
 
-    if (key.owner_auth->len == 0 && key.parent == TPM2_RH_ENDORSEMENT &&
+    if ((key.owner_auth == NULL || key.owner_auth->len == 0) && key.parent == TPM2_RH_ENDORSEMENT &&
         request->endorsement_auth != NULL)
         key.owner_auth = request->endorsement_auth;
     return key;
@@ -159,7 +160,8 @@ static enum lct_code attest(struct answer *answer, struct lct_err *err)
     const struct lct_attest_request *request = answer->request;
     const struct lct_challenge *challenge = &answer->evidence->challenge;
     OSSL_LIB_CTX *libctx = request->key->libctx;
-    const struct lct_tpm_key key = key_of(request);
+    struct lct_generation generation;
+    const struct lct_tpm_key key = key_of(request, &generation);
     bool quote = challenge->pcrs.num_banks > 0;
     uint8_t certify_extra[32], quote_extra[32];
     enum lct_code code =

@@ -303,27 +303,15 @@ char *lct_approval_write(const struct lct_approval *approval, const char *finger
     return text;
 }
 
-/* The store's directory of approvals, which is made if need be, with the store's owner: its
- * descriptor, or -1 with errno. */
+/* The store's directory of approvals: its descriptor, or -1 with errno. */
 static int open_approvals(const char *dir)
 {
     int store = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct stat st;
 
     if (store < 0)
         return -1;
-    bool made = mkdirat(store, lct_approvals_dir, 0755) == 0;
+    int fd = lct_file_make_dir(store, lct_approvals_dir, 0755);
     int error = errno;
-    int fd = openat(store, lct_approvals_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && (errno != ENOENT || made)) /* else why it could not be made */
-        error = errno;
-    if (fd >= 0 && made &&
-        (fstat(store, &st) != 0 || fchmod(fd, 0755) != 0 ||
-         (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) != 0) || fsync(store) != 0)) {
-        error = errno;
-        close(fd);
-        fd = -1;
-    }
     close(store);
     errno = error;
     return fd;

@@ -137,8 +137,7 @@ static enum lct_code check_key(const struct lct_key *key, struct lct_crypto *cry
                                const struct lct_backup_file *file, struct lct_err *err)
 {
     (void)crypto;
-    if (key->generation.custody == LCT_CUSTODY_SOFTWARE ? is_encrypted(file)
-                                                        : key->keyfile.private_len > 0)
+    if (lct_key_is_software(key) ? is_encrypted(file) : key->keyfile.private_len > 0)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it holds no key that is wrapped or encrypted");
 }

@@ -174,8 +174,8 @@ enum lct_code lct_certs_check_leaf(const struct lct_certs *certs, const struct l
                             "first, each issuer after what it issued",
                             i + 1);
     return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
-                    "the certificate is of another key than generation %u of %s",
-                    key->generation.number, key->label);
+                    "the certificate is of another key than generation %u of %s", key->number,
+                    key->label);
 }
 
 static bool issued(const struct lct_cert *issuer, const struct lct_cert *cert)
@@ -263,7 +263,7 @@ enum lct_code lct_certs_put(struct lct_change *change, const struct lct_key *key
     char name[LCT_PART_NAME];
     enum lct_code code = check_and_write(&pem, &pem_len, key, certs, err);
 
-    lct_part_name(name, LCT_PART_CERTS, key->generation.number);
+    lct_part_name(name, LCT_PART_CERTS, key->number);
     if (code == LCT_OK)
         code = lct_change_put(change, name, pem, pem_len, err);
     OPENSSL_free(pem);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/enrol.h"
 
+#include "base/unconst.h"
 #include "proof/json.h"
 
 #include <openssl/rand.h>
@@ -17,7 +18,7 @@ enum lct_code lct_enrol_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_c
     const struct lct_keyfile keyfile = {
         .type = LCT_KEYFILE_LOADABLE,
         .empty_auth = !generation->passphrase,
-        .seal = generation->seal,
+        .seal = lct_unconst(&generation->seal),
         .policy_auth_value = generation->passphrase,
         .num_approvals = source != NULL ? source->num_approvals : 0,
         .approvals = source != NULL ? source->approvals : NULL,
@@ -101,7 +102,7 @@ static enum lct_code measure_another(struct lct_generation *generation, const st
 {
     const struct lct_tpm_template from = {.label = key->label,
                                           .algorithm = generation->algorithm,
-                                          .owner_auth = &key->owner_auth,
+                                          .owner_auth = key->owner_auth,
                                           .libctx = key->libctx};
     struct lct_tpm_created created;
     struct lct_public public_area;
@@ -126,7 +127,7 @@ static enum lct_code measure_another(struct lct_generation *generation, const st
                                        .private_area = created.private_area,
                                        .private_len = created.private_len,
                                        .pkey = pkey,
-                                       .owner_auth = &key->owner_auth,
+                                       .owner_auth = key->owner_auth,
                                        .libctx = key->libctx};
     code = sign_and_measure(generation, tpm, &values, hash, err);
     EVP_PKEY_free(pkey);
@@ -136,10 +137,11 @@ static enum lct_code measure_another(struct lct_generation *generation, const st
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
                                   struct lct_tpm *tpm, struct lct_err *err)
 {
-    uint16_t bound = key->public_area.scheme;
+    uint16_t bound = key->scheme;
     const struct lct_hash *hash =
-        lct_hash_by_id(bound != TPM2_ALG_NULL ? key->public_area.scheme_hash : TPM2_ALG_SHA256);
-    const struct lct_tpm_key values = lct_key_values(key);
+        lct_hash_by_id(bound != TPM2_ALG_NULL ? key->scheme_hash : TPM2_ALG_SHA256);
+    struct lct_generation packed;
+    const struct lct_tpm_key values = lct_key_values(key, &packed);
 
     if (generation->algorithm->type != TPM2_ALG_RSA || hash == NULL ||
         (bound != TPM2_ALG_NULL && bound != TPM2_ALG_RSAPSS))
@@ -149,7 +151,7 @@ enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_
         code = measure_another(generation, key, tpm, hash, err);
     if (code == LCT_ERR_UNSUPPORTED)
         return LCT_OK;
-    key->generation.pss_salt = generation->pss_salt;
+    key->pss_salt = generation->pss_salt;
     return code;
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,31 +58,38 @@ out:
 }
 
 /* `what` is how messages call it. */
-static enum lct_code make_file(int dir, const char *name, const char *what, const uint8_t *bytes,
-                               size_t bytes_len, const struct lct_owner *owner, mode_t mode,
-                               struct lct_err *err)
+static enum lct_code fail_write(const char *what, int error, struct lct_err *err)
 {
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    int error = 0;
+    return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s%s", what, strerror(error),
+                    error == EPERM ? "; root alone may give it that owner and group" : "");
+}
 
-    if (fd < 0)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", what, strerror(errno));
+static int create(int dir, const char *name, mode_t mode)
+{
+    return openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+}
+
+/* On disk when it returns; false with errno. */
+static bool fill(int fd, const uint8_t *bytes, size_t bytes_len, const struct lct_owner *owner,
+                 mode_t mode)
+{
     /* fchmod as well: the caller's umask is not ours to rely on. */
-    if (!lct_fd_write_all(fd, bytes, bytes_len) || fchmod(fd, mode) != 0 ||
-        fchown(fd, owner->user, owner->group) != 0 || fsync(fd) != 0)
-        error = errno;
-    if (close(fd) != 0 && error == 0)
-        error = errno;
-    if (error != 0)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s%s", what, strerror(error),
-                        error == EPERM ? "; root alone may give it that owner and group" : "");
-    return LCT_OK;
+    return lct_fd_write_all(fd, bytes, bytes_len) && fchmod(fd, mode) == 0 &&
+           fchown(fd, owner->user, owner->group) == 0 && fsync(fd) == 0;
 }
 
 enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                              const struct lct_owner *owner, struct lct_err *err)
 {
-    return make_file(dir, name, name, bytes, bytes_len, owner, 0640, err);
+    enum { MODE = 0640 };
+    int fd = create(dir, name, MODE);
+
+    if (fd < 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
+    int error = fill(fd, bytes, bytes_len, owner, MODE) ? 0 : errno;
+    if (close(fd) != 0 && error == 0)
+        error = errno;
+    return error == 0 ? LCT_OK : fail_write(name, error, err);
 }
 
 /* 0, or -1 with errno: EEXIST. */
@@ -97,23 +105,20 @@ static int rename_new(int dir, const char *from, const char *to)
     return failed;
 }
 
-/* By way of the file `temporary`, of which a crash may have left one. */
-static enum lct_code put(int dir, const char *temporary, const char *name, const uint8_t *bytes,
-                         size_t bytes_len, const struct lct_owner *owner, mode_t mode, bool replace,
-                         struct lct_err *err)
+/* Makes a file that is open in `fd`, new and empty, and named `temporary`, the one named `name`. */
+static enum lct_code put(int dir, int fd, const char *temporary, const char *name,
+                         const uint8_t *bytes, size_t bytes_len, const struct lct_owner *owner,
+                         mode_t mode, bool replace, struct lct_err *err)
 {
-    if (unlinkat(dir, temporary, 0) != 0 && errno != ENOENT)
-        return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
-    enum lct_code code = make_file(dir, temporary, name, bytes, bytes_len, owner, mode, err);
-    if (code != LCT_OK) {
-        (void)unlinkat(dir, temporary, 0);
-        return code;
-    }
-    int failed = replace ? renameat(dir, temporary, dir, name) : rename_new(dir, temporary, name);
-    if (failed) {
+    enum lct_code code = LCT_OK;
+
+    if (!fill(fd, bytes, bytes_len, owner, mode))
+        code = fail_write(name, errno, err);
+    else if ((replace ? renameat(dir, temporary, dir, name) : rename_new(dir, temporary, name)) !=
+             0)
         code = errno == EEXIST ? LCT_FAIL(err, LCT_ERR_EXISTS, "%s exists already", name)
-                               : LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be written: %s", name,
-                                          strerror(errno));
+                               : fail_write(name, errno, err);
+    if (code != LCT_OK) {
         (void)unlinkat(dir, temporary, 0);
         return code;
     }
@@ -125,29 +130,140 @@ static enum lct_code put(int dir, const char *temporary, const char *name, const
     return code;
 }
 
+/*
+ * Temporary files in a directory that is not locked. Each is locked by who writes it, so one that
+ * nobody has locked was left by a crash, or is so new that its maker, who looks whether it is there
+ * once it is locked, makes another.
+ */
+static const char temporary_prefix[] = ".new-";
+
+static bool is_linked(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
+static void clear_temporary(int dir, const char *name)
+{
+    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && is_linked(fd))
+        (void)unlinkat(dir, name, 0);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void clear_temporaries(int dir)
+{
+    DIR *entries = lct_file_open_dir(dir, ".");
+
+    if (entries == NULL)
+        return;
+    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
+        if (strncmp(entry->d_name, temporary_prefix, sizeof temporary_prefix - 1) == 0)
+            clear_temporary(dir, entry->d_name);
+    closedir(entries);
+}
+
+/* A new one: its name, and its descriptor or -1 with errno. */
+static int create_temporary(char name[64], int dir, mode_t mode)
+{
+    enum { ATTEMPTS = 100 };
+
+    for (int i = 0; i < ATTEMPTS; i++) {
+        (void)snprintf(name, 64, "%s%d-%d", temporary_prefix, (int)gettid(), i);
+        int fd = create(dir, name, mode);
+        if (fd < 0 && errno != EEXIST)
+            return -1;
+        if (fd < 0)
+            continue;
+        /* Not every file system can lock; then whoever clears cannot either. */
+        if ((flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && is_linked(fd))
+            return fd;
+        close(fd);
+    }
+    errno = EEXIST;
+    return -1;
+}
+
 enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                            mode_t mode, bool replace, struct lct_err *err)
 {
     char temporary[64];
     struct stat st;
 
-    if (fstat(dir, &st) != 0)
+    clear_temporaries(dir);
+    int fd = fstat(dir, &st) == 0 ? create_temporary(temporary, dir, mode) : -1;
+    if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
     const struct lct_owner own = {(uid_t)-1, (gid_t)-1}, theirs = {st.st_uid, st.st_gid};
-    (void)snprintf(temporary, sizeof temporary, ".new-%d", (int)gettid());
-    return put(dir, temporary, name, bytes, bytes_len, geteuid() == 0 ? &theirs : &own, mode,
-               replace, err);
+    enum lct_code code = put(dir, fd, temporary, name, bytes, bytes_len,
+                             geteuid() == 0 ? &theirs : &own, mode, replace, err);
+    close(fd);
+    return code;
 }
 
 enum lct_code lct_file_replace(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                                struct lct_err *err)
 {
+    enum { MODE = 0640 };
+    static const char temporary[] = ".new";
     struct stat st;
+    int fd = -1;
 
-    if (fstat(dir, &st) != 0)
+    if (fstat(dir, &st) == 0 && (unlinkat(dir, temporary, 0) == 0 || errno == ENOENT))
+        fd = create(dir, temporary, MODE);
+    if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be made: %s", name, strerror(errno));
     const struct lct_owner owner = {st.st_uid, st.st_gid};
-    return put(dir, ".new", name, bytes, bytes_len, &owner, 0640, true, err);
+    enum lct_code code = put(dir, fd, temporary, name, bytes, bytes_len, &owner, MODE, true, err);
+    close(fd);
+    return code;
+}
+
+static bool is_empty(int fd)
+{
+    DIR *entries = lct_file_open_dir(fd, ".");
+    size_t num = 0;
+
+    while (entries != NULL && readdir(entries) != NULL)
+        num++;
+    if (entries != NULL)
+        closedir(entries);
+    return num == 2; /* itself, and the one above */
+}
+
+/* Gives a directory its mode, and the owner of the one it is in if root makes it. */
+static bool settle(int fd, int dir, mode_t mode)
+{
+    struct stat above, st;
+
+    if (fstat(dir, &above) != 0 || fstat(fd, &st) != 0 ||
+        ((st.st_mode & 07777) != mode && fchmod(fd, mode) != 0))
+        return false;
+    return geteuid() != 0 || (st.st_uid == above.st_uid && st.st_gid == above.st_gid) ||
+           fchown(fd, above.st_uid, above.st_gid) == 0;
+}
+
+int lct_file_make_dir(int dir, const char *name, mode_t mode)
+{
+    bool made = mkdirat(dir, name, mode) == 0;
+    int error = errno;
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0) {
+        if (errno == ENOENT && !made)
+            errno = error;
+        return -1;
+    }
+    if (made ? settle(fd, dir, mode) && fsync(dir) == 0
+             : !is_empty(fd) || settle(fd, dir, mode) || errno == EPERM || errno == EROFS)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
 }
 
 DIR *lct_file_open_dir(int dir, const char *name)

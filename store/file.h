@@ -32,7 +32,7 @@ enum lct_code lct_file_write(int dir, const char *name, const uint8_t *bytes, si
  * Puts the file `name` in place in one step, with `mode` and, if root does it, the owner and group
  * of the directory, all on disk when it returns: instead of one that is there, or, if `replace` is
  * false, only where there is none: LCT_ERR_EXISTS. LCT_ERR_STORE; a crash leaves a file whose name
- * begins with ".new-".
+ * begins with ".new-", which the next one in that directory removes.
  */
 enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                            mode_t mode, bool replace, struct lct_err *err);
@@ -44,6 +44,13 @@ enum lct_code lct_file_put(int dir, const char *name, const uint8_t *bytes, size
  */
 enum lct_code lct_file_replace(int dir, const char *name, const uint8_t *bytes, size_t bytes_len,
                                struct lct_err *err);
+
+/*
+ * The directory `name` in `dir`, made if need be with `mode` and, if root does it, the owner and
+ * group of `dir`: its descriptor, or -1 with errno. On disk, where it was made. An empty one may
+ * have been left so by a crash before it had these, and is given them.
+ */
+int lct_file_make_dir(int dir, const char *name, mode_t mode);
 
 /* The entries of the directory `name` in `dir`, which is no link; closedir when done. NULL with
  * errno. */

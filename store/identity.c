@@ -2,6 +2,7 @@
 #include "store/identity.h"
 
 #include "store/enrol.h"
+#include "store/pin.h"
 #include "tpm/persist.h"
 
 #include <openssl/crypto.h>
@@ -28,7 +29,9 @@ static enum lct_code make_key(struct lct_made_key *made, struct lct_tpm_created 
     if (request->passphrase != NULL) /* nobody else has seen the key yet */
         made->key->passphrase = *request->passphrase;
     if (request->owner_auth != NULL)
-        made->key->owner_auth = *request->owner_auth;
+        code = lct_key_set_owner_auth(made->key, request->owner_auth, err);
+    if (code != LCT_OK)
+        return code;
     free(atomic_exchange(&made->key->life, NULL)); /* no store has it yet */
     return lct_enrol_find_salt(generation, made->key, tpm, err);
 }
@@ -58,13 +61,15 @@ static enum lct_code check_tpm(const struct lct_tpm_info *info,
                     request->id, request->algorithm->name);
 }
 
-static enum lct_code create_in_tpm(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                                   struct lct_tpm_info *info, struct lct_crypto *crypto,
+static enum lct_code create_in_tpm(const struct lct_store *store, struct lct_tpm *tpm,
+                                   struct lct_tpm_created *created, struct lct_tpm_info *info,
+                                   struct lct_crypto *crypto,
                                    const struct lct_identity_request *request, struct lct_err *err)
 {
     bool sealed = request->seal != NULL && request->seal->kind != LCT_SEAL_NONE;
     char label[4 + LCT_MAX_ID + 1];
     uint8_t policy[LCT_POLICY_DIGEST];
+    const struct lct_pin pin = {store, request->new_parent};
     const struct lct_tpm_template from = {
         .label = label,
         .algorithm = request->algorithm,
@@ -84,7 +89,7 @@ static enum lct_code create_in_tpm(struct lct_tpm *tpm, struct lct_tpm_created *
     if (code == LCT_OK && sealed)
         code =
             lct_seal_policy(policy, from.libctx, request->seal, request->passphrase != NULL, err);
-    return code == LCT_OK ? lct_tpm_create(tpm, created, &from, err) : code;
+    return code == LCT_OK ? lct_pin_create(tpm, created, &pin, &from, err) : code;
 }
 
 void lct_made_key_clear(struct lct_made_key *made)
@@ -95,8 +100,8 @@ void lct_made_key_clear(struct lct_made_key *made)
     *made = (struct lct_made_key){0};
 }
 
-enum lct_code lct_identity_make_key(struct lct_made_key *made, struct lct_tpm *tpm,
-                                    struct lct_crypto *crypto,
+enum lct_code lct_identity_make_key(struct lct_made_key *made, const struct lct_store *store,
+                                    struct lct_tpm *tpm, struct lct_crypto *crypto,
                                     const struct lct_identity_request *request, bool *made_srk,
                                     struct lct_err *err)
 {
@@ -104,7 +109,7 @@ enum lct_code lct_identity_make_key(struct lct_made_key *made, struct lct_tpm *t
     struct lct_tpm_info info;
 
     *made = (struct lct_made_key){0};
-    enum lct_code code = create_in_tpm(tpm, &created, &info, crypto, request, err);
+    enum lct_code code = create_in_tpm(store, tpm, &created, &info, crypto, request, err);
     if (made_srk != NULL)
         *made_srk = created.made_srk;
     if (code != LCT_OK)
@@ -132,7 +137,7 @@ enum lct_code lct_identity_create(const struct lct_store *store, struct lct_tpm 
     *key = NULL;
     if (code != LCT_OK)
         return code;
-    code = lct_identity_make_key(&made, tpm, crypto, request, made_srk, err);
+    code = lct_identity_make_key(&made, store, tpm, crypto, request, made_srk, err);
     if (code == LCT_OK)
         code = lct_store_create(store, made.record, made.pem, made.pem_len, &request->owner, err);
     if (code == LCT_OK)
@@ -205,15 +210,16 @@ static void check_attributes(const struct check *check, const struct lct_public 
 static enum lct_code check_persistent(const struct check *check, const struct lct_key *key,
                                       struct lct_tpm *tpm, struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation generation;
     struct lct_name name;
 
-    if (generation->persistent == 0)
+    lct_key_generation(&generation, key);
+    if (generation.persistent == 0)
         return LCT_OK;
-    enum lct_code code = lct_tpm_name_at(tpm, &name, generation->persistent, key->label, err);
+    enum lct_code code = lct_tpm_name_at(tpm, &name, generation.persistent, key->label, err);
     if (code != LCT_OK)
         return code;
-    if (lct_name_equal(&name, &generation->name))
+    if (lct_name_equal(&name, &generation.name))
         found(check, "is at its persistent handle as well", true, "");
     else
         noted(check, "is not at its persistent handle any more, and is loaded; see lct gc");
@@ -254,7 +260,8 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
 {
     if (lct_key_is_software(key))
         return check_software(check, key, err);
-    const struct lct_tpm_key values = lct_key_values(key);
+    struct lct_generation generation;
+    const struct lct_tpm_key values = lct_key_values(key, &generation);
     struct lct_public reported;
     struct lct_name name;
     enum lct_code code = lct_tpm_inspect(tpm, &reported, &name, &values, err);
@@ -262,14 +269,14 @@ static enum lct_code check_key(const struct check *check, const struct lct_key *
     if (code == LCT_ERR_NO_TPM) /* nothing was asked */
         return code;
     found(check,
-          key->generation.handle != 0 ? "is in this TPM, at its persistent handle"
-                                      : "loads in this TPM under its pinned storage key",
+          generation.handle != 0 ? "is in this TPM, at its persistent handle"
+                                 : "loads in this TPM under its pinned storage key",
           code == LCT_OK, err->text);
     if (code != LCT_OK)
         return code;
-    found(check, "has the Name in the record", lct_name_equal(&name, &key->generation.name),
+    found(check, "has the Name in the record", lct_name_equal(&name, &generation.name),
           "the TPM reports another Name");
-    check_attributes(check, &reported, &key->generation);
+    check_attributes(check, &reported, &generation);
     code = check_persistent(check, key, tpm, err);
     if (code != LCT_OK)
         return code;

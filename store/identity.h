@@ -13,6 +13,7 @@ struct lct_identity_request {
     const struct lct_algorithm *algorithm;
     struct lct_owner owner;
     bool provision;              /* a storage root key may be made and persisted */
+    bool new_parent;             /* as in struct lct_pin */
     const struct lct_seal *seal; /* of lct_seal_prepare, which the record keeps; NULL: none */
     const struct lct_secret *passphrase; /* signing shall take it; NULL: none */
     const struct lct_secret *owner_auth; /* of the TPM's owner; NULL: not known */
@@ -28,12 +29,13 @@ struct lct_made_key {
 };
 
 /*
- * Makes a key in the TPM, and finds out what this TPM can do with it. *made_srk, if asked for, is
+ * Makes a key in the TPM, under a storage root key that the store knows, if it knows any, and finds
+ * out what this TPM can do with it. *made_srk, if asked for, is
  * whether a storage root key was made, on failure too. A counter in the seal stays in the TPM, for
- * the caller to abandon. Errors of lct_tpm_create. lct_made_key_clear after success.
+ * the caller to abandon. Errors of lct_pin_create. lct_made_key_clear after success.
  */
-enum lct_code lct_identity_make_key(struct lct_made_key *made, struct lct_tpm *tpm,
-                                    struct lct_crypto *crypto,
+enum lct_code lct_identity_make_key(struct lct_made_key *made, const struct lct_store *store,
+                                    struct lct_tpm *tpm, struct lct_crypto *crypto,
                                     const struct lct_identity_request *request, bool *made_srk,
                                     struct lct_err *err);
 void lct_made_key_clear(struct lct_made_key *made);

@@ -2,6 +2,7 @@
 #include "store/import.h"
 
 #include "store/enrol.h"
+#include "store/pin.h"
 #include "tcg/duplicate.h"
 
 #include <openssl/crypto.h>
@@ -13,6 +14,7 @@
 /* What an import works with, and what it has found out. */
 struct import {
     struct lct_tpm *tpm;
+    const struct lct_store *store;
     struct lct_crypto *crypto;
     OSSL_LIB_CTX *libctx;
     const struct lct_import_request *request;
@@ -132,6 +134,7 @@ static enum lct_code find_parent(const struct import *import, struct lct_tpm_par
                                  uint32_t where, struct lct_err *err)
 {
     const struct lct_import_request *request = import->request;
+    const struct lct_pin pin = {import->store, request->new_parent};
     const struct lct_tpm_parent_request from = {
         .label = import->label,
         .where = where,
@@ -142,7 +145,7 @@ static enum lct_code find_parent(const struct import *import, struct lct_tpm_par
         .libctx = import->libctx,
     };
 
-    return lct_tpm_find_parent(import->tpm, parent, &from, err);
+    return lct_pin_find_parent(import->tpm, parent, &pin, &from, err);
 }
 
 /* TPM2_Import: what was wrapped for the parent becomes what it loads. */
@@ -197,7 +200,7 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, const char
     if (keyfile->type == LCT_KEYFILE_SEALED)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: the key file holds sealed data, not a key",
                         label);
-    if (keyfile->has_policy && keyfile->seal.kind == LCT_SEAL_NONE)
+    if (keyfile->has_policy && keyfile->seal == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: signing with it takes a policy, and not one that this lct follows "
                         "(PolicyPCR or PolicyAuthorize, in SHA-256, each perhaps with "
@@ -236,14 +239,15 @@ static enum lct_code prepare_keyfile(struct import *import, struct lct_err *err)
     struct lct_tpm_parent parent;
     enum lct_code code = check_keyfile(keyfile, import->label, err);
 
-    import->generation.seal = keyfile->seal;
+    if (keyfile->seal != NULL)
+        import->generation.seal = *keyfile->seal;
     if (code == LCT_OK)
         code = choose_pcrs(&import->generation.seal, keyfile, err);
     if (code != LCT_OK)
         return code;
     import->generation.passphrase =
         (!keyfile->empty_auth || import->request->passphrase) && !import->request->no_passphrase;
-    if (keyfile->seal.kind != LCT_SEAL_NONE) /* it says whether signing takes one */
+    if (keyfile->seal != NULL) /* it says whether signing takes one */
         import->generation.passphrase = keyfile->policy_auth_value;
     code = admit(import, keyfile->public_area, keyfile->public_len, err);
     if (code != LCT_OK)
@@ -316,7 +320,7 @@ static enum lct_code prepare_handle(struct import *import, struct lct_err *err)
     if (code == LCT_OK) {
         import->created.parent = lct_srk_handle;
         import->created.parent_name = salt.name;
-    } else if (code == LCT_ERR_OTHER_TPM || code == LCT_ERR_UNSUPPORTED) {
+    } else if ((code == LCT_ERR_OTHER_TPM && salt.name.len == 0) || code == LCT_ERR_UNSUPPORTED) {
         import->created.parent = TPM2_RH_NULL;
         code = LCT_OK;
     }
@@ -355,7 +359,8 @@ static enum lct_code check_object(const struct import *import, const struct lct_
                                   struct lct_err *err)
 {
     static const struct lct_name unknown;
-    struct lct_tpm_key values = lct_key_values(key);
+    struct lct_generation generation;
+    struct lct_tpm_key values = lct_key_values(key, &generation);
     struct lct_public reported;
     struct lct_name name;
 
@@ -364,7 +369,7 @@ static enum lct_code check_object(const struct import *import, const struct lct_
     enum lct_code code = lct_tpm_inspect(import->tpm, &reported, &name, &values, err);
     if (code != LCT_OK)
         return code;
-    if (!lct_name_equal(&name, &key->generation.name))
+    if (!lct_name_equal(&name, &generation.name))
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY, "%s: the TPM reports another Name than the key's",
                         key->label);
     return LCT_OK;
@@ -374,16 +379,17 @@ static enum lct_code give_secrets(const struct import *import, struct lct_key *k
                                   struct lct_err *err)
 {
     const struct lct_import_request *request = import->request;
-    const struct lct_secret *auth = key->generation.parent == TPM2_RH_ENDORSEMENT
+    const struct lct_secret *auth = import->generation.parent == TPM2_RH_ENDORSEMENT
                                         ? request->endorsement_auth
                                         : request->owner_auth;
 
-    if (auth != NULL)
-        key->owner_auth = *auth;
-    if (request->software != NULL && key->generation.passphrase)
+    enum lct_code code = auth != NULL ? lct_key_set_owner_auth(key, auth, err) : LCT_OK;
+    if (code != LCT_OK)
+        return code;
+    if (request->software != NULL && key->has_passphrase)
         key->passphrase = *request->new_passphrase;
-    enum lct_code code = check_object(import, key, err);
-    if (code == LCT_OK && request->software == NULL && key->generation.passphrase)
+    code = check_object(import, key, err);
+    if (code == LCT_OK && request->software == NULL && key->has_passphrase)
         code = request->unlocker->unlock(request->unlocker->arg, key, err);
     return code;
 }
@@ -465,7 +471,7 @@ enum lct_code lct_identity_import(const struct lct_store *store, struct lct_tpm 
                                   const struct lct_import_request *request, struct lct_key **key,
                                   bool *made_srk, struct lct_err *err)
 {
-    struct import import = {.tpm = tpm, .crypto = crypto};
+    struct import import = {.tpm = tpm, .store = store, .crypto = crypto};
 
     *key = NULL;
     *made_srk = false;

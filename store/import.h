@@ -14,6 +14,7 @@ struct lct_import_request {
     const EVP_PKEY *software;          /* 3: it was in a file, in the clear or under a passphrase */
     bool passphrase, no_passphrase;    /* 1, 2: it has one, or none, whatever the key file says */
     bool provision;                    /* 3: a storage root key may be made and persisted */
+    bool new_parent;                   /* as in struct lct_pin */
     const struct lct_secret *new_passphrase; /* 3: signing shall take it; NULL or empty: none */
     const struct lct_secret *owner_auth,
         *endorsement_auth;               /* of the TPM; NULL or empty: not known */

@@ -21,7 +21,7 @@ static enum lct_code check_keyfile(const struct lct_keyfile *keyfile, struct lct
 {
     if (keyfile->type != LCT_KEYFILE_LOADABLE || keyfile->has_secret)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds no key that TPM2_Load takes");
-    if (keyfile->has_policy && keyfile->seal.kind == LCT_SEAL_NONE)
+    if (keyfile->has_policy && keyfile->seal == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "the key needs a policy, which this lct does not follow");
     return LCT_OK;
@@ -49,15 +49,24 @@ enum lct_code lct_key_check_seal(const struct lct_public *public_area, OSSL_LIB_
     return LCT_OK;
 }
 
+/* A key under way: what is packed, or is in the key's file too, when it is made. */
+struct making {
+    struct lct_key *key;
+    struct lct_generation generation;
+    struct lct_public public_area;
+};
+
 /* What the record says of the seal is what the TPM holds the key to, no less and no more. */
-static enum lct_code check_seal(const struct lct_key *key, struct lct_err *err)
+static enum lct_code check_seal(const struct making *making, struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    const struct lct_generation *generation = &making->generation;
+    const struct lct_public *public_area = &making->public_area;
 
     if (generation->seal.kind != LCT_SEAL_NONE)
-        return lct_key_check_seal(&key->public_area, key->libctx, &generation->seal,
+        return lct_key_check_seal(public_area, making->key->libctx, &generation->seal,
                                   generation->passphrase, err);
-    if (key->keyfile.has_policy || (key->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
+    if (making->key->keyfile.has_policy ||
+        (public_area->attributes & TPMA_OBJECT_USERWITHAUTH) == 0)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the key is sealed and its record does not say to what; restore it from a "
                         "backup");
@@ -65,12 +74,13 @@ static enum lct_code check_seal(const struct lct_key *key, struct lct_err *err)
 }
 
 /* The record and the key file speak of one key. */
-static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *err)
+static enum lct_code check_agreement(const struct making *making, struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    const struct lct_generation *generation = &making->generation;
+    const struct lct_keyfile *keyfile = &making->key->keyfile;
     struct lct_name name;
     enum lct_code code =
-        lct_public_name(&name, key->libctx, key->keyfile.public_area, key->keyfile.public_len, err);
+        lct_public_name(&name, making->key->libctx, keyfile->public_area, keyfile->public_len, err);
 
     if (code != LCT_OK)
         return code;
@@ -78,24 +88,23 @@ static enum lct_code check_agreement(const struct lct_key *key, struct lct_err *
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the key file holds another key than the one in the record (its Name "
                         "differs); restore both from a backup");
-    if (lct_public_algorithm(&key->public_area) != generation->algorithm ||
-        key->keyfile.parent != generation->parent ||
-        key->keyfile.empty_auth == generation->passphrase)
+    if (lct_public_algorithm(&making->public_area) != generation->algorithm ||
+        keyfile->parent != generation->parent || keyfile->empty_auth == generation->passphrase)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the record and the key file differ in algorithm, parent or passphrase");
-    return check_seal(key, err);
+    return check_seal(making, err);
 }
 
 /* A key at a persistent handle has no file; the record has its public area. */
-static enum lct_code take_public(struct lct_key *key, struct lct_err *err)
+static enum lct_code take_public(struct making *making, struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    const struct lct_generation *generation = &making->generation;
     uint8_t *copy = malloc(generation->public_len + 1);
 
     if (copy == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     memcpy(copy, generation->public_area, generation->public_len);
-    key->keyfile = (struct lct_keyfile){
+    making->key->keyfile = (struct lct_keyfile){
         .type = LCT_KEYFILE_LOADABLE,
         .empty_auth = !generation->passphrase,
         .parent = generation->parent,
@@ -106,78 +115,120 @@ static enum lct_code take_public(struct lct_key *key, struct lct_err *err)
 }
 
 /* The key file's public area, and the key in it as libcrypto has it. */
-static enum lct_code decode(struct lct_key *key, struct lct_err *err)
+static enum lct_code decode(struct making *making, struct lct_err *err)
 {
-    enum lct_code code = lct_public_decode(&key->public_area, key->keyfile.public_area,
+    struct lct_key *key = making->key;
+    enum lct_code code = lct_public_decode(&making->public_area, key->keyfile.public_area,
                                            key->keyfile.public_len, err);
 
     if (code != LCT_OK)
         return code;
-    if (key->public_area.type == TPM2_ALG_KEYEDHASH)
+    if (making->public_area.type == TPM2_ALG_KEYEDHASH)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the key file says that it holds a key, and holds sealed data");
-    key->pkey = lct_public_pkey(&key->public_area, key->libctx, err);
+    key->pkey = lct_public_pkey(&making->public_area, key->libctx, err);
     return key->pkey != NULL ? LCT_OK : LCT_ERR_BAD_RECORD;
 }
 
-static enum lct_code fill_software(struct lct_key *key, const uint8_t *pem, size_t pem_len,
+static enum lct_code fill_software(struct making *making, const uint8_t *pem, size_t pem_len,
                                    struct lct_err *err)
 {
+    struct lct_key *key = making->key;
     enum lct_code code = lct_software_read(&key->encrypted, &key->encrypted_len, pem, pem_len, err);
 
-    return code == LCT_OK ? lct_software_public(&key->pkey, &key->generation, key->libctx, err)
+    return code == LCT_OK ? lct_software_public(&key->pkey, &making->generation, key->libctx, err)
                           : code;
 }
 
-static enum lct_code fill(struct lct_key *key, const uint8_t *pem, size_t pem_len,
+static enum lct_code fill(struct making *making, const uint8_t *pem, size_t pem_len,
                           struct lct_err *err)
 {
-    if (lct_key_is_software(key))
-        return fill_software(key, pem, pem_len, err);
-    enum lct_code code = key->generation.handle != 0
-                             ? take_public(key, err)
+    struct lct_key *key = making->key;
+
+    if (making->generation.custody == LCT_CUSTODY_SOFTWARE)
+        return fill_software(making, pem, pem_len, err);
+    enum lct_code code = making->generation.handle != 0
+                             ? take_public(making, err)
                              : lct_keyfile_read(&key->keyfile, pem, pem_len, key->libctx, err);
 
     if (code == LCT_OK)
         code = check_keyfile(&key->keyfile, err);
     if (code == LCT_OK)
-        code = decode(key, err);
-    return code == LCT_OK ? check_agreement(key, err) : code;
+        code = decode(making, err);
+    return code == LCT_OK ? check_agreement(making, err) : code;
 }
 
-/* What children of fork share, if there is a passphrase. */
+/* What children of fork share, if there is a passphrase: zero, that is false, as it comes, and no
+ * memory before it is looked at. */
 static enum lct_code share_tries(struct lct_key *key, struct lct_err *err)
 {
-    if (!key->generation.passphrase || lct_key_is_software(key))
+    if (!key->has_passphrase || lct_key_is_software(key))
         return LCT_OK;
     void *page =
         mmap(NULL, sizeof *key->tries, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     key->tries = page;
-    atomic_init(&key->tries->proven, false);
-    atomic_init(&key->tries->refused, false);
     return LCT_OK;
 }
 
+static uint32_t hash_bit(const struct lct_hash *hash)
+{
+    size_t num_hashes;
+
+    return (uint32_t)1 << (hash - lct_hashes(&num_hashes));
+}
+
+static bool has_hash(const struct lct_key *key, const struct lct_hash *hash)
+{
+    return (key->hashes & hash_bit(hash)) != 0;
+}
+
+/* Into the key what is asked of it all the time, and the rest packed. */
+static enum lct_code keep(struct making *making, struct lct_err *err)
+{
+    struct lct_generation *generation = &making->generation;
+    struct lct_key *key = making->key;
+
+    key->number = generation->number;
+    key->algorithm = generation->algorithm;
+    key->custody = generation->custody;
+    key->seal = generation->seal.kind;
+    key->pss_salt = generation->pss_salt;
+    key->has_passphrase = generation->passphrase;
+    for (size_t i = 0; i < generation->num_hashes; i++)
+        key->hashes |= hash_bit(generation->hashes[i]);
+    generation->num_hashes = 0;
+    memset(generation->hashes, 0, sizeof generation->hashes);
+    key->attributes = making->public_area.attributes;
+    key->scheme = making->public_area.scheme;
+    key->scheme_hash = making->public_area.scheme_hash;
+    free(key->keyfile.seal);
+    key->keyfile.seal = NULL;
+    key->generation = lct_pack(generation, sizeof *generation);
+    return key->generation != NULL ? share_tries(key, err)
+                                   : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+}
+
 /* The last step of making a key, whatever came of those before. */
-static enum lct_code hand_out(struct lct_key **key, struct lct_key *made, enum lct_code code,
+static enum lct_code hand_out(struct lct_key **key, struct making *making, enum lct_code code,
                               struct lct_err *err)
 {
     if (code == LCT_OK)
-        code = share_tries(made, err);
+        code = keep(making, err);
     if (code == LCT_OK)
-        *key = made;
+        *key = making->key;
     else
-        lct_key_free(made);
+        lct_key_free(making->key);
     return code;
 }
 
 /* An empty one, to be filled in; NULL with an error. */
-static struct lct_key *new_key(struct lct_crypto *crypto, struct lct_err *err)
+static struct lct_key *new_key(struct lct_crypto *crypto, const char *id, struct lct_err *err)
 {
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
-    struct lct_key *key = libctx != NULL ? calloc(1, sizeof *key) : NULL;
+    size_t id_size = strlen(id) + 1;
+    struct lct_key *key = libctx != NULL ? calloc(1, sizeof *key + id_size) : NULL;
 
     if (libctx == NULL)
         return NULL;
@@ -190,19 +241,36 @@ static struct lct_key *new_key(struct lct_crypto *crypto, struct lct_err *err)
     atomic_init(&key->life, NULL);
     key->crypto = lct_crypto_up_ref(crypto);
     key->libctx = libctx;
+    memcpy(key->id, id, id_size);
     return key;
 }
 
+static enum lct_code set_label(struct lct_key *key, const char *label, struct lct_err *err)
+{
+    key->label = strndup(label, LCT_KEY_LABEL - 1);
+    return key->label != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+}
+
+static enum lct_code label_by_id(const struct making *making, struct lct_err *err)
+{
+    char label[LCT_KEY_LABEL];
+    bool software = making->generation.custody == LCT_CUSTODY_SOFTWARE;
+
+    (void)snprintf(label, sizeof label, "lct:%.*s%s", LCT_MAX_ID, making->key->id,
+                   software ? " (custody: software)" : "");
+    return set_label(making->key, label, err);
+}
+
 /* What the record says of its life. */
-static enum lct_code take_life(struct lct_key *key, const struct lct_record *record,
+static enum lct_code take_life(const struct making *making, const struct lct_record *record,
                                struct lct_err *err)
 {
     struct lct_key_life *life = calloc(1, sizeof *life);
 
     if (life == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    life->life = lct_record_life(record, &key->generation);
-    atomic_store(&key->life, life);
+    life->life = lct_record_life(record, &making->generation);
+    atomic_store(&making->key->life, life);
     return LCT_OK;
 }
 
@@ -216,62 +284,64 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     if (generation == NULL)
         return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no generation %u; the active one is %u",
                         number, record->active);
-    struct lct_key *made = new_key(crypto, err);
-    if (made == NULL)
+    struct making making = {.key = new_key(crypto, record->id, err), .generation = *generation};
+    if (making.key == NULL)
         return LCT_ERR_INTERNAL;
-    (void)snprintf(made->id, sizeof made->id, "%s", record->id);
-    made->generation = *generation;
-    (void)snprintf(made->label, sizeof made->label, "lct:%s%s", record->id,
-                   lct_key_is_software(made) ? " (custody: software)" : "");
-    enum lct_code code = fill(made, pem, pem_len, err);
+    enum lct_code code = label_by_id(&making, err);
     if (code == LCT_OK)
-        code = take_life(made, record, err);
-    return hand_out(key, made, code, err);
+        code = fill(&making, pem, pem_len, err);
+    if (code == LCT_OK)
+        code = take_life(&making, record, err);
+    return hand_out(key, &making, code, err);
 }
 
 /* What it is sealed to, if that is so; else its policy is none that we follow. What a policy takes
  * besides is no matter of whether there is an authorization value. */
-static void describe_seal(struct lct_key *key, const struct lct_seal *seal)
+static void describe_seal(struct making *making, const struct lct_seal *seal)
 {
-    struct lct_generation *generation = &key->generation;
-    bool auth_value =
-        key->keyfile.has_policy ? key->keyfile.policy_auth_value : !key->keyfile.empty_auth;
+    const struct lct_keyfile *keyfile = &making->key->keyfile;
+    struct lct_generation *generation = &making->generation;
+    bool auth_value = keyfile->has_policy ? keyfile->policy_auth_value : !keyfile->empty_auth;
 
-    generation->passphrase = !key->keyfile.empty_auth;
-    if (seal->kind == LCT_SEAL_NONE ||
-        lct_key_check_seal(&key->public_area, key->libctx, seal, auth_value, NULL) != LCT_OK)
+    generation->passphrase = !keyfile->empty_auth;
+    if (seal == NULL || lct_key_check_seal(&making->public_area, making->key->libctx, seal,
+                                           auth_value, NULL) != LCT_OK)
         return;
     generation->seal = *seal;
     generation->passphrase = auth_value;
 }
 
 /* The name by which messages call a key of no identity. */
-static void label_by_name(struct lct_key *key)
+static enum lct_code label_by_name(const struct making *making, struct lct_err *err)
 {
-    char name[2 * sizeof key->generation.name.data + 1];
+    const struct lct_name *name = &making->generation.name;
+    char hex[2 * sizeof name->data + 1], label[LCT_KEY_LABEL];
 
-    lct_hex_encode(name, key->generation.name.data, key->generation.name.len);
-    (void)snprintf(key->label, sizeof key->label, "key file %.16s", name);
+    lct_hex_encode(hex, name->data, name->len);
+    (void)snprintf(label, sizeof label, "key file %.16s", hex);
+    return set_label(making->key, label, err);
 }
 
 /* All that its public area and its file say of it; what its TPM can do is not known and assumed. */
-static enum lct_code describe(struct lct_key *key, struct lct_err *err)
+static enum lct_code describe(struct making *making, struct lct_err *err)
 {
-    struct lct_generation *generation = &key->generation;
+    struct lct_generation *generation = &making->generation;
+    const struct lct_key *key = making->key;
     size_t num_hashes;
     const struct lct_hash *hashes = lct_hashes(&num_hashes);
     enum lct_code code = lct_public_name(&generation->name, key->libctx, key->keyfile.public_area,
                                          key->keyfile.public_len, err);
 
+    if (code == LCT_OK)
+        code = label_by_name(making, err);
     if (code != LCT_OK)
         return code;
-    label_by_name(key);
-    generation->algorithm = lct_public_algorithm(&key->public_area);
+    generation->algorithm = lct_public_algorithm(&making->public_area);
     if (generation->algorithm == NULL)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this lct knows no keys of its kind",
                         key->label);
     generation->parent = key->keyfile.parent;
-    describe_seal(key, &key->keyfile.seal);
+    describe_seal(making, key->keyfile.seal);
     generation->pss_salt = LCT_SALT_DIGEST;
     for (size_t i = 0; i < num_hashes && i < LCT_MAX_HASHES; i++)
         generation->hashes[generation->num_hashes++] = &hashes[i];
@@ -281,7 +351,8 @@ static enum lct_code describe(struct lct_key *key, struct lct_err *err)
 enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *crypto,
                                    const uint8_t *bytes, size_t bytes_len, struct lct_err *err)
 {
-    struct lct_key *made = new_key(crypto, err);
+    struct making making = {.key = new_key(crypto, "", err)};
+    struct lct_key *made = making.key;
 
     *key = NULL;
     if (made == NULL)
@@ -291,43 +362,45 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
         code =
             LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds sealed data, which is no key");
     if (code == LCT_OK)
-        code = decode(made, err);
+        code = decode(&making, err);
     if (code == LCT_OK)
-        code = describe(made, err);
-    return hand_out(key, made, code, err);
+        code = describe(&making, err);
+    return hand_out(key, &making, code, err);
 }
 
 /* Sealed data, as far as it is a key to unseal it. */
-static enum lct_code describe_sealed(struct lct_key *key, const struct lct_seal *seal,
+static enum lct_code describe_sealed(struct making *making, const struct lct_seal *seal,
                                      struct lct_err *err)
 {
+    const struct lct_key *key = making->key;
     const struct lct_keyfile *keyfile = &key->keyfile;
+    struct lct_generation *generation = &making->generation;
     bool told = seal->kind != LCT_SEAL_NONE;
 
     if (keyfile->type != LCT_KEYFILE_SEALED || keyfile->has_secret)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "it holds no sealed data that TPM2_Load takes");
     enum lct_code code =
-        lct_public_decode(&key->public_area, keyfile->public_area, keyfile->public_len, err);
+        lct_public_decode(&making->public_area, keyfile->public_area, keyfile->public_len, err);
     if (code == LCT_OK)
-        code = lct_public_name(&key->generation.name, key->libctx, keyfile->public_area,
+        code = lct_public_name(&generation->name, key->libctx, keyfile->public_area,
                                keyfile->public_len, err);
     if (code != LCT_OK)
         return code;
-    if (key->public_area.type != TPM2_ALG_KEYEDHASH)
+    if (making->public_area.type != TPM2_ALG_KEYEDHASH)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "it holds a key and says that it is sealed data");
-    key->generation.parent = keyfile->parent;
-    describe_seal(key, told ? seal : &keyfile->seal);
-    if (told && key->generation.seal.kind == LCT_SEAL_NONE)
-        return lct_key_check_seal(&key->public_area, key->libctx, seal, !keyfile->empty_auth, err);
+    generation->parent = keyfile->parent;
+    describe_seal(making, told ? seal : keyfile->seal);
+    if (told && generation->seal.kind == LCT_SEAL_NONE)
+        return lct_key_check_seal(&making->public_area, key->libctx, seal, !keyfile->empty_auth,
+                                  err);
     /* It is part of what the response is encrypted with all the same: TPM 2.0 Part 1, 21.2. */
-    if (key->generation.seal.kind != LCT_SEAL_NONE && !key->generation.passphrase &&
-        !keyfile->empty_auth)
+    if (generation->seal.kind != LCT_SEAL_NONE && !generation->passphrase && !keyfile->empty_auth)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: it has an authorization that its policy does not ask for, which this "
                         "lct does not follow",
                         key->label);
-    if (key->generation.seal.kind == LCT_SEAL_NONE &&
-        (keyfile->has_policy || (key->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0))
+    if (generation->seal.kind == LCT_SEAL_NONE &&
+        (keyfile->has_policy || (making->public_area.attributes & TPMA_OBJECT_USERWITHAUTH) == 0))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "it takes a policy to unseal it, which this lct does not follow");
     return LCT_OK;
@@ -335,24 +408,27 @@ static enum lct_code describe_sealed(struct lct_key *key, const struct lct_seal 
 
 enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypto,
                                   const uint8_t *bytes, size_t bytes_len,
-                                  const struct lct_seal *seal, const char *label,
-                                  struct lct_err *err)
+                                  const struct lct_seal *seal, const struct lct_name *parent_name,
+                                  const char *label, struct lct_err *err)
 {
-    struct lct_key *made = new_key(crypto, err);
+    struct making making = {.key = new_key(crypto, "", err),
+                            .generation.parent_name = *parent_name};
+    struct lct_key *made = making.key;
 
     *key = NULL;
     if (made == NULL)
         return LCT_ERR_INTERNAL;
-    (void)snprintf(made->label, sizeof made->label, "%s", label);
-    enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, made->libctx, err);
+    enum lct_code code = set_label(made, label, err);
     if (code == LCT_OK)
-        code = describe_sealed(made, seal, err);
-    return hand_out(key, made, code, err);
+        code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, made->libctx, err);
+    if (code == LCT_OK)
+        code = describe_sealed(&making, seal, err);
+    return hand_out(key, &making, code, err);
 }
 
 enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
 {
-    uint32_t attributes = key->public_area.attributes;
+    uint32_t attributes = key->attributes;
 
     if (lct_key_is_software(key))
         return LCT_OK;
@@ -367,7 +443,7 @@ enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: it is a restricted key, which signs only what its TPM made",
                         key->label);
-    if (key->generation.seal.kind != LCT_SEAL_NONE)
+    if (key->seal != LCT_SEAL_NONE)
         return LCT_OK;
     if (key->keyfile.has_policy)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
@@ -384,12 +460,35 @@ enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
 
 bool lct_key_is_software(const struct lct_key *key)
 {
-    return key->generation.custody == LCT_CUSTODY_SOFTWARE;
+    return key->custody == LCT_CUSTODY_SOFTWARE;
+}
+
+const struct lct_generation *lct_key_generation(struct lct_generation *generation,
+                                                const struct lct_key *key)
+{
+    size_t num_hashes;
+    const struct lct_hash *hashes = lct_hashes(&num_hashes);
+
+    lct_unpack(generation, sizeof *generation, key->generation);
+    for (size_t i = 0; i < num_hashes; i++)
+        if (has_hash(key, &hashes[i]))
+            generation->hashes[generation->num_hashes++] = &hashes[i];
+    generation->pss_salt = key->pss_salt; /* of a new key it is found out later */
+    return generation;
+}
+
+bool lct_key_is_bound(const struct lct_key *key)
+{
+    const struct lct_public public_area = {.attributes = key->attributes};
+
+    return lct_public_is_bound(&public_area);
 }
 
 enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_key *key,
                            struct lct_err *err)
 {
+    struct lct_generation generation;
+
     *keyfile = &key->keyfile;
     if (lct_key_is_software(key))
         return LCT_FAIL(
@@ -397,11 +496,12 @@ enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_
             "%s: its key is in no TPM, and has no TSS2 PRIVATE KEY; lct pem %s writes a "
             "file that stands for it",
             key->label, key->id);
-    if (key->generation.handle == 0)
+    lct_key_generation(&generation, key);
+    if (generation.handle == 0)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                     "%s: its key is in the TPM at 0x%08x and there is no key file of it to write",
-                    key->label, key->generation.handle);
+                    key->label, generation.handle);
 }
 
 struct lct_key *lct_key_up_ref(struct lct_key *key)
@@ -419,9 +519,13 @@ void lct_key_free(struct lct_key *key)
     OPENSSL_free(key->encrypted);
     lct_keyfile_clear(&key->keyfile);
     lct_secret_wipe(&key->passphrase);
-    lct_secret_wipe(&key->owner_auth);
+    if (key->owner_auth != NULL)
+        lct_secret_wipe(key->owner_auth);
+    free(key->owner_auth);
     free(key->dir);
     free(key->pcr_signature);
+    free(key->label);
+    free(key->generation);
     for (struct lct_key_approvals *known = atomic_load(&key->approvals); known != NULL;) {
         struct lct_key_approvals *older = known->older;
         free(known);
@@ -440,7 +544,7 @@ void lct_key_free(struct lct_key *key)
 
 bool lct_key_is_locked(const struct lct_key *key)
 {
-    return key->generation.passphrase && key->passphrase.len == 0;
+    return key->has_passphrase && key->passphrase.len == 0;
 }
 
 /* From the file of that name in a directory; none is no error. */
@@ -499,6 +603,40 @@ enum lct_code lct_key_open(struct lct_key *key, struct lct_err *err)
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
+enum lct_code lct_key_set_owner_auth(struct lct_key *key, const struct lct_secret *auth,
+                                     struct lct_err *err)
+{
+    if (key->owner_auth == NULL)
+        key->owner_auth = malloc(sizeof *key->owner_auth);
+    if (key->owner_auth == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    *key->owner_auth = *auth;
+    return LCT_OK;
+}
+
+/* The authorization of the hierarchy in which its parent is made anew. */
+static enum lct_code find_owner_auth(struct lct_key *key, const struct lct_config *config,
+                                     struct lct_err *err)
+{
+    struct lct_generation generation;
+    struct lct_secret auth = {0};
+    enum lct_code code = LCT_OK;
+
+    if (lct_key_is_software(key) ||
+        (config->owner_auth_file == NULL && config->endorsement_auth_file == NULL))
+        return LCT_OK;
+    lct_key_generation(&generation, key);
+    if (generation.parent == TPM2_RH_OWNER && config->owner_auth_file != NULL)
+        code = lct_secret_read(&auth, "the owner's authorization", config->owner_auth_file, err);
+    if (generation.parent == TPM2_RH_ENDORSEMENT && config->endorsement_auth_file != NULL)
+        code = lct_secret_read(&auth, "the endorsement hierarchy's authorization",
+                               config->endorsement_auth_file, err);
+    if (code == LCT_OK && auth.len > 0)
+        code = lct_key_set_owner_auth(key, &auth, err);
+    lct_secret_wipe(&auth);
+    return code;
+}
+
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err)
 {
@@ -508,14 +646,8 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
         return code;
     if (lct_key_is_locked(key))
         code = find_passphrase(key, config, err);
-    if (code == LCT_OK && key->generation.parent == TPM2_RH_OWNER &&
-        config->owner_auth_file != NULL)
-        code = lct_secret_read(&key->owner_auth, "the owner's authorization",
-                               config->owner_auth_file, err);
-    if (code == LCT_OK && key->generation.parent == TPM2_RH_ENDORSEMENT &&
-        config->endorsement_auth_file != NULL)
-        code = lct_secret_read(&key->owner_auth, "the endorsement hierarchy's authorization",
-                               config->endorsement_auth_file, err);
+    if (code == LCT_OK)
+        code = find_owner_auth(key, config, err);
     if (code == LCT_OK)
         code = lct_key_look_in(key, key->dir, config, err);
     if (code != LCT_OK)
@@ -523,48 +655,38 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
     return lct_key_is_locked(key) ? LCT_OK : lct_key_open(key, err);
 }
 
-static bool has_hash(const struct lct_generation *generation, const struct lct_hash *hash)
-{
-    for (size_t i = 0; i < generation->num_hashes; i++)
-        if (generation->hashes[i] == hash)
-            return true;
-    return false;
-}
-
 static enum lct_code ecdsa_scheme(struct lct_scheme *scheme, const struct lct_key *key,
                                   struct lct_err *err)
 {
-    const struct lct_hash *hash = lct_hash_by_id(key->generation.algorithm->hash);
+    const struct lct_hash *hash = lct_hash_by_id(key->algorithm->hash);
 
     *scheme = (struct lct_scheme){TPM2_ALG_ECDSA, hash, 0};
-    return has_hash(&key->generation, hash)
-               ? LCT_OK
-               : LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM lacks the hash %s", key->label,
-                          hash->name);
+    return has_hash(key, hash) ? LCT_OK
+                               : LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM lacks the hash %s",
+                                          key->label, hash->name);
 }
 
 static enum lct_code rsa_scheme(struct lct_scheme *scheme, const struct lct_key *key,
                                 const struct lct_hash *hash, bool pss, struct lct_err *err)
 {
-    if (hash == NULL || !has_hash(&key->generation, hash))
+    if (hash == NULL || !has_hash(key, hash))
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                         "%s: its TPM makes no RSA signatures with %s; lct show lists the hashes it "
                         "has",
                         key->label, hash != NULL ? hash->name : "this hash");
-    if (pss && key->generation.pss_salt == LCT_SALT_NONE)
+    if (pss && key->pss_salt == LCT_SALT_NONE)
         return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: its TPM makes no RSA-PSS signatures",
                         key->label);
     scheme->id = pss ? TPM2_ALG_RSAPSS : TPM2_ALG_RSASSA;
     scheme->hash = hash;
-    scheme->salt_len =
-        key->generation.pss_salt == LCT_SALT_MAX ? RSA_PSS_SALTLEN_MAX : RSA_PSS_SALTLEN_DIGEST;
+    scheme->salt_len = key->pss_salt == LCT_SALT_MAX ? RSA_PSS_SALTLEN_MAX : RSA_PSS_SALTLEN_DIGEST;
     return LCT_OK;
 }
 
 /* As it is in software, which has every hash that we have a row for. */
 static struct lct_scheme software_scheme(const struct lct_key *key)
 {
-    const struct lct_hash *hash = lct_hash_by_id(key->generation.algorithm->hash);
+    const struct lct_hash *hash = lct_hash_by_id(key->algorithm->hash);
 
     return (struct lct_scheme){hash != NULL ? TPM2_ALG_ECDSA : LCT_ALG_EDDSA, hash, 0};
 }
@@ -578,15 +700,13 @@ static enum lct_code check_bound(const struct lct_scheme *scheme, const struct l
         const char *name;
     } names[] = {
         {TPM2_ALG_RSASSA, "PKCS#1 v1.5"}, {TPM2_ALG_RSAPSS, "PSS"}, {TPM2_ALG_ECDSA, "ECDSA"}};
-    const struct lct_public *public_area = &key->public_area;
-    const struct lct_hash *hash = lct_hash_by_id(public_area->scheme_hash);
+    const struct lct_hash *hash = lct_hash_by_id(key->scheme_hash);
     const char *name = "a scheme that OpenSSL has not";
 
-    if (public_area->scheme == TPM2_ALG_NULL ||
-        (public_area->scheme == scheme->id && hash == scheme->hash))
+    if (key->scheme == TPM2_ALG_NULL || (key->scheme == scheme->id && hash == scheme->hash))
         return LCT_OK;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i].id == public_area->scheme)
+        if (names[i].id == key->scheme)
             name = names[i].name;
     return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                     "%s: the key is bound to one kind of signature, %s with %s", key->label, name,
@@ -603,21 +723,18 @@ enum lct_code lct_key_scheme(struct lct_scheme *scheme, const struct lct_key *ke
         return LCT_OK;
     }
     if (code == LCT_OK)
-        code = key->generation.algorithm->type == TPM2_ALG_ECC
-                   ? ecdsa_scheme(scheme, key, err)
-                   : rsa_scheme(scheme, key, hash, pss, err);
+        code = key->algorithm->type == TPM2_ALG_ECC ? ecdsa_scheme(scheme, key, err)
+                                                    : rsa_scheme(scheme, key, hash, pss, err);
     return code == LCT_OK ? check_bound(scheme, key, err) : code;
 }
 
 enum lct_code lct_key_default_scheme(struct lct_scheme *scheme, const struct lct_key *key,
                                      struct lct_err *err)
 {
-    const struct lct_public *public_area = &key->public_area;
-    bool bound = !lct_key_is_software(key) && public_area->scheme != TPM2_ALG_NULL;
-    uint16_t hash = bound ? public_area->scheme_hash : key->generation.algorithm->hash;
+    bool bound = !lct_key_is_software(key) && key->scheme != TPM2_ALG_NULL;
+    uint16_t hash = bound ? key->scheme_hash : key->algorithm->hash;
 
-    return lct_key_scheme(scheme, key, lct_hash_by_id(hash), public_area->scheme == TPM2_ALG_RSAPSS,
-                          err);
+    return lct_key_scheme(scheme, key, lct_hash_by_id(hash), key->scheme == TPM2_ALG_RSAPSS, err);
 }
 
 size_t lct_key_fit_digest(const struct lct_scheme *scheme, uint8_t *fitted, const uint8_t *digest,

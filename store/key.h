@@ -4,6 +4,7 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/packed.h"
 #include "base/secret.h"
 #include "store/keyfile.h"
 #include "store/record.h"
@@ -22,47 +23,75 @@ struct lct_key_approvals {
     struct lct_approval all[];
 };
 
+/* The state of a record that was read; all zero: it has not been looked at. */
+struct lct_key_seen {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified, changed;
+};
+
 /* What a key knows of its life, the newest first; they stay as long as the key does. */
 struct lct_key_life {
     struct lct_key_life *older;
     struct lct_life life;
-    bool gone;        /* the identity was deleted, or has another key in its place */
-    struct stat seen; /* of the record that says so; all zero: it has not been looked at */
+    bool gone; /* the identity was deleted, or has another key in its place */
+    bool back; /* its record is an older one than `life`, which was seen before */
+    struct lct_key_seen seen;
 };
 
-enum { LCT_KEY_LABEL = 4 + LCT_MAX_ID + 20 + 1 };
+enum { LCT_KEY_LABEL = 4 + LCT_MAX_ID + 20 + 1 }; /* bytes of a label at most, NUL included */
 
 /*
  * A key of an identity: one generation's record, public key and wrapped private key. Immutable (but
  * for the approvals and the life it knows of, which grow) and counted; it holds nothing of the
  * TPM's, so threads and forks may share it as they like. A key in software is never shown to
  * lct_tpm_*: no TPM needs to be there.
+ *
+ * A program may have thousands. So what is asked of a key all the time is a member here, and the
+ * rest of what its record says is packed: lct_key_generation.
  */
 struct lct_key {
     atomic_uint references;
-    char id[LCT_MAX_ID + 1]; /* empty: of a key file alone */
+    unsigned number; /* of its generation; 0: it is of no identity */
     /* What messages call it: "lct:alice", "lct:alice (custody: software)"; "key file
      * 000b1a2b3c4d5e6f" by its Name; of sealed data the file's name. */
-    char label[LCT_KEY_LABEL];
-    struct lct_generation generation;
-    struct lct_public public_area;
-    struct lct_keyfile keyfile;
+    char *label;
+    const struct lct_algorithm *algorithm; /* NULL: sealed data */
+    enum lct_custody custody;
+    enum lct_seal_kind seal;
+    enum lct_pss_salt pss_salt;
+    bool has_passphrase;           /* it takes one to sign */
+    uint32_t hashes;               /* that its TPM signs with: bit n is row n of lct_hashes */
+    uint32_t attributes;           /* of its public area: TPMA_OBJECT_* */
+    uint16_t scheme, scheme_hash;  /* of its public area */
+    struct lct_packed *generation; /* a struct lct_generation */
+    struct lct_keyfile keyfile;    /* without its seal */
     uint8_t *encrypted; /* of a key in software, which has no public area and no keyfile: its
                            PKCS #8, encrypted; see store/software.h */
     size_t encrypted_len;
     EVP_PKEY *private_key; /* of a key in software, in the private library context; NULL: it was
                               not unlocked */
-    struct lct_secret passphrase; /* of the key; empty: it has none, or it is not known */
-    struct lct_tries *tries;      /* of the passphrase; the one thing that changes. NULL: none */
-    struct lct_secret owner_auth; /* of the hierarchy in which the parent is made anew each time */
-    EVP_PKEY *pkey;               /* the public key, in the private library context */
-    char *dir;                    /* the store it is in, to look for approvals; NULL: none */
-    char *pcr_signature;          /* systemd's approvals: the file; NULL: none */
+    struct lct_secret passphrase;  /* of the key; empty: it has none, or it is not known */
+    struct lct_tries *tries;       /* of the passphrase; the one thing that changes. NULL: none */
+    struct lct_secret *owner_auth; /* of the hierarchy in which the parent is made anew each time;
+                                      NULL: not known */
+    EVP_PKEY *pkey;                /* the public key, in the private library context */
+    char *dir;                     /* the store it is in, to look for approvals; NULL: none */
+    char *pcr_signature;           /* systemd's approvals: the file; NULL: none */
     struct lct_key_approvals *_Atomic approvals; /* taken up so far; NULL: none */
     struct lct_key_life *_Atomic life;           /* store/life.h; NULL: of no identity */
     OSSL_LIB_CTX *libctx;
     struct lct_crypto *crypto;
+    char id[]; /* empty: of a key file alone */
 };
+
+/* All that its record, or its key file alone, says of it, into *generation, which is returned. */
+const struct lct_generation *lct_key_generation(struct lct_generation *generation,
+                                                const struct lct_key *key);
+
+/* lct_public_is_bound of its public area. */
+bool lct_key_is_bound(const struct lct_key *key);
 
 /*
  * Makes a key of the generation `number` (0: the active one) of `record` and its key file's bytes,
@@ -88,14 +117,15 @@ enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *cryp
 /*
  * Makes a key, in the sense of lct_tpm_unseal, of a TSS2 PRIVATE KEY that holds sealed data. It has
  * no public key. `seal` is what it is sealed to where the file cannot say that, of kind
- * LCT_SEAL_NONE: what the file says. `label` is what messages call it, cut short if need be. Sends
+ * LCT_SEAL_NONE: what the file says. `parent_name` is its parent's, or empty: not known. `label` is
+ * what messages call it, cut short if need be. Sends
  * the TPM nothing. LCT_ERR_BAD_RECORD: also a seal that its authPolicy is not of;
  * LCT_ERR_UNSUPPORTED: it holds a key, or a policy that we do not follow.
  */
 enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypto,
                                   const uint8_t *bytes, size_t bytes_len,
-                                  const struct lct_seal *seal, const char *label,
-                                  struct lct_err *err);
+                                  const struct lct_seal *seal, const struct lct_name *parent_name,
+                                  const char *label, struct lct_err *err);
 
 /*
  * Whether a public area is of what is sealed so: its policy is this one, with PolicyAuthValue after
@@ -141,13 +171,19 @@ bool lct_key_is_locked(const struct lct_key *key);
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err);
 
+/* Gives a key that nobody else has seen yet the authorization of its parent's hierarchy.
+ * LCT_ERR_INTERNAL. */
+enum lct_code lct_key_set_owner_auth(struct lct_key *key, const struct lct_secret *auth,
+                                     struct lct_err *err);
+
 /* After lct_key_unlock, if that left the key locked and whoever was asked has told its passphrase:
  * decrypts a key in software. Nothing for others, whose passphrase is the TPM's to judge. Errors of
  * lct_software_decrypt. */
 enum lct_code lct_key_open(struct lct_key *key, struct lct_err *err);
 
-/* The key as tpm/ takes it: borrowed values, good for as long as the key. */
-struct lct_tpm_key lct_key_values(const struct lct_key *key);
+/* The key as tpm/ takes it: borrowed values, good for as long as the key and *generation, which is
+ * filled in. */
+struct lct_tpm_key lct_key_values(const struct lct_key *key, struct lct_generation *generation);
 
 /* Tells a key that nobody else has seen yet where its approvals are: in the store `dir` (NULL: in
  * none) and as configured; takes up those that are there. LCT_ERR_INTERNAL. */

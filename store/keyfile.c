@@ -113,20 +113,29 @@ static bool take_parent(uint32_t *parent, const ASN1_INTEGER *integer)
     return true;
 }
 
-/* A TPM2B that is as long as it says. */
-static bool take_sized(uint8_t **bytes, size_t *bytes_len, const ASN1_OCTET_STRING *string)
+/* A TPM2B that is as long as it says, where the DER up to *end has it last; before it, *end is
+ * then. */
+static bool take_sized(uint8_t **bytes, size_t *bytes_len, uint8_t **end,
+                       const ASN1_OCTET_STRING *string)
 {
     const uint8_t *data = ASN1_STRING_get0_data(string);
-    size_t len = (size_t)ASN1_STRING_length(string);
+    int len = ASN1_STRING_length(string);
 
-    if (len < 3 || ((size_t)data[0] << 8 | data[1]) != len - 2)
+    if (len < 3 || ((data[0] << 8) | data[1]) != len - 2)
         return false;
-    *bytes = malloc(len);
-    if (*bytes == NULL)
-        return false;
-    memcpy(*bytes, data, len);
-    *bytes_len = len;
+    *bytes = *end - len;
+    *bytes_len = (size_t)len;
+    *end -= ASN1_object_size(0, len, V_ASN1_OCTET_STRING);
     return true;
+}
+
+/* pubkey and privkey are the last fields, and in DER there is one way to write them. */
+static bool take_areas(struct lct_keyfile *keyfile, const TPM_KEY *key)
+{
+    uint8_t *end = keyfile->der + keyfile->der_len;
+
+    return take_sized(&keyfile->private_area, &keyfile->private_len, &end, key->private_area) &&
+           take_sized(&keyfile->public_area, &keyfile->public_len, &end, key->public_area);
 }
 
 /* As it is: what is to be in it is known by who imports the key. */
@@ -193,7 +202,7 @@ static bool take_approvals(struct lct_keyfile *keyfile, const STACK_OF(TPM_AUTH_
     int num = sk_TPM_AUTH_POLICY_num(approvals);
     struct lct_steps steps;
 
-    if (num <= 0 || keyfile->seal.kind != LCT_SEAL_AUTHORITY)
+    if (num <= 0 || keyfile->seal == NULL || keyfile->seal->kind != LCT_SEAL_AUTHORITY)
         return true;
     keyfile->approvals = calloc((size_t)num, sizeof *keyfile->approvals);
     if (keyfile->approvals == NULL)
@@ -201,9 +210,23 @@ static bool take_approvals(struct lct_keyfile *keyfile, const STACK_OF(TPM_AUTH_
     for (int i = 0; i < num; i++)
         if (take_steps(&steps, sk_TPM_AUTH_POLICY_value(approvals, i)->policy) &&
             lct_steps_to_approval(&keyfile->approvals[keyfile->num_approvals], libctx,
-                                  &keyfile->seal, &steps))
+                                  keyfile->seal, &steps))
             keyfile->num_approvals++;
     return true;
+}
+
+/* False if out of memory. */
+static bool take_seal(struct lct_keyfile *keyfile, const struct lct_steps *steps)
+{
+    struct lct_seal seal = {.kind = LCT_SEAL_NONE};
+
+    (void)lct_steps_to_seal(&seal, &keyfile->policy_auth_value, steps);
+    if (seal.kind == LCT_SEAL_NONE)
+        return true;
+    keyfile->seal = malloc(sizeof *keyfile->seal);
+    if (keyfile->seal != NULL)
+        *keyfile->seal = seal;
+    return keyfile->seal != NULL;
 }
 
 /* What is not followed is a policy all the same. False if out of memory. */
@@ -212,8 +235,8 @@ static bool take_policies(struct lct_keyfile *keyfile, const TPM_KEY *key, OSSL_
     struct lct_steps steps;
 
     keyfile->has_policy = key->policy != NULL || key->auth_policy != NULL;
-    if (take_steps(&steps, key->policy))
-        (void)lct_steps_to_seal(&keyfile->seal, &keyfile->policy_auth_value, &steps);
+    if (take_steps(&steps, key->policy) && !take_seal(keyfile, &steps))
+        return false;
     return take_approvals(keyfile, key->auth_policy, libctx);
 }
 
@@ -226,10 +249,8 @@ static bool from_der(struct lct_keyfile *keyfile, const uint8_t *der, size_t der
         key != NULL &&
         lct_armour_is_canonical((const ASN1_VALUE *)key, ASN1_ITEM_rptr(TPM_KEY), der, der_len) &&
         take_type(keyfile, key->type) && take_parent(&keyfile->parent, key->parent) &&
-        take_sized(&keyfile->public_area, &keyfile->public_len, key->public_area) &&
-        take_sized(&keyfile->private_area, &keyfile->private_len, key->private_area) &&
         take_description(&keyfile->description, key->description) &&
-        keep_der(keyfile, der, der_len);
+        keep_der(keyfile, der, der_len) && take_areas(keyfile, key);
 
     if (good) {
         keyfile->empty_auth = key->empty_auth > 0;
@@ -275,10 +296,13 @@ void lct_keyfile_clear(struct lct_keyfile *keyfile)
 {
     free(keyfile->description);
     free(keyfile->secret);
+    free(keyfile->seal);
     free(keyfile->approvals);
+    if (keyfile->der == NULL) {
+        free(keyfile->public_area);
+        free(keyfile->private_area);
+    }
     free(keyfile->der);
-    free(keyfile->public_area);
-    free(keyfile->private_area);
     *keyfile = (struct lct_keyfile){0};
 }
 
@@ -318,11 +342,12 @@ static bool fill_policies(TPM_KEY *key, const struct lct_keyfile *keyfile)
     struct lct_steps steps;
     bool good = true;
 
-    if (!lct_steps_of_seal(&steps, &keyfile->seal, keyfile->policy_auth_value))
+    if (keyfile->seal == NULL ||
+        !lct_steps_of_seal(&steps, keyfile->seal, keyfile->policy_auth_value))
         return true;
     good = fill_policy(&key->policy, &steps);
     for (size_t i = 0; i < keyfile->num_approvals && good; i++)
-        if (lct_steps_of_approval(&steps, &keyfile->approvals[i], &keyfile->seal))
+        if (lct_steps_of_approval(&steps, &keyfile->approvals[i], keyfile->seal))
             good = fill_approval(key, &steps);
     return good;
 }

@@ -38,10 +38,10 @@ struct lct_keyfile {
     bool has_policy; /* policy [1] or authPolicy [3] is there */
     /* What policy [1] and authPolicy [3] say, where it is one of: PolicyPCR, PolicyAuthorize, each
      * perhaps with PolicyAuthValue after it, or that alone, in SHA-256. Nothing has compared it
-     * with the policy in the public area. LCT_SEAL_NONE with has_policy: it is another, which is
-     * not followed. The approvals are those of authPolicy that are PolicyPCR alone, by the same
+     * with the policy in the public area. NULL with has_policy: it is another, which is not
+     * followed. The approvals are those of authPolicy that are PolicyPCR alone, by the same
      * authority for the same policyRef; they are verified no more than others. */
-    struct lct_seal seal;
+    struct lct_seal *seal;
     bool policy_auth_value;
     size_t num_approvals;
     struct lct_approval *approvals; /* with their pcr_digest */
@@ -51,12 +51,12 @@ struct lct_keyfile {
     bool rsa_parent;
     char *description; /* NULL: none */
     uint32_t parent;   /* a handle */
-    uint8_t *public_area;
+    uint8_t *der;      /* all of it, as it was read; NULL: it was not */
+    size_t der_len;
+    uint8_t *public_area; /* in `der`, if that is there; so is the next */
     size_t public_len;
     uint8_t *private_area;
     size_t private_len;
-    uint8_t *der; /* all of it, as it was read; NULL: it was not */
-    size_t der_len;
 };
 
 /* Its label in PEM. */

@@ -39,6 +39,15 @@ enum lct_stage lct_life_stage(const struct lct_life *life, time_t now)
                                                                 : LCT_STAGE_SUPERSEDED;
 }
 
+bool lct_life_is_older(const struct lct_life *old, const struct lct_life *life)
+{
+    bool ends_later = old->active == life->active && life->until[0] != '\0' &&
+                      (old->until[0] == '\0' || strcmp(old->until, life->until) > 0);
+
+    return old->counter < life->counter || old->active < life->active ||
+           old->ending < life->ending || ends_later;
+}
+
 enum lct_code lct_life_check(const struct lct_life *life, const char *label, time_t now,
                              struct lct_err *err)
 {
@@ -63,35 +72,54 @@ enum lct_code lct_life_check(const struct lct_life *life, const char *label, tim
     }
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
+static struct lct_key_seen seen_by(const struct stat *st)
 {
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+    return (struct lct_key_seen){st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim};
 }
 
-/* The newest knowledge is put before all that others may still look at. */
-static void publish(const struct lct_key *key, struct lct_key_life *news)
+static bool is_same(const struct stat *st, const struct lct_key_seen *seen)
+{
+    return st->st_dev == seen->device && st->st_ino == seen->inode && st->st_size == seen->size &&
+           st->st_mtim.tv_sec == seen->modified.tv_sec &&
+           st->st_mtim.tv_nsec == seen->modified.tv_nsec &&
+           st->st_ctim.tv_sec == seen->changed.tv_sec &&
+           st->st_ctim.tv_nsec == seen->changed.tv_nsec;
+}
+
+/* The newest knowledge is put before all that others may still look at. What another thread has
+ * learned meanwhile may be newer: then it stands. */
+static const struct lct_key_life *publish(const struct lct_key *key, struct lct_key_life *news)
 {
     struct lct_key *shared = lct_unconst(key);
 
-    news->older = atomic_load(&shared->life);
-    while (!atomic_compare_exchange_weak(&shared->life, &news->older, news))
-        ;
+    while (!atomic_compare_exchange_weak(&shared->life, &news->older, news)) {
+        const struct lct_key_life *newer = news->older;
+        if (!lct_life_is_older(&news->life, &newer->life))
+            continue;
+        free(news);
+        return newer;
+    }
+    return news;
 }
 
-/* What the record says now, which is in the open directory. False: it cannot be read. */
+/* What the record says now, which is in the open directory, unless it is older than what is known:
+ * that was read before it. False: it cannot be read. */
 static bool read_news(const struct lct_key *key, int dir, struct lct_key_life *news)
 {
     struct lct_record *record = NULL;
-    const struct lct_generation *generation = NULL;
+    struct lct_generation own;
 
     if (lct_store_read_record(dir, key->id, &record, NULL) != LCT_OK)
         return false;
-    generation = lct_record_generation(record, key->generation.number);
-    news->gone = generation == NULL || !lct_generation_is_of_key(generation, &key->generation);
-    if (!news->gone)
-        news->life = lct_record_life(record, generation);
+    const struct lct_generation *generation = lct_record_generation(record, key->number);
+    lct_key_generation(&own, key);
+    news->gone = generation == NULL || !lct_generation_is_of_key(generation, &own);
+    if (!news->gone) {
+        const struct lct_life life = lct_record_life(record, generation);
+        news->back = lct_life_is_older(&life, &news->life);
+        if (!news->back)
+            news->life = life;
+    }
     free(record);
     return true;
 }
@@ -124,13 +152,13 @@ static const struct lct_key_life *learn(const struct lct_key *key, int dir, cons
     struct lct_key_life *news = calloc(1, sizeof *news);
     if (news == NULL)
         return known;
-    *news = (struct lct_key_life){.life = known->life, .gone = gone, .seen = *now};
+    *news = (struct lct_key_life){
+        .older = lct_unconst(known), .life = known->life, .gone = gone, .seen = seen_by(now)};
     if (!gone && !read_news(key, dir, news)) {
         free(news);
         return known;
     }
-    publish(key, news);
-    return news;
+    return publish(key, news);
 }
 
 /* Whether its record is the one that was seen, by one system call: it is asked at each signature.
@@ -174,6 +202,11 @@ enum lct_code lct_life_check_key(const struct lct_key *key, struct lct_err *err)
         return LCT_FAIL(err, LCT_ERR_ENDED,
                         "%s: the identity was deleted, or made anew with another key, after this "
                         "program had loaded it; load it again",
+                        key->label);
+    if (known->back)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "%s: its record is older than one that this program has seen, and is not "
+                        "believed; find out who put it back, and put the newer one in its place",
                         key->label);
     return lct_life_check(&known->life, key->label, time(NULL), err);
 }
@@ -339,9 +372,10 @@ enum lct_code lct_life_check_active(const struct lct_change *change, const struc
                                     struct lct_err *err)
 {
     const struct lct_generation *active = lct_record_generation(change->record, 0);
+    struct lct_generation own;
 
-    if (active->number == key->generation.number &&
-        lct_generation_is_of_key(active, &key->generation))
+    lct_key_generation(&own, key);
+    if (active->number == key->number && lct_generation_is_of_key(active, &own))
         return LCT_OK;
     return about(
         change,

@@ -27,6 +27,10 @@ enum lct_stage lct_life_stage(const struct lct_life *life, time_t now);
 /* "pending", "active", "overlap", "superseded", "retired", "revoked" */
 const char *lct_stage_name(enum lct_stage stage);
 
+/* Whether, of two lives of one generation, `old` is older than `life` in any way: of a lower
+ * counter or an earlier active generation, not as far to its end, or with a longer overlap. */
+bool lct_life_is_older(const struct lct_life *old, const struct lct_life *life);
+
 /* Whether it signs: LCT_ERR_ENDED, in a sentence that says since when, why, and what to do. `label`
  * is the key's: "lct:alice". */
 enum lct_code lct_life_check(const struct lct_life *life, const char *label, time_t now,
@@ -35,10 +39,11 @@ enum lct_code lct_life_check(const struct lct_life *life, const char *label, tim
 /*
  * The same for a key that was loaded, before each signature: by its record as it is in the store
  * now, which is read again only if it has changed (lstat(2) tells), or by what was known last,
- * where the store cannot be reached (in a chroot, say). Threads may do so at once. Signing asks for
- * it, and beginning to sign does not: libssl begins to find out what a key can do, and drops the
- * error of one that refuses. LCT_ERR_ENDED: also where the identity has been deleted, or made anew
- * with another key.
+ * where the store cannot be reached (in a chroot, say). What was seen only grows: a record that is
+ * older than one before is not believed, LCT_ERR_BAD_RECORD. Threads may do so at once. Signing
+ * asks for it, and beginning to sign does not: libssl begins to find out what a key can do, and
+ * drops the error of one that refuses. LCT_ERR_ENDED: also where the identity has been deleted, or
+ * made anew with another key.
  */
 enum lct_code lct_life_check_key(const struct lct_key *key, struct lct_err *err);
 

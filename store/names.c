@@ -243,18 +243,15 @@ enum lct_code lct_names_find(struct lct_named *named, const struct lct_store *st
     return code;
 }
 
-/* The index, made if need be, and its owner the store's if root makes it; -1: it cannot be. */
+/* The index, made if need be; -1: it cannot be. */
 static int open_index(const char *dir, bool make)
 {
-    struct stat st;
     int store = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (store < 0)
         return -1;
-    bool made = make && mkdirat(store, index_dir, 0755) == 0;
-    int fd = openat(store, index_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && made && fchmod(fd, 0755) == 0 && geteuid() == 0 && fstat(store, &st) == 0)
-        (void)!fchown(fd, st.st_uid, st.st_gid);
+    int fd = make ? lct_file_make_dir(store, index_dir, 0755)
+                  : openat(store, index_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     close(store);
     return fd;
 }

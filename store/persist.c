@@ -72,12 +72,29 @@ static enum lct_code put(struct changing *changing, const struct lct_store *stor
                                            changing->generation->number, &key, err);
 
     if (code == LCT_OK) {
-        struct lct_tpm_key values = lct_key_values(key);
+        struct lct_generation generation;
+        struct lct_tpm_key values = lct_key_values(key, &generation);
         values.owner_auth = owner->auth; /* a parent in a hierarchy is made anew with it */
         code = lct_tpm_persist(tpm, handle, made, &values, owner, err);
     }
     lct_key_free(key);
     return code;
+}
+
+/* Whether the record on disk has the handle: it may though writing it to disk for sure has failed.
+ */
+static bool is_recorded(const struct changing *changing, uint32_t handle)
+{
+    struct lct_record *record = NULL;
+    bool recorded = false;
+
+    if (lct_store_read_record(changing->change.dir, changing->change.id, &record, NULL) == LCT_OK) {
+        const struct lct_generation *generation =
+            lct_record_generation(record, changing->generation->number);
+        recorded = generation != NULL && generation->persistent == handle;
+    }
+    free(record);
+    return recorded;
 }
 
 /* Records the new handle; without that the key is not to stay there. */
@@ -92,7 +109,7 @@ static enum lct_code record(struct changing *changing, struct lct_tpm *tpm,
         return LCT_OK;
     generation->persistent = handle;
     enum lct_code code = lct_change_commit(&changing->change, err);
-    if (code != LCT_OK && made)
+    if (code != LCT_OK && made && !is_recorded(changing, handle))
         (void)lct_tpm_evict(tpm, handle, &generation->name, owner, NULL);
     if (code == LCT_OK &&
         before != 0) /* if it is there; what stays is a copy, and lct gc finds it */
@@ -133,15 +150,18 @@ static enum lct_code prove(const struct lct_store *store, struct lct_tpm *tpm,
                            const struct lct_secret *owner_auth, struct lct_err *err)
 {
     struct lct_key *key = NULL;
+    struct lct_generation own;
+    struct lct_tpm_key values = {0};
     struct lct_public reported;
     struct lct_name loaded;
     enum lct_code code = lct_store_get_key(store, crypto, id, generation->number, &key, err);
 
-    if (code == LCT_OK && !lct_name_equal(&key->generation.name, &generation->name))
+    if (code == LCT_OK)
+        values = lct_key_values(key, &own);
+    if (code == LCT_OK && !lct_name_equal(&own.name, &generation->name))
         code =
             LCT_FAIL(err, LCT_ERR_STORE, "%s: it was changed meanwhile; do it again", key->label);
     if (code == LCT_OK) {
-        struct lct_tpm_key values = lct_key_values(key);
         values.owner_auth = owner_auth;
         code = lct_tpm_inspect(tpm, &reported, &loaded, &values, err);
     }

@@ -6,6 +6,7 @@
 #include "proof/seal.h"
 #include "tpm/persist.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,19 +281,30 @@ static enum lct_code read_object(struct lct_record **record, json_t *object, str
     return read_generations(*record, generations, err);
 }
 
-enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
-                              struct lct_err *err)
+static enum lct_code read_text(struct lct_record **record, const uint8_t *text, size_t text_len,
+                               struct lct_err *err)
 {
     json_error_t where;
     json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, &where);
 
-    *record = NULL;
     if (object == NULL)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "the record is not JSON (line %d: %.80s); restore it from a backup",
                         where.line, where.text);
     enum lct_code code = read_object(record, object, err);
     json_decref(object);
+    return code;
+}
+
+/* jansson does not say of all that fails whether it is the text or the memory; malloc does. */
+enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
+                              struct lct_err *err)
+{
+    *record = NULL;
+    errno = 0;
+    enum lct_code code = read_text(record, text, text_len, err);
+    if (code == LCT_ERR_BAD_RECORD && errno == ENOMEM)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     if (code != LCT_OK) {
         free(*record);
         *record = NULL;
@@ -430,8 +442,10 @@ const struct lct_generation *lct_record_pending(const struct lct_record *record)
 struct lct_life lct_record_life(const struct lct_record *record,
                                 const struct lct_generation *generation)
 {
-    struct lct_life life = {
-        .number = generation->number, .active = record->active, .ending = record->ending};
+    struct lct_life life = {.number = generation->number,
+                            .active = record->active,
+                            .counter = record->counter,
+                            .ending = record->ending};
 
     memcpy(life.reason, record->reason, sizeof life.reason);
     memcpy(life.ended, record->ended, sizeof life.ended);

@@ -79,7 +79,8 @@ struct lct_record *lct_record_new(size_t num_generations);
 
 /*
  * Reads a record. Strict: unknown members, algorithms and a newer version are refused, not guessed
- * at, and the active generation is there. LCT_ERR_BAD_RECORD. The caller frees *record with free().
+ * at, and the active generation is there. LCT_ERR_BAD_RECORD; LCT_ERR_INTERNAL: out of memory. The
+ * caller frees *record with free().
  */
 enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
                               struct lct_err *err);
@@ -98,6 +99,7 @@ bool lct_generation_is_of_key(const struct lct_generation *a, const struct lct_g
 /* What of a record says whether a key of it signs: plain data. */
 struct lct_life {
     unsigned number, active; /* of the generation; 0: it is of no identity, and has no end */
+    unsigned counter;        /* of the record */
     enum lct_ending ending;
     char reason[16], ended[21], until[21];
 };

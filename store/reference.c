@@ -155,7 +155,7 @@ enum lct_code lct_reference_write(uint8_t **text, size_t *text_len, const struct
     if (is_active(key))
         (void)snprintf(uri, sizeof uri, "lct://%s", key->id);
     else
-        (void)snprintf(uri, sizeof uri, "lct://%s?generation=%u", key->id, key->generation.number);
+        (void)snprintf(uri, sizeof uri, "lct://%s?generation=%u", key->id, key->number);
     if (public_len > 0)
         len = encode(&der, uri, public_key, (size_t)public_len);
     if (len > 0)

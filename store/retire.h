@@ -24,8 +24,9 @@ enum lct_code lct_retire(char **statement, const struct lct_store *store,
                          const struct lct_retirement *retirement, struct lct_err *err);
 
 /* The statement that is kept of an identity that has ended; the caller frees it with free().
- * LCT_ERR_NOT_FOUND: there is none, or it has not ended. */
-enum lct_code lct_retire_statement(char **statement, const struct lct_store *store, const char *id,
-                                   struct lct_err *err);
+ * LCT_ERR_NOT_FOUND: there is none of this end, or it has not ended; LCT_ERR_BAD_RECORD: it is
+ * damaged. */
+enum lct_code lct_retire_statement(char **statement, const struct lct_store *store,
+                                   struct lct_crypto *crypto, const char *id, struct lct_err *err);
 
 #endif

@@ -16,7 +16,9 @@ static enum lct_code fill_in(struct lct_succession *succession, struct lct_chang
                              const struct lct_rotation *rotation, struct lct_err *err)
 {
     const struct lct_generation *pending = lct_record_pending(change->record);
+    struct lct_generation old;
 
+    lct_key_generation(&old, rotation->key);
     *succession = (struct lct_succession){.counter = 0};
     (void)snprintf(succession->id, sizeof succession->id, "%s", change->id);
     (void)snprintf(succession->reason, sizeof succession->reason, "%s", rotation->reason);
@@ -25,8 +27,7 @@ static enum lct_code fill_in(struct lct_succession *succession, struct lct_chang
     lct_json_now(succession->created);
     enum lct_code code = lct_life_count(change, &succession->counter, err);
     if (code == LCT_OK)
-        code = lct_life_subject(&succession->old_key, &rotation->key->generation,
-                                rotation->key->pkey, err);
+        code = lct_life_subject(&succession->old_key, &old, rotation->key->pkey, err);
     if (code == LCT_OK)
         code = lct_life_subject(&succession->new_key, pending, rotation->to->pkey, err);
     return code;
@@ -52,20 +53,22 @@ static enum lct_code sign(char **statement, const struct lct_succession *success
     return code;
 }
 
-/* Signs it, and puts it beside the record. */
 static enum lct_code state(char **statement, struct lct_change *change,
                            const struct lct_rotation *rotation, struct lct_err *err)
 {
     struct lct_succession succession;
-    char name[LCT_PART_NAME];
     enum lct_code code = fill_in(&succession, change, rotation, err);
 
-    if (code == LCT_OK)
-        code = sign(statement, &succession, rotation, err);
-    if (code != LCT_OK)
-        return code;
-    lct_part_name(name, LCT_PART_SUCCESSION, succession.new_key.generation);
-    return lct_change_put(change, name, (const uint8_t *)*statement, strlen(*statement), err);
+    return code == LCT_OK ? sign(statement, &succession, rotation, err) : code;
+}
+
+/* Beside the record. */
+static enum lct_code put(struct lct_change *change, const char *statement, struct lct_err *err)
+{
+    char name[LCT_PART_NAME];
+
+    lct_part_name(name, LCT_PART_SUCCESSION, lct_record_pending(change->record)->number);
+    return lct_change_put(change, name, (const uint8_t *)statement, strlen(statement), err);
 }
 
 /* After a failure: the files of a generation that the record has not, which it may have all the
@@ -92,6 +95,8 @@ static enum lct_code add(char **statement, unsigned *number, struct lct_change *
         return code;
     *number = lct_record_pending(change->record)->number;
     code = state(statement, change, rotation, err);
+    if (code == LCT_OK)
+        code = put(change, *statement, err);
     if (code == LCT_OK)
         code = lct_change_commit(change, err);
     if (code != LCT_OK)
@@ -126,12 +131,14 @@ static enum lct_code check_pending(const struct lct_change *change, const struct
                                    struct lct_err *err)
 {
     const struct lct_generation *pending = lct_record_pending(change->record);
+    struct lct_generation own;
 
-    if (pending != NULL && pending->number == key->generation.number &&
-        lct_generation_is_of_key(pending, &key->generation))
+    lct_key_generation(&own, key);
+    if (pending != NULL && pending->number == key->number &&
+        lct_generation_is_of_key(pending, &own))
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "lct:%s: its generation %u is not pending any more",
-                    change->id, key->generation.number);
+                    change->id, key->number);
 }
 
 enum lct_code lct_rotate_restate(char **statement, const struct lct_store *store,
@@ -148,8 +155,11 @@ enum lct_code lct_rotate_restate(char **statement, const struct lct_store *store
         code = check_pending(&change, pending, err);
     if (code == LCT_OK)
         code = state(statement, &change, rotation, err);
+    /* The record first: a statement that is kept has a counter that no later one will have. */
     if (code == LCT_OK)
         code = lct_change_commit(&change, err);
+    if (code == LCT_OK)
+        code = put(&change, *statement, err);
     lct_change_end(&change);
     drop_after_failure(statement, code);
     return code;

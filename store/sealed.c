@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/sealed.h"
 
+#include "base/unconst.h"
 #include "store/armour.h"
 #include "store/authority.h"
 #include "store/keyfile.h"
+#include "proof/json.h"
 #include "proof/seal.h"
 
 #include <jansson.h>
@@ -20,6 +22,8 @@ static const char data_key_prefix[] = "lct data key v1";
 enum { KEY = 32, NONCE = 12, TAG = 16, DATA_KEY = sizeof data_key_prefix + KEY };
 
 static const char label[] = "the secret"; /* for messages */
+
+static const char parent_key[] = "parent_name"; /* in the block of the seal */
 
 /* The blocks of a file, in their order. */
 enum { SEAL, KEYFILE, DATA, NUM_PARTS };
@@ -196,8 +200,8 @@ static enum lct_code choose_inner(uint8_t inner[LCT_MAX_SEALED], size_t *inner_l
 }
 
 /* TPM2_Create, and its key file. */
-static enum lct_code create(struct part *keyfile, bool *made_srk, struct lct_tpm *tpm,
-                            const struct lct_sealed_request *request,
+static enum lct_code create(struct part *keyfile, struct lct_name *parent_name, bool *made_srk,
+                            struct lct_tpm *tpm, const struct lct_sealed_request *request,
                             const struct lct_tpm_template *unsealed, struct lct_err *err)
 {
     bool sealed = request->seal != NULL && request->seal->kind != LCT_SEAL_NONE;
@@ -212,8 +216,9 @@ static enum lct_code create(struct part *keyfile, bool *made_srk, struct lct_tpm
         template.policy = policy;
     }
     if (code == LCT_OK)
-        code = lct_tpm_create(tpm, &created, &template, err);
+        code = lct_pin_create(tpm, &created, &request->pin, &template, err);
     *made_srk = created.made_srk;
+    *parent_name = created.parent_name;
     if (code != LCT_OK)
         return code;
     struct lct_keyfile file = {
@@ -227,20 +232,23 @@ static enum lct_code create(struct part *keyfile, bool *made_srk, struct lct_tpm
     };
     if (sealed && request->seal->kind == LCT_SEAL_STRICT) {
         file.has_policy = true;
-        file.seal = *request->seal;
+        file.seal = lct_unconst(request->seal);
         file.policy_auth_value = passphrase;
     }
     return lct_keyfile_write_der(&keyfile->bytes, &keyfile->len, &file, err);
 }
 
-/* The block of a seal: with the PCRs' values, for which a key file has no words. */
+/* The block of what a key file has no words for: the seal with the PCRs' values, and the parent's
+ * Name. */
 static enum lct_code describe_seal(struct part *part, const struct lct_seal *seal,
-                                   struct lct_err *err)
+                                   const struct lct_name *parent_name, struct lct_err *err)
 {
-    if (seal == NULL || seal->kind == LCT_SEAL_NONE)
-        return LCT_OK;
-    json_t *json = lct_seal_json(seal);
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    bool sealed = seal != NULL && seal->kind != LCT_SEAL_NONE;
+    json_t *json = sealed ? lct_seal_json(seal) : json_object();
+    bool good = json_object_set_new(json, parent_key,
+                                    lct_json_of_bytes(parent_name->data, parent_name->len)) == 0;
+    char *text = good ? json_dumps(json, JSON_COMPACT) : NULL;
+
     json_decref(json);
     if (text != NULL)
         *part = (struct part){OPENSSL_memdup(text, strlen(text)), strlen(text)};
@@ -281,6 +289,7 @@ enum lct_code lct_sealed_make(char **text, bool *made_srk, struct lct_tpm *tpm,
 {
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
     struct part parts[NUM_PARTS] = {0};
+    struct lct_name parent_name = {0};
     uint8_t inner[LCT_MAX_SEALED];
     struct lct_tpm_template template = {
         .label = label,
@@ -297,9 +306,9 @@ enum lct_code lct_sealed_make(char **text, bool *made_srk, struct lct_tpm *tpm,
         return LCT_ERR_INTERNAL;
     enum lct_code code = choose_inner(inner, &template.data_len, libctx, data, data_len, err);
     if (code == LCT_OK)
-        code = describe_seal(&parts[SEAL], request->seal, err);
+        code = create(&parts[KEYFILE], &parent_name, made_srk, tpm, request, &template, err);
     if (code == LCT_OK)
-        code = create(&parts[KEYFILE], made_srk, tpm, request, &template, err);
+        code = describe_seal(&parts[SEAL], request->seal, &parent_name, err);
     if (code == LCT_OK && is_data_key(inner, template.data_len))
         code = encrypt_data(parts, libctx, inner + sizeof data_key_prefix, data, data_len, err);
     if (code == LCT_OK)
@@ -309,11 +318,26 @@ enum lct_code lct_sealed_make(char **text, bool *made_srk, struct lct_tpm *tpm,
     return code;
 }
 
-static enum lct_code read_seal(struct lct_seal *seal, const struct part *part, struct lct_err *err)
+/* The parent's Name, which older files do not have, out of the rest, which is the seal's. */
+static bool take_parent(struct lct_name *parent_name, json_t *json)
+{
+    const json_t *parent = json_object_get(json, parent_key);
+
+    if (parent == NULL)
+        return true;
+    return json_is_string(parent) && lct_json_name(parent_name, json_string_value(parent)) &&
+           json_object_del(json, parent_key) == 0;
+}
+
+static enum lct_code read_seal(struct lct_seal *seal, struct lct_name *parent_name,
+                               const struct part *part, struct lct_err *err)
 {
     json_t *json = json_loadb((const char *)part->bytes, part->len, JSON_REJECT_DUPLICATES, NULL);
-    bool good = json != NULL && lct_seal_from_json(seal, json) && seal->kind != LCT_SEAL_NONE;
+    bool good = json_is_object(json) && take_parent(parent_name, json);
+    bool sealed = json_object_size(json) > 0;
 
+    if (good && (sealed || parent_name->len == 0))
+        good = lct_seal_from_json(seal, json) && seal->kind != LCT_SEAL_NONE;
     json_decref(json);
     return good ? LCT_OK
                 : LCT_FAIL(err, LCT_ERR_BAD_RECORD,
@@ -352,17 +376,20 @@ enum lct_code lct_sealed_read(struct lct_key **key, struct lct_crypto *crypto,
 {
     struct part parts[NUM_PARTS];
     struct lct_seal seal = {0};
+    struct lct_name parent_name = {0};
+    struct lct_generation generation;
     enum lct_code code = take_apart(parts, text, text_len, err);
 
     *key = NULL;
     if (code == LCT_OK && parts[SEAL].bytes != NULL)
-        code = read_seal(&seal, &parts[SEAL], err);
+        code = read_seal(&seal, &parent_name, &parts[SEAL], err);
     if (code == LCT_OK)
         code = lct_key_from_sealed(key, crypto, parts[KEYFILE].bytes, parts[KEYFILE].len, &seal,
-                                   file, err);
-    if (code == LCT_OK)
-        code =
-            lct_key_look_in(*key, find_dir(store, crypto, &(*key)->generation.seal), config, err);
+                                   &parent_name, file, err);
+    if (code == LCT_OK) {
+        lct_key_generation(&generation, *key);
+        code = lct_key_look_in(*key, find_dir(store, crypto, &generation.seal), config, err);
+    }
     if (code != LCT_OK) {
         lct_key_free(*key);
         *key = NULL;

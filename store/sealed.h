@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/secret.h"
+#include "store/pin.h"
 #include "store/store.h"
 #include "tcg/seal.h"
 #include "tpm/tpm.h"
@@ -12,9 +13,12 @@
 /*
  * A sealed secret, as a file of its own, which is of no store: PEM of a TSS2 PRIVATE KEY with the
  * OID of sealed data. Before it, in a block "LCT SEAL" of JSON in base64, struct lct_seal as the
- * record has it (store/seal.h), which must be what the object's authPolicy is of. What is sealed
- * with `strict` is in the standard's `policy` as well, and other tools can unseal it; the block
- * could be taken away, and is there to say which PCR differs.
+ * record has it (proof/seal.h), which must be what the object's authPolicy is of, and beside its
+ * members, or where it is not sealed alone, "parent_name": the Name of the storage key that it is
+ * under, in hexadecimal. What has another Name gets nothing of it. Files of before have no such
+ * member, and no block without a seal. What is sealed with `strict` is in the standard's `policy`
+ * as well, and other tools can unseal it; the block could be taken away, and is there to say which
+ * PCR differs.
  *
  * Of more than LCT_MAX_SEALED bytes the sealed data is "lct data key v1" with its NUL and 32 bytes,
  * a key of AES-256-GCM, and what that encrypts follows in a block "LCT SEALED DATA": 12 bytes of
@@ -31,6 +35,7 @@ enum {
 struct lct_sealed_request {
     const struct lct_seal *seal;         /* of lct_seal_prepare; NULL: none */
     bool provision;                      /* as in struct lct_tpm_template */
+    struct lct_pin pin;                  /* what the storage root key has to be */
     const struct lct_secret *passphrase; /* NULL or empty: none */
     const struct lct_secret *owner_auth; /* NULL: not known */
 };
@@ -38,7 +43,7 @@ struct lct_sealed_request {
 /*
  * Seals: *text is the file, NUL-terminated, which the caller frees with free(). *made_srk: whether
  * a storage root key was made, on failure too. LCT_ERR_USAGE: nothing to seal, or too much. Errors
- * of lct_tpm_create.
+ * of lct_pin_create.
  */
 enum lct_code lct_sealed_make(char **text, bool *made_srk, struct lct_tpm *tpm,
                               struct lct_crypto *crypto, const struct lct_sealed_request *request,

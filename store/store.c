@@ -21,17 +21,71 @@ static const char system_store[] = "/var/lib/lct";
 const char lct_record_file[] = "identity.json";
 static const char nursery_dir[] = ".new";
 
-/* The user's own, by the XDG Base Directory Specification; NULL if the environment names none. */
-static char *own_store(void)
+/* The user's own, by the XDG Base Directory Specification, the first base_len bytes of which are
+ * what the environment says; NULL if that names none. */
+static char *own_store(size_t *base_len)
 {
     const char *data = secure_getenv("XDG_DATA_HOME");
     const char *home = secure_getenv("HOME");
+    bool by_data = data != NULL && data[0] == '/';
+    const char *base = by_data ? data : home;
     char *path = NULL;
 
-    if (data != NULL && data[0] == '/')
-        return asprintf(&path, "%s/lct", data) > 0 ? path : NULL;
-    if (home != NULL && home[0] == '/')
-        return asprintf(&path, "%s/.local/share/lct", home) > 0 ? path : NULL;
+    if (base == NULL || base[0] != '/')
+        return NULL;
+    *base_len = strlen(base);
+    return asprintf(&path, "%s%s/lct", base, by_data ? "" : "/.local/share") > 0 ? path : NULL;
+}
+
+/* Why what is in a directory is not only this user's doing, or root's; NULL: it is. Of what is not
+ * there, or cannot be seen, nothing is taken. */
+static char *why_not_ours(const char *dir, bool is_store)
+{
+    struct stat st;
+    char *why = NULL;
+    int len = 0;
+
+    if (stat(dir, &st) != 0)
+        return NULL;
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        len = asprintf(&why, "%s belongs to another user (uid %u)", dir, (unsigned)st.st_uid);
+    else if (is_store && (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        len = asprintf(&why, "others may write to it (mode %04o): chmod go-w %s",
+                       (unsigned)st.st_mode & 07777, dir);
+    return len < 0 ? strdup("out of memory") : why;
+}
+
+/* Whether the user's own store may be looked in. */
+static bool is_ours(struct lct_store *store, char *path, size_t base_len)
+{
+    char *why = NULL;
+
+    for (char *end = path + base_len; end != NULL && why == NULL; end = strchr(end + 1, '/')) {
+        char here = *end;
+        *end = '\0';
+        why = why_not_ours(path, false);
+        *end = here;
+    }
+    if (why == NULL)
+        why = why_not_ours(path, true);
+    if (why != NULL && access(path, F_OK) == 0 &&
+        asprintf(&store->passed_over, "the store %s is not used: %s", path, why) < 0)
+        store->passed_over = NULL;
+    bool ours = why == NULL;
+    free(why);
+    return ours;
+}
+
+static char *first_store(struct lct_store *store, const struct lct_config *config)
+{
+    size_t base_len = 0;
+
+    if (config->store != NULL)
+        return strdup(config->store);
+    char *own = own_store(&base_len);
+    if (own == NULL || is_ours(store, own, base_len))
+        return own;
+    free(own);
     return NULL;
 }
 
@@ -39,7 +93,7 @@ enum lct_code lct_store_open(struct lct_store *store, const struct lct_config *c
                              struct lct_err *err)
 {
     *store = (struct lct_store){0};
-    char *first = config->store != NULL ? strdup(config->store) : own_store();
+    char *first = first_store(store, config);
     if (first != NULL)
         store->dirs[store->num_dirs++] = first;
     if (config->store == NULL) {
@@ -57,6 +111,7 @@ void lct_store_close(struct lct_store *store)
 {
     for (size_t i = 0; i < store->num_dirs; i++)
         free(store->dirs[i]);
+    free(store->passed_over);
     *store = (struct lct_store){0};
 }
 
@@ -83,9 +138,11 @@ static enum lct_code fail_not_found(const struct lct_store *store, const char *i
                                     struct lct_err *err)
 {
     return LCT_FAIL(err, LCT_ERR_NOT_FOUND,
-                    "lct:%s: there is no such identity in %s%s%s; lct list shows what there is", id,
-                    store->dirs[0], store->num_dirs > 1 ? " and " : "",
-                    store->num_dirs > 1 ? store->dirs[1] : "");
+                    "lct:%s: there is no such identity in %s%s%s%s%s; lct list shows what there is",
+                    id, store->dirs[0], store->num_dirs > 1 ? " and " : "",
+                    store->num_dirs > 1 ? store->dirs[1] : "",
+                    store->passed_over != NULL ? "; " : "",
+                    store->passed_over != NULL ? store->passed_over : "");
 }
 
 /* Finds an id, which is no name. */
@@ -388,8 +445,27 @@ void lct_store_free_ids(char **ids, size_t num_ids)
  */
 struct nursery {
     int store, fd;
-    char name[16]; /* of our directory in it */
+    char name[24]; /* of our directory in it */
 };
+
+/* Each key file of a directory in the nursery. */
+static enum lct_code shred_keys(int nursery, const char *name, struct lct_err *err)
+{
+    DIR *entries = lct_file_open_dir(nursery, name);
+    enum lct_code code = LCT_OK;
+
+    if (entries == NULL)
+        return LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be read: %s", strerror(errno));
+    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
+        if (strncmp(entry->d_name, "key-", 4) == 0 &&
+            lct_file_shred(dirfd(entries), entry->d_name, err) != LCT_OK)
+            code = LCT_ERR_STORE;
+    closedir(entries);
+    return code;
+}
+
+/* What the names of directories begin with whose keys are to be overwritten. */
+static const char to_shred[] = "shred-";
 
 static void clear_leftovers(int nursery)
 {
@@ -398,9 +474,37 @@ static void clear_leftovers(int nursery)
     if (entries == NULL)
         return;
     for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.') {
+            if (strncmp(entry->d_name, to_shred, sizeof to_shred - 1) == 0)
+                (void)shred_keys(nursery, entry->d_name, NULL);
             lct_file_remove_dir(nursery, entry->d_name);
+        }
     closedir(entries);
+}
+
+/* That a directory is there is on disk, as far as the one it is in may be read. */
+static void sync_above(char *path)
+{
+    char *slash = strrchr(path, '/');
+    const char *above = slash == NULL ? "." : slash == path ? "/" : path;
+
+    if (slash != NULL)
+        *slash = '\0';
+    int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (slash != NULL)
+        *slash = '/';
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
+}
+
+static bool make_above(char *path)
+{
+    if (mkdir(path, 0755) != 0)
+        return errno == EEXIST;
+    sync_above(path);
+    return true;
 }
 
 /* mkdir -p. The store itself is the user's own (0700), or for root one that every service can
@@ -409,14 +513,16 @@ static bool make_dirs(char *path, mode_t mode)
 {
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        bool good = mkdir(path, 0755) == 0 || errno == EEXIST;
+        bool good = make_above(path);
         *slash = '/';
         if (!good)
             return false;
     }
-    if (mkdir(path, mode) != 0)
-        return errno == EEXIST;
-    return chmod(path, mode) == 0;
+    bool made = mkdir(path, mode) == 0;
+    if (made ? chmod(path, mode) != 0 : errno != EEXIST)
+        return false;
+    sync_above(path);
+    return true;
 }
 
 static enum lct_code fail_store(const char *dir, struct lct_err *err)
@@ -468,10 +574,9 @@ static enum lct_code make_store(const char *dir, struct lct_err *err)
     return good ? LCT_OK : LCT_ERR_STORE;
 }
 
-enum lct_code lct_store_check_writable(const struct lct_store *store, struct lct_err *err)
+static enum lct_code check_writable(const char *dir, struct lct_err *err)
 {
     struct nursery nursery;
-    const char *dir = store->dirs[store->create_in];
     enum lct_code code = make_store(dir, err);
 
     if (code == LCT_OK)
@@ -485,11 +590,20 @@ enum lct_code lct_store_check_writable(const struct lct_store *store, struct lct
     return code;
 }
 
+enum lct_code lct_store_check_writable(const struct lct_store *store, struct lct_err *err)
+{
+    enum lct_code code = check_writable(store->dirs[store->create_in], err);
+
+    if (code != LCT_OK && store->passed_over != NULL)
+        (void)lct_err_prefix(err, store->passed_over);
+    return code;
+}
+
 /* A new directory of ours in the nursery: its descriptor, or -1 with errno. */
-static int nursery_make_dir(struct nursery *nursery)
+static int nursery_make_dir(struct nursery *nursery, const char *prefix)
 {
     for (unsigned i = 0; i < 1000; i++) {
-        (void)snprintf(nursery->name, sizeof nursery->name, "%d-%u", (int)getpid(), i);
+        (void)snprintf(nursery->name, sizeof nursery->name, "%s%d-%u", prefix, (int)getpid(), i);
         if (mkdirat(nursery->fd, nursery->name, 0700) == 0)
             return openat(nursery->fd, nursery->name,
                           O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -547,7 +661,7 @@ enum lct_code lct_store_put(const struct lct_store *store, const char *id,
         code = nursery_open(&nursery, dir, err);
     if (code != LCT_OK)
         return lct_store_about(id, NULL, code, err);
-    int fd = nursery_make_dir(&nursery);
+    int fd = nursery_make_dir(&nursery, "");
     code = fd >= 0 ? fill_identity(fd, dir, files, num_files, owner, err) : fail_store(dir, err);
     if (code == LCT_OK)
         code = publish(&nursery, dir, id, err);
@@ -580,28 +694,12 @@ enum lct_code lct_store_create(const struct lct_store *store, const struct lct_r
     return code;
 }
 
-/* Each key file of a directory in the nursery. */
-static enum lct_code shred_keys(const struct nursery *nursery, struct lct_err *err)
-{
-    DIR *entries = lct_file_open_dir(nursery->fd, nursery->name);
-    enum lct_code code = LCT_OK;
-
-    if (entries == NULL)
-        return LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be read: %s", strerror(errno));
-    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
-        if (strncmp(entry->d_name, "key-", 4) == 0 &&
-            lct_file_shred(dirfd(entries), entry->d_name, err) != LCT_OK)
-            code = LCT_ERR_STORE;
-    closedir(entries);
-    return code;
-}
-
 /* Out of the store in one step, under the name of a directory made for it, which it replaces; then
  * away. */
 static enum lct_code take_out(struct nursery *nursery, const char *dir, const char *id, bool shred,
                               struct lct_err *err)
 {
-    int fd = nursery_make_dir(nursery);
+    int fd = nursery_make_dir(nursery, shred ? to_shred : "");
 
     if (fd < 0)
         return fail_store(dir, err);
@@ -612,7 +710,7 @@ static enum lct_code take_out(struct nursery *nursery, const char *dir, const ch
         return code;
     }
     (void)fsync(nursery->store);
-    enum lct_code code = shred ? shred_keys(nursery, err) : LCT_OK;
+    enum lct_code code = shred ? shred_keys(nursery->fd, nursery->name, err) : LCT_OK;
     lct_file_remove_dir(nursery->fd, nursery->name);
     return code == LCT_OK ? code : lct_err_prefix(err, "it is deleted");
 }

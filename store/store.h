@@ -26,10 +26,13 @@
  *     <dir>/.approvals/          what was approved: store/approval.h
  *     <dir>/.ended/              of ended identities that were deleted: store/tombstone.h
  *     <dir>/.index/              names that follow from keys: store/names.h
+ *     <dir>/.parent              the storage root key that its keys are under: store/pin.h
  *     <dir>/.new/                what is being made or removed
  *
- * Looked in, in this order: the one configured store; else the user's own, then the system's. A
- * store that is not there is empty. Plain data; nothing in it is opened until it is used.
+ * Looked in, in this order: the one configured store; else the user's own, then the system's. The
+ * user's own is where the environment says, so it is passed over unless it, and what leads to it
+ * from there, belongs to the effective user or to root, and nobody else may write to it. A store
+ * that is not there is empty. Plain data; nothing in it is opened until it is used.
  *
  * Where an id is taken, a name that follows from a key is, too (store/names.h), for that one key.
  * What is of an identity as a whole takes it only of the active generation: LCT_ERR_WRONG_KEY.
@@ -37,7 +40,8 @@
 struct lct_store {
     size_t num_dirs;
     char *dirs[2];
-    size_t create_in; /* index of the one that new identities go to */
+    size_t create_in;  /* index of the one that new identities go to */
+    char *passed_over; /* a sentence: which one is there and is not looked in, and why; or NULL */
 };
 
 /* LCT_ERR_INTERNAL alone. lct_store_close frees what it holds. */

@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "store/file.h"
+#include "store/life.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,36 +48,17 @@ bool lct_is_same_identity(const struct lct_record *a, const struct lct_record *b
 
 bool lct_is_older(const struct lct_record *old, const struct lct_record *record)
 {
-    return old->counter < record->counter || old->active < record->active ||
-           old->ending < record->ending;
-}
+    const struct lct_life before = lct_record_life(old, lct_record_generation(old, 0));
+    const struct lct_life after = lct_record_life(record, lct_record_generation(record, 0));
 
-/* The directory of them, made if need be with the store's owner: its descriptor, or -1 with
- * errno. */
-static int open_dir(int store)
-{
-    struct stat st;
-    bool made = mkdirat(store, lct_tombstone_dir, 0750) == 0;
-    int fd = made || errno == EEXIST
-                 ? openat(store, lct_tombstone_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
-                 : -1;
-
-    if (fd >= 0 && made &&
-        (fstat(store, &st) != 0 || fchmod(fd, 0750) != 0 ||
-         (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) != 0) || fsync(store) != 0)) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
+    return lct_life_is_older(&before, &after);
 }
 
 enum lct_code lct_tombstone_leave(int store, const struct lct_record *record, struct lct_err *err)
 {
     char name[LCT_TOMBSTONE_NAME];
     char *text = lct_record_write(record);
-    int fd = text != NULL ? open_dir(store) : -1;
+    int fd = text != NULL ? lct_file_make_dir(store, lct_tombstone_dir, 0750) : -1;
     enum lct_code code;
 
     lct_tombstone_name(name, record);

@@ -9,28 +9,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lct_tpm_key lct_key_values(const struct lct_key *key)
+struct lct_tpm_key lct_key_values(const struct lct_key *key, struct lct_generation *generation)
 {
     const struct lct_key_approvals *known = atomic_load(&key->approvals);
 
+    lct_key_generation(generation, key);
     return (struct lct_tpm_key){
         .label = key->label,
-        .parent = key->generation.parent,
+        .parent = generation->parent,
         .rsa_parent = key->keyfile.rsa_parent,
-        .parent_name = &key->generation.parent_name,
-        .handle = key->generation.handle,
-        .persistent = key->generation.persistent,
-        .name = &key->generation.name,
+        .parent_name = &generation->parent_name,
+        .handle = generation->handle,
+        .persistent = generation->persistent,
+        .name = &generation->name,
         .public_area = key->keyfile.public_area,
         .public_len = key->keyfile.public_len,
         .private_area = key->keyfile.private_area,
         .private_len = key->keyfile.private_len,
         .pkey = key->pkey,
-        .needs_auth = key->generation.passphrase,
+        .needs_auth = key->has_passphrase,
         .auth = &key->passphrase,
         .tries = key->tries,
-        .owner_auth = &key->owner_auth,
-        .seal = key->generation.seal.kind != LCT_SEAL_NONE ? &key->generation.seal : NULL,
+        .owner_auth = key->owner_auth,
+        .seal = key->seal != LCT_SEAL_NONE ? &generation->seal : NULL,
         .approvals = known != NULL ? known->all : NULL,
         .num_approvals = known != NULL ? known->num : 0,
         .libctx = key->libctx,
@@ -41,10 +42,10 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key)
  * Those that were found, and those in the key's file that its authority has signed: a file may come
  * from anywhere, and be full of what only takes the TPM's time. NULL if out of memory.
  */
-static struct lct_key_approvals *join(const struct lct_key *key, const struct lct_approvals *found)
+static struct lct_key_approvals *join(const struct lct_key *key, const struct lct_seal *seal,
+                                      const struct lct_approvals *found)
 {
     const struct lct_keyfile *keyfile = &key->keyfile;
-    const struct lct_seal *seal = &key->generation.seal;
     size_t num = found->num + keyfile->num_approvals;
     struct lct_key_approvals *all = calloc(1, sizeof *all + num * sizeof(struct lct_approval));
 
@@ -82,16 +83,17 @@ static void publish(const struct lct_key *key, struct lct_key_approvals *all)
 
 enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *err)
 {
-    const struct lct_seal *seal = &key->generation.seal;
+    struct lct_generation generation;
     struct lct_approvals found;
 
-    if (seal->kind != LCT_SEAL_AUTHORITY && seal->kind != LCT_SEAL_EITHER)
+    if (key->seal != LCT_SEAL_AUTHORITY && key->seal != LCT_SEAL_EITHER)
         return LCT_OK;
-    enum lct_code code =
-        lct_approvals_find(&found, key->dir, key->pcr_signature, seal, key->libctx, err);
+    lct_key_generation(&generation, key);
+    enum lct_code code = lct_approvals_find(&found, key->dir, key->pcr_signature, &generation.seal,
+                                            key->libctx, err);
     if (code != LCT_OK)
         return code;
-    struct lct_key_approvals *all = join(key, &found);
+    struct lct_key_approvals *all = join(key, &generation.seal, &found);
     lct_approvals_clear(&found);
     if (all == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
@@ -127,6 +129,7 @@ enum lct_code lct_key_export(uint8_t **pem, size_t *pem_len, const struct lct_ke
                              struct lct_err *err)
 {
     const struct lct_keyfile *keyfile = NULL;
+    struct lct_generation generation;
     enum lct_code code = lct_key_file(&keyfile, key, err);
 
     *pem = NULL;
@@ -135,24 +138,27 @@ enum lct_code lct_key_export(uint8_t **pem, size_t *pem_len, const struct lct_ke
     if (code != LCT_OK)
         return code;
     const struct lct_key_approvals *known = atomic_load(&key->approvals);
-    if (key->generation.seal.kind != LCT_SEAL_AUTHORITY || known == NULL)
+    if (key->seal != LCT_SEAL_AUTHORITY || known == NULL)
         return lct_keyfile_write_pem(pem, pem_len, keyfile, err);
+    lct_key_generation(&generation, key);
     struct lct_keyfile fresh = *keyfile; /* borrowed parts */
     fresh.der = NULL;
     fresh.der_len = 0;
-    fresh.seal = key->generation.seal;
-    fresh.policy_auth_value = key->generation.passphrase;
+    fresh.seal = &generation.seal;
+    fresh.policy_auth_value = key->has_passphrase;
     fresh.approvals = lct_unconst(known->all);
     fresh.num_approvals = known->num;
     return lct_keyfile_write_pem(pem, pem_len, &fresh, err);
 }
 
 /* After LCT_ERR_SEALED: whether there are approvals that were not tried. */
-static bool look_again(const struct lct_key *key, struct lct_tpm_key *tried, enum lct_code code)
+static bool look_again(const struct lct_key *key, struct lct_generation *generation,
+                       struct lct_tpm_key *tried, enum lct_code code)
 {
     if (code != LCT_ERR_SEALED || lct_key_take_approvals(key, NULL) != LCT_OK)
         return false;
-    const struct lct_tpm_key now = lct_key_values(key);
+    struct lct_tpm_key now = lct_key_values(key, generation);
+    now.allowance = tried->allowance;
     bool news = now.approvals != tried->approvals;
     *tried = now;
     return news;
@@ -206,13 +212,16 @@ enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
 {
     if (lct_key_is_software(key))
         return sign_in_software(key, signature, scheme, digest, digest_len, err);
-    struct lct_tpm_key values = lct_key_values(key);
+    struct lct_generation generation;
+    struct lct_tpm_key values = lct_key_values(key, &generation);
+    struct lct_allowance allowance = {0};
     enum lct_code code = lct_life_check_key(key, err);
 
     if (code != LCT_OK)
         return code;
+    values.allowance = &allowance;
     code = lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
-    if (!look_again(key, &values, code))
+    if (!look_again(key, &generation, &values, code))
         return code;
     return lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
 }
@@ -220,10 +229,13 @@ enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
 enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
                              uint8_t data[LCT_MAX_SEALED], size_t *data_len, struct lct_err *err)
 {
-    struct lct_tpm_key values = lct_key_values(key);
+    struct lct_generation generation;
+    struct lct_tpm_key values = lct_key_values(key, &generation);
+    struct lct_allowance allowance = {0};
+    values.allowance = &allowance;
     enum lct_code code = lct_tpm_unseal(tpm, data, data_len, &values, err);
 
-    if (!look_again(key, &values, code))
+    if (!look_again(key, &generation, &values, code))
         return code;
     return lct_tpm_unseal(tpm, data, data_len, &values, err);
 }
