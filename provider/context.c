@@ -47,8 +47,15 @@ static void free_texts(char *texts[LCT_MAX_CONFIG_KEYS])
         free(texts[i]);
 }
 
+/* False if out of memory: a setting that is lost is another than was asked for. */
+static bool keep_text(char **text, const char *value)
+{
+    *text = value != NULL ? strdup(value) : NULL;
+    return *text != NULL || value == NULL;
+}
+
 /* What libcrypto has of our section of openssl.cnf, and what the program gave it for us. */
-static void read_given(const struct lct_provider *provider, char *texts[LCT_MAX_CONFIG_KEYS])
+static bool read_given(const struct lct_provider *provider, char *texts[LCT_MAX_CONFIG_KEYS])
 {
     size_t num_keys;
     const struct lct_config_key *keys = lct_config_keys(&num_keys);
@@ -60,20 +67,21 @@ static void read_given(const struct lct_provider *provider, char *texts[LCT_MAX_
             OSSL_PARAM_END,
         };
         if (provider->get_params != NULL && provider->get_params(provider->core, params) &&
-            value != NULL)
-            texts[i] = strdup(value);
+            !keep_text(&texts[i], value))
+            return false;
     }
+    return true;
 }
 
-static void read_environment(char *texts[LCT_MAX_CONFIG_KEYS])
+static bool read_environment(char *texts[LCT_MAX_CONFIG_KEYS])
 {
     size_t num_keys;
     const struct lct_config_key *keys = lct_config_keys(&num_keys);
 
-    for (size_t i = 0; i < num_keys && i < LCT_MAX_CONFIG_KEYS; i++) {
-        const char *value = keys[i].variable != NULL ? secure_getenv(keys[i].variable) : NULL;
-        texts[i] = value != NULL ? strdup(value) : NULL;
-    }
+    for (size_t i = 0; i < num_keys && i < LCT_MAX_CONFIG_KEYS; i++)
+        if (keys[i].variable != NULL && !keep_text(&texts[i], secure_getenv(keys[i].variable)))
+            return false;
+    return true;
 }
 
 static enum lct_code configure(struct lct_config *config, char *const given[LCT_MAX_CONFIG_KEYS],
@@ -105,6 +113,7 @@ static void free_settings(struct lct_settings *settings)
     free(settings);
 }
 
+/* NULL if out of memory. What is wrong with them is kept, and that does not pass. */
 static struct lct_settings *make_settings(char *const given[LCT_MAX_CONFIG_KEYS],
                                           char *const environment[LCT_MAX_CONFIG_KEYS])
 {
@@ -112,8 +121,9 @@ static struct lct_settings *make_settings(char *const given[LCT_MAX_CONFIG_KEYS]
 
     if (settings == NULL)
         return NULL;
-    (void)configure(&settings->config, given, environment, &settings->error);
-    if (lct_store_open(&settings->store, &settings->config, NULL) == LCT_OK &&
+    enum lct_code code = configure(&settings->config, given, environment, &settings->error);
+    if (code != LCT_ERR_INTERNAL &&
+        lct_store_open(&settings->store, &settings->config, NULL) == LCT_OK &&
         lct_tpm_open(&settings->tpm, &settings->config, NULL) == LCT_OK)
         return settings;
     free_settings(settings);
@@ -130,9 +140,8 @@ struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_D
     provider->has_listener = pthread_key_create(&provider->listener, NULL) == 0;
     atomic_init(&provider->effective, NULL);
     take_upcalls(provider, upcalls);
-    read_given(provider, provider->given);
-    read_environment(provider->environment);
-    provider->first = make_settings(provider->given, provider->environment);
+    if (read_given(provider, provider->given) && read_environment(provider->environment))
+        provider->first = make_settings(provider->given, provider->environment);
     provider->crypto = lct_crypto_new();
     if (provider->crypto == NULL || provider->first == NULL) {
         lct_provider_free(provider);
@@ -172,8 +181,9 @@ static struct lct_settings *take_effect(struct lct_provider *provider)
     char *given[LCT_MAX_CONFIG_KEYS] = {NULL};
     struct lct_settings *none = NULL, *made = provider->first;
 
-    read_given(provider, given);
-    if (!same_texts(given, provider->given))
+    if (!read_given(provider, given))
+        made = NULL;
+    else if (!same_texts(given, provider->given))
         made = make_settings(given, provider->environment);
     free_texts(given);
     if (made == NULL)
@@ -191,7 +201,9 @@ const struct lct_settings *lct_provider_settings(struct lct_provider *provider)
 
     if (settings == NULL)
         settings = take_effect(provider);
-    if (settings != NULL && settings->error.code != LCT_OK)
+    if (settings == NULL)
+        lct_raise_memory(provider);
+    else if (settings->error.code != LCT_OK)
         lct_raise(provider, &settings->error);
     return settings != NULL && settings->error.code == LCT_OK ? settings : NULL;
 }

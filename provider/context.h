@@ -50,7 +50,8 @@ struct lct_provider {
     bool has_listener;
 };
 
-/* NULL if out of memory: a wrong configuration does not keep the provider from loading. */
+/* NULL if out of memory, whatever it was for: no setting is lost. A wrong configuration does not
+ * keep the provider from loading. */
 struct lct_provider *lct_provider_new(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *upcalls);
 void lct_provider_free(struct lct_provider *provider);
 
@@ -60,6 +61,9 @@ const struct lct_settings *lct_provider_settings(struct lct_provider *provider);
 
 /* Raises an error in libcrypto's queue of this thread, under our name and with our reason. */
 void lct_raise(const struct lct_provider *provider, const struct lct_err *err);
+
+/* Raises that there is no memory, for who has no more to say. */
+void lct_raise_memory(const struct lct_provider *provider);
 
 /* The reasons, for libcrypto: the codes of base/error.h. */
 const OSSL_ITEM *lct_reasons(void);

@@ -48,6 +48,8 @@ static void *newctx(void *provctx, const char *type)
 
     if (decoder != NULL)
         *decoder = (struct decoder){provctx, type};
+    else
+        lct_raise_memory(provctx);
     return decoder;
 }
 
@@ -129,7 +131,8 @@ static char *label_of(char *line)
     return label;
 }
 
-/* The rest of a block of that label, after the line that began it, as DER. NULL: it is damaged. */
+/* The rest of a block of that label, after the line that began it, as DER. NULL: it is damaged, or
+ * there is no memory for it, which is raised. */
 static uint8_t *read_block(const struct decoder *decoder, OSSL_CORE_BIO *in, const char *label,
                            size_t *der_len)
 {
@@ -137,16 +140,23 @@ static uint8_t *read_block(const struct decoder *decoder, OSSL_CORE_BIO *in, con
     uint8_t *der = NULL;
     bool ended = false;
 
-    if (text == NULL)
+    if (text == NULL) {
+        lct_raise_memory(decoder->provider);
         return NULL;
+    }
     size_t len = (size_t)snprintf(text, MAX_FILE, "-----BEGIN %s-----\n", label);
     while (!ended && MAX_FILE - len > 2 &&
            read_line(decoder, in, text + len, (int)(MAX_FILE - len))) {
         ended = strncmp(text + len, "-----END ", 9) == 0;
         len += strlen(text + len);
     }
-    if (!ended || !lct_armour_read(&der, der_len, label, (const uint8_t *)text, len))
+    if (!ended || !lct_armour_read(&der, der_len, label, (const uint8_t *)text, len)) {
+        struct lct_err err;
+        (void)LCT_FAIL(&err, LCT_ERR_BAD_RECORD, "the %s is damaged: it is no whole PEM block",
+                       label);
+        lct_raise(decoder->provider, &err);
         der = NULL;
+    }
     free(text);
     return der;
 }
@@ -188,8 +198,10 @@ static uint8_t *read_der(const struct decoder *decoder, OSSL_CORE_BIO *in, size_
     if (size == 0 || size < len)
         return NULL;
     uint8_t *der = malloc(size);
-    if (der == NULL)
+    if (der == NULL) {
+        lct_raise_memory(decoder->provider);
         return NULL;
+    }
     memcpy(der, begin, len);
     *der_len = len + read_bytes(decoder, in, der + len, size - len);
     return der;
@@ -199,9 +211,11 @@ static uint8_t *read_der(const struct decoder *decoder, OSSL_CORE_BIO *in, size_
 static enum lct_code find_approvals(struct lct_key *key, const struct decoder *decoder,
                                     const struct lct_settings *settings, struct lct_err *err)
 {
-    const char *dir =
-        lct_authority_find(&settings->store, decoder->provider->crypto, &key->generation.seal);
+    struct lct_generation generation;
 
+    lct_key_generation(&generation, key);
+    const char *dir =
+        lct_authority_find(&settings->store, decoder->provider->crypto, &generation.seal);
     return lct_key_look_in(key, dir, &settings->config, err);
 }
 
@@ -330,12 +344,8 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
         return 1;
     size_t der_len = 0;
     uint8_t *der = read_block(decoder, in, kind->label, &der_len);
-    if (der == NULL) {
-        struct lct_err err;
-        (void)LCT_FAIL(&err, LCT_ERR_BAD_RECORD, "the %s is damaged: it is no whole PEM block",
-                       kind->label);
-        return fail(decoder, &err);
-    }
+    if (der == NULL)
+        return 0;
     int good = pass_on(decoder, kind, der, der_len, object_cb, object_cbarg);
     OPENSSL_free(der);
     return good;
@@ -344,7 +354,7 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
 /* Whether it is for this decoder: of them one gets so far. */
 static bool takes_key(const struct decoder *decoder, const struct lct_key *key)
 {
-    const char *type = lct_key_is_software(key) ? NULL : key->generation.algorithm->key_type;
+    const char *type = lct_key_is_software(key) ? NULL : key->algorithm->key_type;
 
     return type == NULL ? decoder->type == NULL
                         : decoder->type != NULL && strcmp(type, decoder->type) == 0;

@@ -35,6 +35,8 @@ static void *encoder_newctx(void *provctx)
 
     if (encoder != NULL)
         encoder->provider = provctx;
+    else
+        lct_raise_memory(provctx);
     return encoder;
 }
 
@@ -241,7 +243,7 @@ static int write_heading(const struct encoder *encoder, OSSL_CORE_BIO *cout,
 {
     char text[256];
     int len = snprintf(text, sizeof text, "Private-Key: (%d bit, in the TPM, %s)\n",
-                       key->generation.algorithm->bits, key->label);
+                       key->algorithm->bits, key->label);
 
     return len > 0 && (size_t)len < sizeof text && write_out(encoder, cout, text, (size_t)len);
 }

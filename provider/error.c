@@ -26,6 +26,14 @@ void lct_raise(const struct lct_provider *provider, const struct lct_err *err)
     set_text(provider, (uint32_t)err->code, "%s", err->text);
 }
 
+void lct_raise_memory(const struct lct_provider *provider)
+{
+    struct lct_err err;
+
+    (void)LCT_FAIL(&err, LCT_ERR_INTERNAL, "out of memory");
+    lct_raise(provider, &err);
+}
+
 const OSSL_ITEM *lct_reasons(void)
 {
     static const OSSL_ITEM reasons[] = {

@@ -16,6 +16,8 @@ struct lct_keydata *lct_keydata_new(struct lct_provider *provider, const char *t
 
     if (keydata != NULL)
         *keydata = (struct lct_keydata){.provider = provider, .type = type};
+    else
+        lct_raise_memory(provider);
     return keydata;
 }
 
@@ -30,7 +32,7 @@ void lct_keydata_free(struct lct_keydata *keydata)
 
 struct lct_keydata *lct_keydata_from_key(struct lct_provider *provider, struct lct_key *key)
 {
-    struct lct_keydata *keydata = lct_keydata_new(provider, key->generation.algorithm->key_type);
+    struct lct_keydata *keydata = lct_keydata_new(provider, key->algorithm->key_type);
 
     if (keydata == NULL || !EVP_PKEY_up_ref(key->pkey)) {
         lct_key_free(key);
@@ -63,7 +65,7 @@ int lct_keydata_give(struct lct_keydata *keydata, OSSL_CALLBACK *object_cb, void
 
 struct lct_keydata *lct_keydata_public(struct lct_provider *provider, const struct lct_key *key)
 {
-    struct lct_keydata *keydata = lct_keydata_new(provider, key->generation.algorithm->key_type);
+    struct lct_keydata *keydata = lct_keydata_new(provider, key->algorithm->key_type);
     EVP_PKEY *pkey = EVP_PKEY_dup(key->pkey); /* a software key may be changed, a TPM's may not */
 
     if (keydata == NULL || pkey == NULL) {

@@ -22,10 +22,12 @@ struct lct_keydata {
     int has;             /* OSSL_KEYMGMT_SELECT_*: what is there */
 };
 
+/* NULL if out of memory, which is raised. */
 struct lct_keydata *lct_keydata_new(struct lct_provider *provider, const char *type);
 void lct_keydata_free(struct lct_keydata *keydata);
 
-/* A key in the TPM; takes the reference over, even on failure. NULL if out of memory. */
+/* A key in the TPM; takes the reference over, even on failure. NULL if out of memory, which
+ * is raised. */
 struct lct_keydata *lct_keydata_from_key(struct lct_provider *provider, struct lct_key *key);
 
 /*

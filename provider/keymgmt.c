@@ -327,8 +327,10 @@ static void *gen_init(void *provctx, const char *type, int selection, const OSSL
     struct lct_provider *provider = provctx;
     struct generation *gen = calloc(1, sizeof *gen);
 
-    if (gen == NULL)
+    if (gen == NULL) {
+        lct_raise_memory(provider);
         return NULL;
+    }
     gen->provider = provider;
     gen->type = type;
     gen->selection = selection;

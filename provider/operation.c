@@ -15,6 +15,8 @@ struct lct_operation *lct_operation_new(struct lct_provider *provider)
 
     if (operation != NULL)
         operation->provider = provider;
+    else
+        lct_raise_memory(provider);
     return operation;
 }
 
@@ -173,21 +175,55 @@ bool lct_operation_sign(const struct lct_operation *operation, unsigned char *si
     return true;
 }
 
-bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned char *sig,
-                             size_t *siglen, size_t sigsize, const uint8_t *rest, size_t rest_len)
+/* A copy of `from` that has hashed that much more. NULL: none is to be had. */
+static EVP_MD_CTX *hash_on(const EVP_MD_CTX *from, const uint8_t *rest, size_t rest_len)
+{
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+
+    if (copy != NULL && EVP_MD_CTX_copy_ex(copy, from) == 1 &&
+        EVP_DigestUpdate(copy, rest, rest_len) == 1)
+        return copy;
+    EVP_MD_CTX_free(copy);
+    return NULL;
+}
+
+/* A caller may go on with `hash`, as with software keys: so it ends in a copy. */
+static bool sign_hash(const struct lct_operation *operation, const EVP_MD_CTX *hash,
+                      unsigned char *sig, size_t *siglen, size_t sigsize)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned digest_len = 0;
+    EVP_MD_CTX *last = hash != NULL ? hash_on(hash, NULL, 0) : NULL;
+    bool good = last != NULL && EVP_DigestFinal_ex(last, digest, &digest_len) == 1;
 
+    EVP_MD_CTX_free(last);
+    return good && lct_operation_sign(operation, sig, siglen, sigsize, digest, digest_len);
+}
+
+bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned char *sig,
+                             size_t *siglen, size_t sigsize, const uint8_t *rest, size_t rest_len)
+{
     if (sig == NULL)
         return lct_operation_give_size(operation, siglen);
-    EVP_MD_CTX *copy =
-        EVP_MD_CTX_new(); /* a caller may go on with the context, as with software keys */
-    bool good = copy != NULL && EVP_MD_CTX_copy_ex(copy, operation->hash) == 1 &&
-                EVP_DigestUpdate(copy, rest, rest_len) == 1 &&
-                EVP_DigestFinal_ex(copy, digest, &digest_len) == 1;
-    EVP_MD_CTX_free(copy);
-    return good && lct_operation_sign(operation, sig, siglen, sigsize, digest, digest_len);
+    EVP_MD_CTX *whole = hash_on(operation->hash, rest, rest_len);
+    bool good = sign_hash(operation, whole, sig, siglen, sigsize);
+    EVP_MD_CTX_free(whole);
+    return good;
+}
+
+bool lct_operation_sign_rest(struct lct_operation *operation, unsigned char *sig, size_t *siglen,
+                             size_t sigsize, const uint8_t *rest, size_t rest_len)
+{
+    if (sig == NULL)
+        return lct_operation_give_size(operation, siglen);
+    EVP_MD_CTX *whole = hash_on(operation->hash, rest, rest_len), *done = whole;
+    bool good = sign_hash(operation, whole, sig, siglen, sigsize);
+    if (good) {
+        done = operation->hash;
+        operation->hash = whole;
+    }
+    EVP_MD_CTX_free(done);
+    return good;
 }
 
 bool lct_operation_get_params(const struct lct_operation *operation, OSSL_PARAM params[])

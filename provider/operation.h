@@ -35,6 +35,7 @@ struct lct_operation {
     EVP_MD_CTX *hash; /* of a digest operation; unless by_tpm it owns `parameters` */
 };
 
+/* NULL if out of memory, which is raised. */
 struct lct_operation *lct_operation_new(struct lct_provider *provider);
 void lct_operation_free(struct lct_operation *operation);
 
@@ -70,12 +71,20 @@ bool lct_operation_check(const struct lct_operation *operation);
 /* The most bytes that a signature can have. */
 bool lct_operation_give_size(const struct lct_operation *operation, size_t *siglen);
 
-/* Asks the TPM: *siglen bytes of signature of a digest, or of what has been hashed and the rest of
- * the message; with sig NULL the most there can be, and nothing is asked. The hash stays as it is.
- */
+/* Asks the TPM: *siglen bytes of signature of a digest; with sig NULL the most there can be, and
+ * nothing is asked. */
 bool lct_operation_sign(const struct lct_operation *operation, unsigned char *sig, size_t *siglen,
                         size_t sigsize, const uint8_t *tbs, size_t tbs_len);
+
+/*
+ * The same of what has been hashed and the rest of the message, which is hashed once, however long.
+ * lct_operation_sign_hash leaves the hash as it is. lct_operation_sign_rest goes on from there, but
+ * only when it is signed: one that tries again, after the TPM could not be reached say, gets no
+ * signature of its message twice over.
+ */
 bool lct_operation_sign_hash(const struct lct_operation *operation, unsigned char *sig,
                              size_t *siglen, size_t sigsize, const uint8_t *rest, size_t rest_len);
+bool lct_operation_sign_rest(struct lct_operation *operation, unsigned char *sig, size_t *siglen,
+                             size_t sigsize, const uint8_t *rest, size_t rest_len);
 
 #endif

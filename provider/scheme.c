@@ -149,7 +149,7 @@ static enum lct_code check_nonce(const struct lct_operation *operation, struct l
 enum lct_code lct_operation_scheme(const struct lct_operation *operation, struct lct_scheme *scheme,
                                    struct lct_err *err)
 {
-    if (strcmp(operation->key->generation.algorithm->key_type, "EC") != 0)
+    if (strcmp(operation->key->algorithm->key_type, "EC") != 0)
         return rsa_scheme(operation, scheme, err);
     enum lct_code code = check_nonce(operation, err);
     return code == LCT_OK ? lct_key_scheme(scheme, operation->key, NULL, false, err) : code;

@@ -107,7 +107,7 @@ static int signature_verify_recover(void *ctx, unsigned char *rout, size_t *rout
  * to PSS that is refused when the padding is set, or when it signs. */
 static bool awaits_padding(const struct lct_operation *operation)
 {
-    return operation->key->public_area.scheme == TPM2_ALG_RSAPSS;
+    return operation->key->scheme == TPM2_ALG_RSAPSS;
 }
 
 static int signature_digest_sign_init(void *ctx, const char *mdname, void *provkey,
@@ -153,18 +153,13 @@ static int signature_digest_sign_final(void *ctx, unsigned char *sig, size_t *si
 static int signature_digest_sign(void *ctx, unsigned char *sig, size_t *siglen, size_t sigsize,
                                  const unsigned char *tbs, size_t tbslen)
 {
-    const struct lct_operation *operation = ctx;
+    struct lct_operation *operation = ctx;
 
     if (!operation->by_tpm) {
         *siglen = sigsize;
         return EVP_DigestSign(operation->hash, sig, siglen, tbs, tbslen);
     }
-    if (sig == NULL)
-        return lct_operation_give_size(operation, siglen);
-    /* Hashed for good only once it is signed: a caller that tries again, after the TPM could not be
-     * reached say, gets no signature of its message twice over. */
-    return lct_operation_sign_hash(operation, sig, siglen, sigsize, tbs, tbslen) &&
-           signature_digest_sign_update(ctx, tbs, tbslen);
+    return lct_operation_sign_rest(operation, sig, siglen, sigsize, tbs, tbslen);
 }
 
 static int signature_digest_verify_init(void *ctx, const char *mdname, void *provkey,

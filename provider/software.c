@@ -14,7 +14,7 @@ static int give(const struct lct_key *key, const char *structure, const uint8_t 
                 size_t der_len, OSSL_CALLBACK *object_cb, void *object_cbarg)
 {
     int type = OSSL_OBJECT_PKEY;
-    const char *key_type = key->generation.algorithm->key_type;
+    const char *key_type = key->algorithm->key_type;
     const OSSL_PARAM object[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
         OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, lct_unconst(key_type), 0),
@@ -41,8 +41,9 @@ int lct_software_give(const struct lct_key *key, OSSL_CALLBACK *object_cb, void 
 int lct_software_give_public(const struct lct_key *key, OSSL_CALLBACK *object_cb,
                              void *object_cbarg)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation generation;
 
-    return give(key, "SubjectPublicKeyInfo", generation->public_area, generation->public_len,
+    lct_key_generation(&generation, key);
+    return give(key, "SubjectPublicKeyInfo", generation.public_area, generation.public_len,
                 object_cb, object_cbarg);
 }

@@ -81,6 +81,8 @@ static bool open_key(struct loader *loader)
     if (loader->ids != NULL)
         loader->ids[0] = strdup(loader->uri.id);
     loader->num_ids = loader->ids != NULL && loader->ids[0] != NULL;
+    if (loader->num_ids == 0)
+        lct_raise_memory(provider);
     return loader->num_ids > 0;
 }
 
@@ -116,8 +118,10 @@ static void *store_open(void *provctx, const char *uri)
     if (settings == NULL || !parse(&parsed, provider, uri))
         return NULL;
     loader = calloc(1, sizeof *loader);
-    if (loader == NULL)
+    if (loader == NULL) {
+        lct_raise_memory(provider);
         return NULL;
+    }
     loader->provider = provider;
     loader->settings = settings;
     loader->uri = parsed;
@@ -207,7 +211,7 @@ static enum lct_code read_certs(struct loader *loader, const char *id, struct lc
     const struct lct_store *store = &loader->settings->store;
     struct lct_crypto *crypto = loader->provider->crypto;
     struct lct_key *key = loader->key != NULL ? lct_key_up_ref(loader->key) : NULL;
-    unsigned number = key != NULL ? key->generation.number : 0;
+    unsigned number = key != NULL ? key->number : 0;
     bool wanted = false;
     enum lct_code code = number == 0 ? find_active(store, id, &number, err) : LCT_OK;
 
@@ -413,10 +417,10 @@ static enum lct_code check_persistent(const struct lct_store *store, const char 
                                       struct lct_err *err)
 {
     struct lct_record *record = NULL;
-    enum lct_code code = LCT_OK;
+    enum lct_code code = lct_store_get_record(store, id, &record, NULL, err);
 
-    if (lct_store_get_record(store, id, &record, NULL, NULL) != LCT_OK)
-        return LCT_OK;
+    if (code != LCT_OK) /* one that is damaged can be deleted, one that was not read cannot */
+        return code == LCT_ERR_INTERNAL ? code : LCT_OK;
     for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++)
         if (record->generations[i].persistent != 0)
             code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,

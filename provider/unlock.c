@@ -39,11 +39,12 @@ static enum lct_code ask(struct lct_key *key, OSSL_PASSPHRASE_CALLBACK *pw_cb, v
 /* One key file: the same key, wrapped the same, under the same parent. */
 static bool same_file(const struct lct_key *a, const struct lct_key *b)
 {
-    return lct_name_equal(&a->generation.name, &b->generation.name) &&
-           a->keyfile.parent == b->keyfile.parent &&
-           a->keyfile.rsa_parent == b->keyfile.rsa_parent &&
-           a->keyfile.private_len == b->keyfile.private_len &&
-           memcmp(a->keyfile.private_area, b->keyfile.private_area, a->keyfile.private_len) == 0;
+    const struct lct_keyfile *x = &a->keyfile, *y = &b->keyfile;
+
+    return x->public_len == y->public_len &&
+           memcmp(x->public_area, y->public_area, x->public_len) == 0 && x->parent == y->parent &&
+           x->rsa_parent == y->rsa_parent && x->private_len == y->private_len &&
+           memcmp(x->private_area, y->private_area, x->private_len) == 0;
 }
 
 /* The last one that was remembered of a key file; NULL: none. */
