@@ -167,14 +167,14 @@ static enum lct_code print(const struct request *request, const struct lct_key *
     uint8_t *pem = NULL;
     size_t pem_len = 0;
     enum lct_code code = lct_certs_read(&request->tool->store, request->tool->crypto, request->id,
-                                        key->generation.number, &certs, err);
+                                        key->number, &certs, err);
 
     if (code == LCT_OK && certs.num == 0 && request->generation != 0)
-        code = LCT_FAIL(err, LCT_ERR_NOT_FOUND,
-                        "%s: its generation %u has no certificate; lct csr %s --generation %u asks "
-                        "for one, and lct cert %s --set FILE --generation %u keeps what comes back",
-                        key->label, key->generation.number, request->id, key->generation.number,
-                        request->id, key->generation.number);
+        code =
+            LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                     "%s: its generation %u has no certificate; lct csr %s --generation %u asks "
+                     "for one, and lct cert %s --set FILE --generation %u keeps what comes back",
+                     key->label, key->number, request->id, key->number, request->id, key->number);
     else if (code == LCT_OK && certs.num == 0)
         code = LCT_FAIL(err, LCT_ERR_NOT_FOUND,
                         "%s: it has no certificate; lct csr %s asks for one, and lct cert %s --set "

@@ -15,7 +15,7 @@
 
 struct request {
     const char *id, *algorithm, *seal, *owner;
-    bool if_absent, passphrase, bind, revocable, software;
+    bool if_absent, passphrase, bind, revocable, software, new_parent;
 };
 
 static enum lct_code find_algorithm(const struct lct_algorithm **algorithm,
@@ -33,21 +33,26 @@ static enum lct_code find_algorithm(const struct lct_algorithm **algorithm,
 }
 
 /* Whether no approval that is there is for the state of this boot. Of a new counter there is none.
- */
+ * Where there is none at all the TPM need not be asked. */
 static bool is_refused(const struct lct_tool *tool, struct lct_key *key)
 {
     const struct lct_store *store = &tool->store;
+    struct lct_generation generation;
 
-    return key->generation.seal.counter.handle != 0 ||
-           (lct_key_look_in(key, store->dirs[store->create_in], &tool->config, NULL) == LCT_OK &&
-            lct_enrol_try(key, tool->tpm, NULL) == LCT_ERR_SEALED);
+    if (lct_key_generation(&generation, key)->seal.counter.handle != 0)
+        return true;
+    if (lct_key_look_in(key, store->dirs[store->create_in], &tool->config, NULL) != LCT_OK)
+        return false;
+    return lct_key_values(key, &generation).num_approvals == 0 ||
+           lct_enrol_try(key, tool->tpm, NULL) == LCT_ERR_SEALED;
 }
 
 /* A key that only the authority's approvals open: what to do next. */
 static enum lct_code say_approvals(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)
 {
     char file[PATH_MAX];
-    const struct lct_seal *seal = &key->generation.seal;
+    struct lct_generation generation;
+    const struct lct_seal *seal = &lct_key_generation(&generation, key)->seal;
     enum lct_code code = LCT_OK;
 
     if (seal->kind != LCT_SEAL_AUTHORITY)
@@ -67,7 +72,8 @@ static enum lct_code say_approvals(struct lct_tool *tool, struct lct_key *key, s
 static enum lct_code say_created(struct lct_tool *tool, struct lct_key *key, bool provision,
                                  struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     char words[LCT_SEAL_WORDS];
 
     if (provision && generation->parent != lct_srk_handle)
@@ -161,7 +167,8 @@ static enum lct_code create(struct lct_tool *tool, const struct request *request
                             struct lct_seal *seal, struct lct_err *err)
 {
     struct lct_identity_request identity = {.id = request->id,
-                                            .provision = !tool->config.no_provision};
+                                            .provision = !tool->config.no_provision,
+                                            .new_parent = request->new_parent};
     struct lct_making making = {0};
     struct lct_key *key = NULL;
     enum lct_code code = find_algorithm(&identity.algorithm, request, err);
@@ -190,6 +197,10 @@ static enum lct_code check_software(const struct lct_tool *tool, const struct re
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "a key in software is not sealed: --software excludes --seal, --bind and "
                         "--revocable");
+    if (request->new_parent)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "a key in software is under no TPM's storage key: --software excludes "
+                        "--new-parent");
     if (tool->config.require_hardware == LCT_REQUIRE_NO)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_HARDWARE,
@@ -246,6 +257,7 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
         {"owner", &request.owner, NULL},           {"if-absent", NULL, &request.if_absent},
         {"passphrase", NULL, &request.passphrase}, {"bind", NULL, &request.bind},
         {"revocable", NULL, &request.revocable},   {"software", NULL, &request.software},
+        {"new-parent", NULL, &request.new_parent},
     };
     struct lct_sealing_request sealing = {0};
     struct lct_seal seal = {0};

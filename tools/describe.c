@@ -15,7 +15,7 @@ const char *lct_describe_custody(const struct lct_generation *generation, const 
 
     if (generation->custody == LCT_CUSTODY_SOFTWARE)
         return "software";
-    if (key != NULL && !lct_public_is_bound(&key->public_area))
+    if (key != NULL && !lct_key_is_bound(key))
         return software ? "tpm (software), imported" : "tpm, imported";
     return software ? "tpm (software)" : "tpm";
 }
@@ -97,9 +97,9 @@ json_t *lct_describe_json(const struct lct_record *record, const struct lct_key 
         "{s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:o, s:n, s:s, s:s}", "id", record->id, "algorithm",
         generation->algorithm->name, "custody", lct_custody_name(generation->custody), "tpm",
         lct_key_is_software(key) ? NULL : generation->tpm, "software_tpm", generation->software_tpm,
-        "hardware_bound", lct_public_is_bound(&key->public_area), "passphrase",
-        generation->passphrase, "seal", seal_json(generation, key->libctx), "certificate",
-        "created", record->created, "store", dir);
+        "hardware_bound", lct_key_is_bound(key), "passphrase", generation->passphrase, "seal",
+        seal_json(generation, key->libctx), "certificate", "created", record->created, "store",
+        dir);
 
     if (json != NULL)
         add_life(json, record);

@@ -88,7 +88,7 @@ static void find_signature(struct lct_doctor *doctor, const char *id,
     if (code == LCT_OK)
         (void)json_object_set_new(lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
                                                   "lct:%s signs (%s) in %.1f ms", id,
-                                                  signing.key->generation.algorithm->name, ms),
+                                                  signing.key->algorithm->name, ms),
                                   "milliseconds", json_real(ms));
     else {
         if (doctor->id != NULL)
@@ -116,9 +116,9 @@ static void judge_candidate(struct candidates *candidates, const struct lct_tool
     if (lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err) == LCT_OK &&
         !lct_key_is_software(key) && lct_life_check_key(key, NULL) == LCT_OK &&
         lct_key_unlock(key, &tool->config, err) == LCT_OK) {
-        const char **place = lct_key_is_locked(key)       ? &candidates->asks
-                             : key->generation.passphrase ? &candidates->with_file
-                                                          : &candidates->free;
+        const char **place = lct_key_is_locked(key) ? &candidates->asks
+                             : key->has_passphrase  ? &candidates->with_file
+                                                    : &candidates->free;
         if (*place == NULL)
             *place = id;
     }

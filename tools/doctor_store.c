@@ -217,6 +217,8 @@ void lct_doctor_store(struct lct_doctor *doctor)
 
     for (size_t i = 0; i < store->num_dirs; i++)
         find_dir(doctor, store->dirs[i], i == store->create_in);
+    if (store->passed_over != NULL)
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, NULL, "%s", store->passed_over);
     if (lct_store_list(store, &ids, &num_ids, &err) == LCT_OK) { /* else it has been told already */
         find_identities(doctor, ids, num_ids);
         lct_doctor_certificates(doctor, ids, num_ids);

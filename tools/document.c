@@ -46,6 +46,7 @@ static enum lct_code check(const struct made *made, struct lct_err *err)
 static enum lct_code take_identity(struct made *made, struct lct_key **key, struct lct_err *err)
 {
     struct lct_tool *tool = made->tool;
+    struct lct_generation generation;
     enum lct_code code = lct_store_find(&made->named, &tool->store, tool->crypto, made->id, err);
 
     if (code != LCT_OK)
@@ -56,7 +57,7 @@ static enum lct_code take_identity(struct made *made, struct lct_key **key, stru
     if (code == LCT_OK)
         code = lct_store_get_key(&tool->store, tool->crypto, made->id, 0, key, err);
     if (code == LCT_OK)
-        made->life = lct_record_life(made->record, &(*key)->generation);
+        made->life = lct_record_life(made->record, lct_key_generation(&generation, *key));
     return code;
 }
 
@@ -185,11 +186,12 @@ static enum lct_code write_token(const json_t *token, struct lct_err *err)
 static enum lct_code make(struct made *made, struct lct_err *err)
 {
     const struct lct_key *key = made->signing.key;
+    struct lct_generation generation;
     struct lct_signer signer = lct_signing_signer(&made->signing);
     struct lct_token_request request = {
         .entity_type = made->entity_type,
         .key = key->pkey,
-        .created = key->generation.created,
+        .created = lct_key_generation(&generation, key)->created,
         .evidence = made->evidence_file != NULL ? made->evidence : NULL,
         .parents = made->parents,
         .num_parents = made->num_parents,

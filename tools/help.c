@@ -9,7 +9,8 @@
 static const struct lct_subcommand subcommands[] = {
     {"create",
      "ID [--algorithm A] [--passphrase] [--seal SPEC [--bind] [--revocable]] [--owner USER:GROUP] "
-     "[--if-absent] | --software ID [--algorithm A] [--owner USER:GROUP] [--if-absent]",
+     "[--if-absent] [--new-parent] | --software ID [--algorithm A] [--owner USER:GROUP] "
+     "[--if-absent]",
      "make an identity: a key in the TPM that lct:ID stands for",
      "  --algorithm A        ec-p256 (default), ec-p384, rsa-2048 or rsa-3072\n"
      "  --passphrase         signing takes a passphrase: asked for now, or --passphrase-file FILE\n"
@@ -26,14 +27,15 @@ static const struct lct_subcommand subcommands[] = {
      "                       --revoke; it takes an index of the TPM's NV memory\n"
      "  --owner USER:GROUP   who may read it: the service that signs with it\n"
      "  --if-absent          an identity that is there already is no error\n"
+     "  --new-parent         the TPM was cleared or replaced: take its storage root key for ours\n"
      "  --software           not in the TPM: a file that is encrypted under a passphrase, asked "
      "for\n"
      "                       now, or --passphrase-file FILE; ec-p256, ec-p384 or ed25519. Whoever\n"
      "                       has both has the key, and nothing limits guesses\n",
      lct_create_run},
     {"import",
-     "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP] | "
-     "[ID] --prototype FILE.json [--owner USER:GROUP]",
+     "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP] [--new-parent] | "
+     "[ID] --prototype FILE.json [--owner USER:GROUP] [--new-parent]",
      "make an identity of a key that was made elsewhere",
      "FILE is a TSS2 PRIVATE KEY of this TPM, as other tools write them, or a persistent handle:\n"
      "0x81000100. What its attributes do not say is not claimed: see hardware_bound in lct(1).\n"
@@ -42,7 +44,8 @@ static const struct lct_subcommand subcommands[] = {
      "                       ~/.web4/identity/tpm2: adopted if it is still in its place\n"
      "  --passphrase         the key takes one, asked for now; with --software: a new one\n"
      "  --no-passphrase      it takes none, though the key file says that it does\n"
-     "  --owner USER:GROUP   who may read it: the service that signs with it\n",
+     "  --owner USER:GROUP   who may read it: the service that signs with it\n"
+     "  --new-parent         as for lct create\n",
      lct_import_run},
     {"list", "[--json]", "list the identities", NULL, lct_list_run},
     {"show", "ID [--json]", "show what is known of an identity", NULL, lct_show_run},
@@ -148,6 +151,7 @@ static const struct lct_subcommand subcommands[] = {
      "  --passphrase, --no-passphrase      it has one, asked for now, or --new-passphrase-file "
      "FILE;\n"
      "                       none (--passphrase-file is that of the old key)\n"
+     "  --new-parent         as for lct create\n"
      "  --to tpm             into the TPM, where the old key is in software\n"
      "  --without-old-key    the old key is gone, and does not sign the statement: it takes "
      "witnesses\n"
@@ -198,11 +202,13 @@ static const struct lct_subcommand subcommands[] = {
      "  --type KIND   what FILE is: 1 to 64 of the characters a-z, 0-9, dot and hyphen, as in\n"
      "                delegation; FILE may be -, standard input, and has 1 MiB at most\n",
      lct_sign_run},
-    {"seal", "[--seal SPEC] [--passphrase]", "seal standard input: a secret, for this TPM alone",
+    {"seal", "[--seal SPEC] [--passphrase] [--new-parent]",
+     "seal standard input: a secret, for this TPM alone",
      "Writes a file that lct unseal takes, and nobody without this TPM. A secret has 1 MiB at "
      "most.\n"
      "  --seal SPEC    the boot state that unseals it, as for lct create\n"
-     "  --passphrase   it takes one to unseal it, too, asked for now\n",
+     "  --passphrase   it takes one to unseal it, too, asked for now\n"
+     "  --new-parent   as for lct create\n",
      lct_seal_run},
     {"unseal", "[FILE] [--exec -- PROGRAM ARGUMENT...]", "unseal a secret",
      "Writes what lct seal, or another tool that writes TSS2 PRIVATE KEY, sealed in FILE, else in\n"

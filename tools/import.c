@@ -17,7 +17,7 @@
 
 struct request {
     const char *id, *file, *owner, *prototype;
-    bool software, passphrase, no_passphrase;
+    bool software, passphrase, no_passphrase, new_parent;
 };
 
 /* What a file holds: perhaps a private key in the clear. Whoever has one wipes it. */
@@ -211,8 +211,9 @@ static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool
 static enum lct_code say_imported(const struct lct_key *key, const struct request *request,
                                   struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
-    TPMA_OBJECT attributes = key->public_area.attributes;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
+    TPMA_OBJECT attributes = key->attributes;
     bool made_outside = (attributes & TPMA_OBJECT_SENSITIVEDATAORIGIN) == 0;
     bool can_leave = (attributes & TPMA_OBJECT_FIXEDTPM) == 0;
     enum lct_code code = lct_tool_print(
@@ -220,7 +221,7 @@ static enum lct_code say_imported(const struct lct_key *key, const struct reques
         generation->algorithm->name, generation->passphrase ? ", with a passphrase" : "",
         generation->tpm, generation->software_tpm ? ", a software TPM" : "");
 
-    if (code == LCT_OK && lct_public_is_bound(&key->public_area))
+    if (code == LCT_OK && lct_key_is_bound(key))
         return lct_tool_print(err, "hardware_bound: true: the TPM says that it was made there and "
                                    "cannot leave\n");
     if (code == LCT_OK)
@@ -252,6 +253,7 @@ static enum lct_code run_import(struct lct_tool *tool, const struct lct_import_r
     enum lct_code code = find_secrets(&secrets, tool, request, err);
 
     import.unlocker = &unlocker;
+    import.new_parent = request->new_parent;
     import.new_passphrase = &secrets.passphrase;
     import.owner_auth = &secrets.owner_auth;
     import.endorsement_auth = &secrets.endorsement_auth;
@@ -371,6 +373,7 @@ enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struc
         {"software", NULL, &request.software},
         {"passphrase", NULL, &request.passphrase},
         {"no-passphrase", NULL, &request.no_passphrase},
+        {"new-parent", NULL, &request.new_parent},
     };
     char **operands;
     int num_operands;

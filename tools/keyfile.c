@@ -16,7 +16,7 @@ static enum lct_code write_keyfile(uint8_t **text, size_t *text_len, const struc
     if (code == LCT_OK)
         code = lct_key_export(text, text_len, key, err);
     /* The format has no field for alternatives, nor an approval that it can be held to. */
-    if (code == LCT_OK && key->generation.seal.kind == LCT_SEAL_EITHER)
+    if (code == LCT_OK && key->seal == LCT_SEAL_EITHER)
         (void)fprintf(stderr,
                       "lct: %s: warning: other tools cannot sign with this file: its seal has two "
                       "ways, which the format cannot say; lct pem %s stands for it here\n",

@@ -26,6 +26,11 @@ static bool sync_dir_of(const char *file)
     return good;
 }
 
+static int create(const char *file)
+{
+    return open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 /* Closes `fd`, on failure too; false with errno. */
 static bool fill(int fd, const uint8_t *bytes, size_t bytes_len)
 {
@@ -48,7 +53,7 @@ static enum lct_code fail_write(const char *file, struct lct_err *err)
 enum lct_code lct_private_file_make(const char *file, const uint8_t *bytes, size_t bytes_len,
                                     struct lct_err *err)
 {
-    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = create(file);
 
     if (fd < 0 && errno == EEXIST)
         return LCT_FAIL(err, LCT_ERR_IO,
@@ -67,9 +72,9 @@ enum lct_code lct_private_file_replace(const char *file, const uint8_t *bytes, s
 {
     char *beside = NULL;
 
-    if (asprintf(&beside, "%s.XXXXXX", file) < 0)
+    if (asprintf(&beside, "%s.lct-new", file) < 0)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    int fd = mkostemp(beside, O_CLOEXEC);
+    int fd = unlink(beside) == 0 || errno == ENOENT ? create(beside) : -1;
     bool good = fd >= 0 && fill(fd, bytes, bytes_len) && rename(beside, file) == 0;
     enum lct_code code = good ? LCT_OK : fail_write(file, err);
 

@@ -69,7 +69,8 @@ static enum lct_code fail_other(const char *label, struct lct_err *err)
 static enum lct_code check_handle(const struct restoring *restoring, const struct lct_key *key,
                                   struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     uint8_t public_area[LCT_MAX_BLOB];
     size_t public_len = 0;
     enum lct_code code = lct_tpm_read_public(restoring->tool->tpm, public_area, &public_len,
@@ -89,7 +90,8 @@ static enum lct_code check_handle(const struct restoring *restoring, const struc
 static enum lct_code check_parent(struct restoring *restoring, const struct lct_key *key,
                                   bool *lost, struct lct_err *err)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     bool rsa = key->keyfile.rsa_parent;
     enum lct_code code = LCT_OK;
 

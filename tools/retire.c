@@ -115,7 +115,7 @@ static enum lct_code end(struct lct_tool *tool, const struct request *request, s
 static enum lct_code print_again(struct lct_tool *tool, const char *id, struct lct_err *err)
 {
     char *statement = NULL;
-    enum lct_code code = lct_retire_statement(&statement, &tool->store, id, err);
+    enum lct_code code = lct_retire_statement(&statement, &tool->store, tool->crypto, id, err);
 
     if (code == LCT_OK)
         code = lct_tool_print(err, "%s\n", statement);

@@ -149,6 +149,8 @@ static enum lct_code check(const struct lct_rotate_request *request, struct lct_
     else if (!makes && (request->passphrase || request->no_passphrase ||
                         request->new_passphrase_file != NULL))
         wrong = "--passphrase, --no-passphrase and --new-passphrase-file are";
+    else if (!makes && request->new_parent)
+        wrong = "--new-parent is";
     if (wrong != NULL)
         return LCT_FAIL(err, LCT_ERR_USAGE, "%s for a new key", wrong);
     if (request->overlap != NULL && (request->withdraw || request->statement))
@@ -172,6 +174,7 @@ enum lct_code lct_rotate_run(struct lct_tool *tool, int argc, char **argv, struc
         {"passphrase", NULL, &request.passphrase},
         {"no-passphrase", NULL, &request.no_passphrase},
         {"new-passphrase-file", &request.new_passphrase_file, NULL},
+        {"new-parent", NULL, &request.new_parent},
         {"to", &request.to, NULL},
         {"without-old-key", NULL, &request.without_old_key},
         {"statement", NULL, &request.statement},

@@ -10,7 +10,7 @@ struct lct_rotate_request {
     const char *id;
     /* of the key that is to follow: */
     const char *reason, *algorithm, *seal, *to, *new_passphrase_file;
-    bool bind, revocable, passphrase, no_passphrase;
+    bool bind, revocable, passphrase, no_passphrase, new_parent;
     bool without_old_key;  /* the statement lacks the old key's signature */
     bool statement;        /* print it again */
     const char *evidence;  /* with that of evidence in this file */

@@ -86,7 +86,7 @@ static enum lct_code check(const struct work *work, struct lct_err *err)
 static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, const struct work *work,
                                     struct lct_err *err)
 {
-    const struct lct_algorithm *before = work->before.key->generation.algorithm;
+    const struct lct_algorithm *before = work->before.key->algorithm;
     const char *name = work->request->algorithm;
 
     if (name == NULL)
@@ -103,7 +103,8 @@ static enum lct_code find_algorithm(const struct lct_algorithm **algorithm, cons
 static void inherit_seal(struct lct_sealing_request *sealing, char text[LCT_SEAL_TEXT],
                          const struct work *work)
 {
-    const struct lct_generation *before = &work->before.key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *before = lct_key_generation(&unpacked, work->before.key);
 
     sealing->bind = work->request->bind;
     sealing->revocable = work->request->revocable;
@@ -120,8 +121,10 @@ static void inherit_seal(struct lct_sealing_request *sealing, char text[LCT_SEAL
 static void share_counter(struct lct_seal *seal, const struct lct_sealing_request *sealing,
                           const struct work *work)
 {
+    struct lct_generation before;
+
     if (work->request->seal == NULL && !sealing->revocable)
-        seal->counter = work->before.key->generation.seal.counter;
+        seal->counter = lct_key_generation(&before, work->before.key)->seal.counter;
 }
 
 /* What making a key takes; a `make` of lct_making_run. */
@@ -135,8 +138,8 @@ static enum lct_code make(void *arg, bool *made_srk, struct lct_err *err)
 {
     const struct attempt *attempt = arg;
 
-    return lct_identity_make_key(attempt->made, attempt->tool->tpm, attempt->tool->crypto,
-                                 attempt->request, made_srk, err);
+    return lct_identity_make_key(attempt->made, &attempt->tool->store, attempt->tool->tpm,
+                                 attempt->tool->crypto, attempt->request, made_srk, err);
 }
 
 static enum lct_code say(const struct work *work, const struct lct_generation *generation,
@@ -185,7 +188,8 @@ static enum lct_code seal_and_make(struct work *work, struct lct_making *making,
 {
     struct lct_tool *tool = work->tool;
     struct lct_identity_request identity = {.id = work->request->id,
-                                            .provision = !tool->config.no_provision};
+                                            .provision = !tool->config.no_provision,
+                                            .new_parent = work->request->new_parent};
     struct lct_sealing_request sealing = {.label = work->before.key->label,
                                           .id = work->request->id,
                                           .owner_auth = &making->owner_auth};
@@ -226,8 +230,8 @@ enum lct_code lct_rotate_make(struct lct_tool *tool, const struct lct_rotate_req
     if (code == LCT_OK)
         code = open_before(&work, err);
     if (code == LCT_OK) {
-        bool passphrase = request->passphrase ||
-                          (work.before.key->generation.passphrase && !request->no_passphrase);
+        bool passphrase =
+            request->passphrase || (work.before.key->has_passphrase && !request->no_passphrase);
         code = lct_making_begin_from(&making, tool, request->new_passphrase_file, passphrase, err);
     }
     if (code == LCT_OK)
@@ -242,6 +246,7 @@ static enum lct_code digest_evidence(char hex[65], const struct work *work, stru
 {
     const struct lct_key *key = work->after.key;
     struct lct_evidence *evidence = NULL;
+    struct lct_generation generation;
     uint8_t digest[32];
     enum lct_code code = lct_tool_evidence(&evidence, work->tool, work->request->evidence, err);
 
@@ -249,7 +254,7 @@ static enum lct_code digest_evidence(char hex[65], const struct work *work, stru
         return code;
     const struct lct_offer *offer = evidence->challenge.offer;
     json_t *json = lct_evidence_json(evidence);
-    code = lct_name_equal(&offer->key.name, &key->generation.name)
+    code = lct_name_equal(&offer->key.name, &lct_key_generation(&generation, key)->name)
                ? lct_document_digest(digest, key->libctx, json, err)
                : LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                           "%s: the evidence is of another key: of lct:%s generation %u", key->label,

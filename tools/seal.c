@@ -64,12 +64,13 @@ static void say_approvals(struct lct_tool *tool, const struct lct_seal *seal, co
 }
 
 static enum lct_code seal_input(struct lct_tool *tool, const struct lct_sealing_request *sealing,
-                                struct lct_seal *seal, struct lct_making *making,
+                                struct lct_seal *seal, struct lct_making *making, bool new_parent,
                                 struct lct_err *err)
 {
     struct attempt attempt = {.tool = tool,
                               .request = {.seal = seal,
                                           .provision = !tool->config.no_provision,
+                                          .pin = {&tool->store, new_parent},
                                           .passphrase = &making->passphrase,
                                           .owner_auth = &making->owner_auth}};
     enum lct_code code =
@@ -95,9 +96,10 @@ static enum lct_code seal_input(struct lct_tool *tool, const struct lct_sealing_
 enum lct_code lct_seal_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     struct lct_sealing_request sealing = {.label = "the secret"};
-    bool passphrase = false;
+    bool passphrase = false, new_parent = false;
     const struct lct_option options[] = {{"seal", &sealing.spec, NULL},
-                                         {"passphrase", NULL, &passphrase}};
+                                         {"passphrase", NULL, &passphrase},
+                                         {"new-parent", NULL, &new_parent}};
     struct lct_making making = {0};
     struct lct_seal seal;
     char **operands;
@@ -114,7 +116,7 @@ enum lct_code lct_seal_run(struct lct_tool *tool, int argc, char **argv, struct 
         code = lct_making_begin(&making, tool, passphrase, err);
     sealing.owner_auth = &making.owner_auth;
     if (code == LCT_OK)
-        code = seal_input(tool, &sealing, &seal, &making, err);
+        code = seal_input(tool, &sealing, &seal, &making, new_parent, err);
     lct_making_end(&making);
     return code;
 }

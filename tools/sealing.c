@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum lct_code lct_sealing_default(struct lct_seal *seal, const struct lct_tool *tool,
@@ -150,11 +151,28 @@ enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
     return LCT_OK;
 }
 
+/* Whether the identity has a key of this counter: what failed may have been no more than writing
+ * its record to disk for sure. */
+static bool is_in_use(const struct lct_tool *tool, const char *id,
+                      const struct lct_counter *counter)
+{
+    struct lct_record *record = NULL;
+    bool used = false;
+
+    if (counter->handle == 0 ||
+        lct_store_get_record(&tool->store, id, &record, NULL, NULL) != LCT_OK)
+        return false;
+    for (size_t i = 0; i < record->num_generations; i++)
+        used |= record->generations[i].seal.counter.handle == counter->handle;
+    free(record);
+    return used;
+}
+
 void lct_sealing_abandon(const struct lct_seal *seal, struct lct_tool *tool,
                          const struct lct_sealing_request *request)
 {
     const struct lct_seal_request prepared = to_request(request);
 
-    if (seal->kind != LCT_SEAL_NONE)
+    if (seal->kind != LCT_SEAL_NONE && !is_in_use(tool, request->id, &seal->counter))
         lct_seal_abandon(seal, tool->tpm, tool->crypto, &prepared);
 }

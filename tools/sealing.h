@@ -36,7 +36,8 @@ enum lct_code lct_sealing_parse(struct lct_seal *seal, const struct lct_tool *to
 enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
                                    const struct lct_sealing_request *request, struct lct_err *err);
 
-/* After a failure later on: what completing it has made in the TPM. */
+/* After a failure later on, removes what completing it has made in the TPM, unless the identity has
+ * a key of that all the same. */
 void lct_sealing_abandon(const struct lct_seal *seal, struct lct_tool *tool,
                          const struct lct_sealing_request *request);
 

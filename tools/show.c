@@ -79,13 +79,14 @@ static enum lct_code show_web4(const struct lct_key *key, struct lct_err *err)
 /* What is the TPM's of a key; of one in software nothing. */
 static json_t *tpm_json(const struct lct_key *key)
 {
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     json_t *hashes = json_array();
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT];
 
     name_text(name, &generation->name);
     name_text(parent, &generation->parent_name);
-    lct_public_attributes(attributes, key->public_area.attributes);
+    lct_public_attributes(attributes, key->attributes);
     for (size_t i = 0; i < generation->num_hashes; i++)
         (void)json_array_append_new(hashes, json_string(generation->hashes[i]->name));
     json_t *json = json_pack("{s:s, s:{s:o, s:s}, s:s, s:o, s:s?}", "name", name, "parent",
@@ -141,7 +142,8 @@ static enum lct_code show_certificate(const struct shown *shown, struct lct_err 
 /* Of a key in software there is nothing of a TPM to tell. */
 static enum lct_code show_software(const struct shown *shown, struct lct_err *err)
 {
-    const struct lct_generation *generation = &shown->key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, shown->key);
     enum lct_code code = lct_tool_print(
         err, "identity     lct:%s\nalgorithm    %s\ncustody      %s\npassphrase   yes\n",
         shown->record->id, generation->algorithm->name,
@@ -157,14 +159,15 @@ static enum lct_code show_software(const struct shown *shown, struct lct_err *er
 static enum lct_code show_tpm(const struct shown *shown, struct lct_err *err)
 {
     const struct lct_key *key = shown->key;
-    const struct lct_generation *generation = &key->generation;
+    struct lct_generation unpacked;
+    const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     const char *salt = lct_pss_salt_name(generation->pss_salt);
     char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT], hashes[256];
     char handle[32] = "", words[LCT_SEAL_WORDS] = "none";
 
     name_text(name, &generation->name);
     name_text(parent, &generation->parent_name);
-    lct_public_attributes(attributes, key->public_area.attributes);
+    lct_public_attributes(attributes, key->attributes);
     hashes_text(hashes, sizeof hashes, generation);
     if (generation->seal.kind != LCT_SEAL_NONE)
         (void)lct_seal_words(words, &generation->seal, generation->created, key->libctx);
@@ -186,8 +189,8 @@ static enum lct_code show_tpm(const struct shown *shown, struct lct_err *err)
             "created      %s\nname         %s\n"
             "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       %s\n%s%s%s",
             shown->record->created, name, handle, generation->handle != 0 ? "salted" : "parent",
-            generation->parent, parent, lct_public_is_bound(&key->public_area) ? "true" : "false",
-            attributes, hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",
+            generation->parent, parent, lct_key_is_bound(key) ? "true" : "false", attributes,
+            hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",
             salt != NULL ? "\n" : "");
     return code;
 }
@@ -215,9 +218,8 @@ static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown, 
     if (pem == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: its public key cannot be written", key->label);
     shown->pem = pem;
-    shown->code =
-        lct_describe_certificate(&shown->certificate, &shown->num_certs, tool, shown->record->id,
-                                 key->generation.number, key, &shown->wrong);
+    shown->code = lct_describe_certificate(&shown->certificate, &shown->num_certs, tool,
+                                           shown->record->id, key->number, key, &shown->wrong);
     enum lct_code code = json ? lct_tool_print_json(show_json(shown), err) : show_text(shown, err);
     free(pem);
     return code;

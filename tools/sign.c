@@ -51,9 +51,9 @@ static enum lct_code to_form(const struct lct_signing *signing, bool fixed, uint
                              size_t *bytes_len, const struct lct_signature *signature,
                              struct lct_err *err)
 {
-    size_t size = signing->key->generation.algorithm->size;
+    size_t size = signing->key->algorithm->size;
 
-    if (fixed && strcmp(signing->key->generation.algorithm->key_type, "EC") == 0) {
+    if (fixed && strcmp(signing->key->algorithm->key_type, "EC") == 0) {
         *bytes_len = 2 * size;
         return lct_signature_to_p1363(bytes, size, signature, err);
     }
@@ -182,7 +182,7 @@ static enum lct_code sign_statement(const struct lct_signing *signing, const str
 {
     const struct lct_key *key = signing->key;
     struct lct_signer signer = lct_signing_signer(signing);
-    struct lct_signed_statement statement = {.generation = key->generation.number};
+    struct lct_signed_statement statement = {.generation = key->number};
     struct lct_jws_general jws = {.payload = NULL};
     enum lct_code code = lct_tool_read(&statement.content, &statement.content_len, asked->file,
                                        LCT_MAX_STATEMENT_CONTENT, err);

@@ -30,8 +30,7 @@ enum lct_code lct_signing_take(struct lct_signing *signing, struct lct_tool *too
         code = lct_tool_unlock(tool, key, err);
     if (code != LCT_OK)
         return code;
-    return lct_key_scheme(&signing->scheme, key, lct_hash_by_id(key->generation.algorithm->hash),
-                          false, err);
+    return lct_key_scheme(&signing->scheme, key, lct_hash_by_id(key->algorithm->hash), false, err);
 }
 
 void lct_signing_close(struct lct_signing *signing)

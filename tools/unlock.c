@@ -17,7 +17,7 @@ static void warn_of_software(const struct lct_tool *tool, const struct lct_key *
 
 enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)
 {
-    char what[sizeof key->label + 16];
+    char what[LCT_KEY_LABEL + 16];
 
     if (tool->passphrase_file != NULL && lct_key_is_locked(key)) {
         enum lct_code code =

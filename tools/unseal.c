@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,11 +76,26 @@ static void suggest_approval(const struct lct_seal *seal, struct lct_err *err)
                    why.text, pcrs, pcrs[0] != '\0' ? " " : "");
 }
 
+/* An older file, or another tool's: who answers in the TPM's place learns enough to guess at the
+ * passphrase. */
+static void say_unpinned(const struct lct_key *key)
+{
+    struct lct_generation generation;
+
+    if (key->has_passphrase && lct_key_generation(&generation, key)->parent_name.len == 0)
+        (void)fprintf(stderr,
+                      "lct: %s: it does not say which storage key it is under, so its passphrase "
+                      "can be guessed at by who answers in the TPM's place; seal it anew: lct "
+                      "unseal FILE | lct seal --passphrase >NEW\n",
+                      key->label);
+}
+
 /* What was sealed, which the caller wipes and frees. */
 static enum lct_code unseal(uint8_t **secret, size_t *secret_len, struct lct_tool *tool,
                             const char *file, struct lct_err *err)
 {
     struct lct_key *key = NULL;
+    struct lct_generation generation;
     uint8_t *text = NULL;
     size_t text_len = 0;
     enum lct_code code = lct_tool_read(&text, &text_len, file, LCT_MAX_SECRET_FILE, err);
@@ -94,8 +110,10 @@ static enum lct_code unseal(uint8_t **secret, size_t *secret_len, struct lct_too
     if (code == LCT_OK) {
         code = lct_sealed_open(secret, secret_len, key, tool->tpm, text, text_len, err);
         if (code == LCT_ERR_SEALED)
-            suggest_approval(&key->generation.seal, err);
+            suggest_approval(&lct_key_generation(&generation, key)->seal, err);
     }
+    if (code == LCT_OK)
+        say_unpinned(key);
     lct_key_free(key);
     free(text);
     return code;
