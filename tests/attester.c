@@ -184,7 +184,8 @@ static enum lct_code attest(struct attester *attester, const struct lct_tpm_ak *
                             struct lct_err *err)
 {
     uint8_t certify_extra[LCT_MAX_EXTRA_DATA + 1], quote_extra[LCT_MAX_EXTRA_DATA + 1];
-    const struct lct_tpm_key values = lct_key_values(attester->key);
+    struct lct_generation generation;
+    const struct lct_tpm_key values = lct_key_values(attester->key, &generation);
     struct lct_tpm_attest_request request = {.label = values.label,
                                              .key = &values,
                                              .direct = given.direct != NULL,

@@ -64,8 +64,12 @@ def pytest_addoption(parser):
                      help="the tests of a machine that is booted under emulation")
     parser.addoption("--mutations", action="store_true",
                      help="each bit and each length of what is attested, instead of some")
-    parser.addoption("--fuzz", type=int, default=3,
+    parser.addoption("--fuzz", type=int, default=2,
                      help="seconds that each target of the fuzzer is run for")
+    parser.addoption("--allocations", action="store_true",
+                     help="each allocation of each operation fails, instead of some of them")
+    parser.addoption("--power", action="store_true",
+                     help="a loss of power at each step of each command, instead of some of them")
     parser.addoption("--faults", action="store_true",
                      help="each fault at each command of each operation, instead of some of them")
 

@@ -4,8 +4,11 @@
  * comes. LCT_FUZZ names the target, LCT_FUZZ_TRUST the trust that things are judged by.
  *
  * `part` puts its input into the evidence of the file LCT_FUZZ_EVIDENCE, in place of one of its
- * strings (the first byte says which), in base64url, and judges that.
+ * strings (the first byte says which), in base64url, and judges that. LCT_FUZZ_AUTHORITY is whose
+ * approvals are taken; for `tpm` see tests/fuzz_tpm.c.
  */
+#include "tests/fuzz.h"
+
 #include "export/cose.h"
 #include "export/multikey.h"
 #include "export/token.h"
@@ -23,6 +26,7 @@
 #include "proof/succession.h"
 #include "proof/trust.h"
 #include "store/backup.h"
+#include "store/certs.h"
 #include "store/key.h"
 #include "store/prototype.h"
 #include "store/record.h"
@@ -33,6 +37,7 @@
 #include "tcg/ekcert.h"
 #include "tcg/event_text.h"
 #include "tcg/eventlog.h"
+#include "tcg/forecast.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -43,11 +48,13 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+size_t LLVMFuzzerMutate(uint8_t *bytes, size_t len, size_t room);
+size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t room, unsigned seed);
 
 /* Judged at a time when certificates that are made for the tests are valid. */
 static const time_t now = 1900000000;
 
-static struct lct_crypto *crypto(void)
+struct lct_crypto *fuzz_crypto(void)
 {
     static struct lct_crypto *made;
 
@@ -58,13 +65,22 @@ static struct lct_crypto *crypto(void)
     return made;
 }
 
-static OSSL_LIB_CTX *libctx(void)
+OSSL_LIB_CTX *fuzz_libctx(void)
 {
-    OSSL_LIB_CTX *got = lct_crypto_get(crypto(), NULL);
+    OSSL_LIB_CTX *got = lct_crypto_get(fuzz_crypto(), NULL);
 
     if (got == NULL)
         abort();
     return got;
+}
+
+char *fuzz_text(const uint8_t *bytes, size_t len)
+{
+    char *text = strndup((const char *)bytes, len);
+
+    if (text == NULL)
+        abort();
+    return text;
 }
 
 static const struct lct_trust *trust(void)
@@ -73,7 +89,8 @@ static const struct lct_trust *trust(void)
     const char *path = getenv("LCT_FUZZ_TRUST");
     struct lct_err err;
 
-    if (read == NULL && path != NULL && lct_trust_read(&read, libctx(), path, &err) != LCT_OK) {
+    if (read == NULL && path != NULL &&
+        lct_trust_read(&read, fuzz_libctx(), path, &err) != LCT_OK) {
         (void)fprintf(stderr, "%s\n", err.text);
         abort();
     }
@@ -104,12 +121,22 @@ static void fuzz_public(const uint8_t *bytes, size_t len)
     struct lct_ak ak;
     char text[LCT_ATTRIBUTES_TEXT];
 
-    if (lct_public_import(&area, &name, libctx(), bytes, len, NULL) == LCT_OK) {
+    if (lct_public_import(&area, &name, fuzz_libctx(), bytes, len, NULL) == LCT_OK) {
         lct_public_attributes(text, area.attributes);
-        EVP_PKEY_free(lct_public_pkey(&area, libctx(), NULL));
+        EVP_PKEY_free(lct_public_pkey(&area, fuzz_libctx(), NULL));
     }
-    (void)lct_ak_decode(&ak, libctx(), bytes, len, NULL);
+    (void)lct_ak_decode(&ak, fuzz_libctx(), bytes, len, NULL);
     lct_ak_clear(&ak);
+}
+
+/* Those of an identity, in PEM. */
+static void read_chain(const uint8_t *bytes, size_t len)
+{
+    static struct lct_certs certs;
+
+    if (lct_certs_parse(&certs, fuzz_crypto(), bytes, len, NULL) == LCT_OK)
+        (void)lct_certs_check_chain(&certs, NULL);
+    lct_certs_clear(&certs);
 }
 
 static void fuzz_certificate(const uint8_t *bytes, size_t len)
@@ -122,7 +149,7 @@ static void fuzz_certificate(const uint8_t *bytes, size_t len)
     const uint8_t *at = bytes;
     size_t left = len;
 
-    while (left > 0 && lct_ekcert_next(&cert, &at, &left, libctx(), NULL) == LCT_OK &&
+    while (left > 0 && lct_ekcert_next(&cert, &at, &left, fuzz_libctx(), NULL) == LCT_OK &&
            cert.x509 != NULL) {
         EVP_PKEY *pkey = X509_get_pubkey(cert.x509);
         const struct lct_ak_given ak = {pkey, &der, &chain};
@@ -136,6 +163,29 @@ static void fuzz_certificate(const uint8_t *bytes, size_t len)
     }
     lct_ekcert_clear(&cert);
     lct_der_clear(&der);
+    read_chain(bytes, len);
+}
+
+/* What the PCRs that the log leads to will be after an update. */
+static void foretell(const uint8_t *bytes, size_t len)
+{
+    static const uint8_t dbx[] = "new dbx";
+    static const uint8_t before[] = "root=UUID=1-2 ro quiet", after[] = "root=UUID=1-2 ro";
+    static const struct lct_forecast_change changes[] = {
+        {.kind = LCT_FORECAST_VARIABLE, .name = "dbx", .after = dbx, .after_len = sizeof dbx},
+        {.kind = LCT_FORECAST_CMDLINE,
+         .before = before,
+         .before_len = sizeof before - 1,
+         .after = after,
+         .after_len = sizeof after - 1},
+    };
+    struct lct_pcr_values values = {
+        .pcrs = {.num_banks = 1, .banks = {{lct_hash_by_id(TPM2_ALG_SHA256), 0xffff}}}};
+
+    if (lct_eventlog_replay(&values, fuzz_libctx(), bytes, len, NULL, NULL) != LCT_OK)
+        return;
+    for (size_t i = 0; i < 2; i++)
+        (void)lct_forecast(&values, fuzz_libctx(), bytes, len, &changes[i], 1, NULL);
 }
 
 static void fuzz_eventlog(const uint8_t *bytes, size_t len)
@@ -152,7 +202,8 @@ static void fuzz_eventlog(const uint8_t *bytes, size_t len)
             lct_event_text(text, &event);
         }
     values.pcrs.banks[0] = (struct lct_pcr_bank){lct_hash_by_id(TPM2_ALG_SHA256), 0xffff};
-    lct_bootlog_judge(&finding, libctx(), &values, bytes, len);
+    lct_bootlog_judge(&finding, fuzz_libctx(), &values, bytes, len);
+    foretell(bytes, len);
 }
 
 static void fuzz_pcrs(const uint8_t *bytes, size_t len)
@@ -168,7 +219,7 @@ static void judge(const struct lct_evidence *evidence)
     const struct lct_evidence_request request = {.trust = trust(), .now = now};
     struct lct_verdict verdict;
 
-    (void)lct_evidence_judge(&verdict, libctx(), evidence, &request, NULL);
+    (void)lct_evidence_judge(&verdict, fuzz_libctx(), evidence, &request, NULL);
 }
 
 static void read_document(const json_t *json)
@@ -178,13 +229,13 @@ static void read_document(const json_t *json)
     struct lct_challenge_state state;
     struct lct_evidence *evidence = NULL;
 
-    (void)lct_offer_read(&offer, libctx(), json, NULL);
+    (void)lct_offer_read(&offer, fuzz_libctx(), json, NULL);
     lct_offer_free(offer);
-    (void)lct_challenge_read(&challenge, libctx(), json, NULL);
+    (void)lct_challenge_read(&challenge, fuzz_libctx(), json, NULL);
     lct_challenge_clear(&challenge);
-    (void)lct_challenge_state_read(&state, libctx(), json, NULL);
+    (void)lct_challenge_state_read(&state, fuzz_libctx(), json, NULL);
     lct_challenge_state_clear(&state);
-    if (lct_evidence_read(&evidence, libctx(), json, NULL) == LCT_OK)
+    if (lct_evidence_read(&evidence, fuzz_libctx(), json, NULL) == LCT_OK)
         judge(evidence);
     lct_evidence_free(evidence);
 }
@@ -204,8 +255,8 @@ static void fuzz_verdict(const uint8_t *bytes, size_t len)
     struct lct_issued_verdict issued;
 
     if (trust() != NULL)
-        (void)lct_issued_verdict_judge(&issued, libctx(), (const char *)bytes, len, trust(), NULL,
-                                       now, NULL);
+        (void)lct_issued_verdict_judge(&issued, fuzz_libctx(), (const char *)bytes, len, trust(),
+                                       NULL, now, NULL);
 }
 
 static void read_statement(const struct lct_jws_general *jws)
@@ -217,12 +268,12 @@ static void read_statement(const struct lct_jws_general *jws)
     struct lct_signed_statement statement;
 
     (void)lct_payload_kind(jws);
-    if (lct_succession_read(&succession, libctx(), jws, NULL) == LCT_OK)
-        lct_succession_judge(&judgement, libctx(), &succession, jws, &request);
-    if (lct_end_read(&end, libctx(), jws, NULL) == LCT_OK)
-        lct_end_judge(&judgement, libctx(), &end, jws, &request);
+    if (lct_succession_read(&succession, fuzz_libctx(), jws, NULL) == LCT_OK)
+        lct_succession_judge(&judgement, fuzz_libctx(), &succession, jws, &request);
+    if (lct_end_read(&end, fuzz_libctx(), jws, NULL) == LCT_OK)
+        lct_end_judge(&judgement, fuzz_libctx(), &end, jws, &request);
     if (lct_signed_statement_read(&statement, jws, NULL) == LCT_OK)
-        lct_signed_statement_judge(&judgement, libctx(), &statement, jws, &request);
+        lct_signed_statement_judge(&judgement, fuzz_libctx(), &statement, jws, &request);
     lct_signed_statement_clear(&statement);
 }
 
@@ -275,9 +326,9 @@ static void fuzz_trust(const uint8_t *bytes, size_t len)
     }
     if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, bytes, len, 0) != (ssize_t)len)
         abort();
-    if (lct_trust_read(&read, libctx(), path, NULL) == LCT_OK)
+    if (lct_trust_read(&read, fuzz_libctx(), path, NULL) == LCT_OK)
         lct_trust_free(read);
-    (void)lct_anchors_read(&anchors, libctx(), path, true, NULL);
+    (void)lct_anchors_read(&anchors, fuzz_libctx(), path, true, NULL);
     lct_anchors_clear(&anchors);
 }
 
@@ -329,10 +380,10 @@ static void fuzz_token(const uint8_t *bytes, size_t len)
     const char *type;
 
     if (lct_token_is_jws((const char *)bytes, len))
-        (void)lct_token_judge_jws(&token, libctx(), (const char *)bytes, len, NULL, now, NULL);
+        (void)lct_token_judge_jws(&token, fuzz_libctx(), (const char *)bytes, len, NULL, now, NULL);
     lct_token_clear(&token);
     if (lct_document_read(&json, &type, bytes, len, NULL) == LCT_OK)
-        (void)lct_token_judge(&token, libctx(), json, NULL, now, NULL);
+        (void)lct_token_judge(&token, fuzz_libctx(), json, NULL, now, NULL);
     lct_token_clear(&token);
     json_decref(json);
 }
@@ -350,7 +401,7 @@ static void fuzz_cose(const uint8_t *bytes, size_t len)
          cose.payload + cose.payload_len > cose.signature))
         abort();
     (void)snprintf(text, sizeof text, "%.*s", (int)(len < 79 ? len : 79), (const char *)bytes);
-    EVP_PKEY *pkey = lct_multikey_decode(libctx(), text, NULL);
+    EVP_PKEY *pkey = lct_multikey_decode(fuzz_libctx(), text, NULL);
     if (pkey != NULL &&
         (lct_multikey_encode(again, pkey, NULL) != LCT_OK || strcmp(again, text) != 0))
         abort();
@@ -370,7 +421,8 @@ static void fuzz_record(const uint8_t *bytes, size_t len)
         abort();
     for (size_t i = 0; i < record->num_generations; i++) {
         struct lct_key *key = NULL;
-        (void)lct_key_new(&key, crypto(), record, record->generations[i].number, bytes, len, NULL);
+        (void)lct_key_new(&key, fuzz_crypto(), record, record->generations[i].number, bytes, len,
+                          NULL);
         lct_key_free(key);
     }
     free(text);
@@ -387,7 +439,7 @@ static void fuzz_key(const uint8_t *bytes, size_t len)
 
     if (lct_software_read(&der, &der_len, bytes, len, NULL) == LCT_OK)
         OPENSSL_free(der);
-    if (lct_keyfile_read(&keyfile, bytes, len, libctx(), NULL) == LCT_OK)
+    if (lct_keyfile_read(&keyfile, bytes, len, fuzz_libctx(), NULL) == LCT_OK)
         lct_keyfile_clear(&keyfile);
     if (lct_reference_read(&reference, bytes, len, NULL) == LCT_OK)
         lct_reference_clear(&reference);
@@ -397,7 +449,7 @@ static void fuzz_prototype(const uint8_t *bytes, size_t len)
 {
     struct lct_prototype prototype;
 
-    (void)lct_prototype_read(&prototype, libctx(), bytes, len, NULL);
+    (void)lct_prototype_read(&prototype, fuzz_libctx(), bytes, len, NULL);
     lct_prototype_clear(&prototype);
 }
 
@@ -405,7 +457,7 @@ static void fuzz_backup(const uint8_t *bytes, size_t len)
 {
     struct lct_backup backup;
 
-    (void)lct_backup_read(&backup, crypto(), bytes, len, NULL);
+    (void)lct_backup_read(&backup, fuzz_crypto(), bytes, len, NULL);
     lct_backup_clear(&backup);
 }
 
@@ -431,6 +483,13 @@ static const struct {
     {"key", fuzz_key},
     {"prototype", fuzz_prototype},
     {"backup", fuzz_backup},
+    {"uri", fuzz_uri},
+    {"selection", fuzz_selection},
+    {"configuration", fuzz_configuration},
+    {"approval", fuzz_approval},
+    {"sealed", fuzz_sealed},
+    {"bus", fuzz_bus},
+    {"tpm", fuzz_tpm},
 };
 
 static void (*find_target(void))(const uint8_t *, size_t)
@@ -452,4 +511,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         target = find_target();
     target(bytes, len);
     return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t room, unsigned seed)
+{
+    if (find_target() == fuzz_tpm)
+        return fuzz_tpm_mutate(bytes, len, room, seed);
+    return LLVMFuzzerMutate(bytes, len, room);
 }

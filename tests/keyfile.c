@@ -27,7 +27,8 @@ static void print_bytes(const char *name, const uint8_t *bytes, size_t len)
 static void print_policy(const struct lct_keyfile *keyfile)
 {
     static const char *const kinds[] = {"none", "auth", "strict", "authority", "either"};
-    const struct lct_seal *seal = &keyfile->seal;
+    static const struct lct_seal none;
+    const struct lct_seal *seal = keyfile->seal != NULL ? keyfile->seal : &none;
     char text[LCT_SEAL_TEXT];
 
     lct_seal_text(text, seal);
@@ -149,9 +150,9 @@ int main(int argc, char **argv)
     else if (strcmp(argv[1], "write") == 0)
         status = write_file(&keyfile);
     else if (strcmp(argv[1], "again") == 0) {
-        free(keyfile.der);
-        keyfile.der = NULL;
-        status = write_file(&keyfile);
+        struct lct_keyfile fields = keyfile; /* borrowed parts */
+        fields.der = NULL;
+        status = write_file(&fields);
     } else if (strcmp(argv[1], "mutate") == 0)
         status = mutate_file(bytes, len);
     lct_keyfile_clear(&keyfile);

@@ -7,14 +7,20 @@
  *
  * LCT_FS_STEP: the step to stop at, from 1; 0 or unset: none.
  *
- * LCT_FS_ACTION: "kill", SIGKILL before the step; or the errno with which it fails, "ENOSPC",
- * "EIO", "EROFS" or "EINTR", with a "+" after it that step and all later ones; or "parts": whatever
- * the step, each write takes half of what it is given.
+ * LCT_FS_ACTION: "kill", SIGKILL before the step, or "kill-after"; or a loss of power before it:
+ * "lose", all that was not synced is lost, or "tear", of that content alone (preload_fs_journal.h),
+ * and at the program's end if there is no such step; or the errno with which it fails, "ENOSPC",
+ * "EDQUOT", "EIO", "EROFS" or "EINTR", with a "+" after it that step and all later ones; or
+ * "parts": whatever the step, each write takes half of what it is given.
+ *
+ * LCT_FS_SPARE: for "lose" and "tear", a directory on the same file system.
  *
  * LCT_FS_LOG: a file to which each step's name is appended.
  *
  * LCT_FS_BLIND: a file; while it is there no record can be opened, as on a disk that fails.
  */
+#include "preload_fs_journal.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +45,8 @@ static struct {
     int error; /* 0: kill */
     bool onwards;
     bool in_parts;
+    bool after;
+    bool loses, tears;
     long steps;
     pthread_mutex_t mutex;
 } plan = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -48,7 +56,8 @@ __attribute__((constructor)) static void read_plan(void)
     static const struct {
         const char *name;
         int error;
-    } errors[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EROFS", EROFS}, {"EINTR", EINTR}};
+    } errors[] = {
+        {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EIO", EIO}, {"EROFS", EROFS}, {"EINTR", EINTR}};
     const char *at = getenv("LCT_FS_STEP");
     const char *action = getenv("LCT_FS_ACTION");
 
@@ -61,7 +70,19 @@ __attribute__((constructor)) static void read_plan(void)
     for (size_t i = 0; action != NULL && i < sizeof errors / sizeof *errors; i++)
         if (strncmp(action, errors[i].name, strlen(errors[i].name)) == 0)
             plan.error = errors[i].error;
+    plan.after = action != NULL && strcmp(action, "kill-after") == 0;
+    plan.loses = action != NULL && strcmp(action, "lose") == 0;
+    plan.tears = action != NULL && strcmp(action, "tear") == 0;
+    if (plan.loses || plan.tears)
+        journal_begin(getenv("LCT_FS_SPARE"));
     plan.onwards = action != NULL && strchr(action, '+') != NULL;
+}
+
+/* What was not synced when the program ended well is lost, too. */
+__attribute__((destructor)) static void lose_power(void)
+{
+    if (plan.loses || plan.tears)
+        journal_lose(plan.loses);
 }
 
 static bool is_below(const char *path)
@@ -127,10 +148,22 @@ static bool may_go_on(const char *step)
     pthread_mutex_unlock(&plan.mutex);
     if (plan.at == 0 || (plan.onwards ? number < plan.at : number != plan.at))
         return true;
-    if (plan.error == 0)
+    if (plan.after)
+        return true;
+    if (plan.error == 0) {
+        lose_power();
         kill(getpid(), SIGKILL);
+    }
     errno = plan.error;
     return false;
+}
+
+/* After each step; its result is handed on. */
+static int done(int result)
+{
+    if (plan.after && plan.steps == plan.at)
+        kill(getpid(), SIGKILL);
+    return result;
 }
 
 static void *next(const char *name)
@@ -149,16 +182,23 @@ static void *next(const char *name)
 
 static int open_at(int dir, const char *name, int flags, mode_t mode)
 {
-    if ((flags & (O_CREAT | O_TRUNC)) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {
-        if (concerns_path(dir, name) && !may_go_on("open"))
-            return -1;
-    }
+    bool changes = (flags & (O_CREAT | O_TRUNC)) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+    bool concerns = changes && concerns_path(dir, name);
+
+    if (concerns && !may_go_on("open"))
+        return -1;
     if (plan.blind != NULL && strcmp(name, "identity.json") == 0 && (flags & O_PATH) == 0 &&
         access(plan.blind, F_OK) == 0) {
         errno = EIO;
         return -1;
     }
-    return (int)syscall(SYS_openat, dir, name, flags, mode);
+    if (!concerns)
+        return (int)syscall(SYS_openat, dir, name, flags, mode);
+    journal_before(dir, name);
+    int fd = (int)syscall(SYS_openat, dir, name, flags, mode);
+    if (fd >= 0)
+        journal_made(dir, name);
+    return done(fd);
 }
 
 static mode_t mode_of(int flags, va_list arguments)
@@ -214,7 +254,8 @@ ssize_t write(int fd, const void *bytes, size_t len)
         return real(fd, bytes, len);
     if (!may_go_on("write"))
         return -1;
-    return real(fd, bytes, plan.in_parts && len > 1 ? len / 2 : len);
+    journal_write(fd);
+    return done((int)real(fd, bytes, plan.in_parts && len > 1 ? len / 2 : len));
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
@@ -246,54 +287,81 @@ int fclose(FILE *stream)
     return real(stream);
 }
 
-#define ON_DESCRIPTOR(function, step, parameters, ...)                                             \
+/* `before` and `synced` are what the journal is told. */
+#define ON_DESCRIPTOR(function, step, before, synced, parameters, ...)                             \
     int function parameters                                                                        \
     {                                                                                              \
         REAL(function);                                                                            \
-        if (concerns_descriptor(fd) && !may_go_on(step))                                           \
+        if (!concerns_descriptor(fd))                                                              \
+            return real(__VA_ARGS__);                                                              \
+        if (!may_go_on(step))                                                                      \
             return -1;                                                                             \
-        return real(__VA_ARGS__);                                                                  \
+        before;                                                                                    \
+        int result = real(__VA_ARGS__);                                                            \
+        if (result == 0)                                                                           \
+            synced;                                                                                \
+        return done(result);                                                                       \
     }
-#define ON_PATH(function, step, dir, name, parameters, ...)                                        \
+#define ON_PATH(function, step, dir, name, before, made, parameters, ...)                          \
     int function parameters                                                                        \
     {                                                                                              \
         REAL(function);                                                                            \
-        if (concerns_path((dir), (name)) && !may_go_on(step))                                      \
+        if (!concerns_path((dir), (name)))                                                         \
+            return real(__VA_ARGS__);                                                              \
+        if (!may_go_on(step))                                                                      \
             return -1;                                                                             \
-        return real(__VA_ARGS__);                                                                  \
+        before;                                                                                    \
+        int result = real(__VA_ARGS__);                                                            \
+        if (result == 0)                                                                           \
+            made;                                                                                  \
+        return done(result);                                                                       \
     }
+#define NOTHING (void)0
+#define MAKES(function, step, dir, name, parameters, ...)                                          \
+    ON_PATH(function, step, dir, name, journal_before((dir), (name)), journal_made((dir), (name)), \
+            parameters, __VA_ARGS__)
+#define REMOVES(function, dir, name, parameters, ...)                                              \
+    ON_PATH(function, "unlink", dir, name, journal_unlink((dir), (name)), NOTHING, parameters,     \
+            __VA_ARGS__)
+#define RENAMES(function, from_dir, from, to_dir, to, parameters, ...)                             \
+    ON_PATH(function, "rename", to_dir, to, journal_before((to_dir), (to)),                        \
+            journal_renamed((from_dir), (from), (to_dir), (to)), parameters, __VA_ARGS__)
 
-ON_DESCRIPTOR(fsync, "fsync", (int fd), fd)
-ON_DESCRIPTOR(fdatasync, "fsync", (int fd), fd)
-ON_DESCRIPTOR(syncfs, "fsync", (int fd), fd)
-ON_DESCRIPTOR(ftruncate, "truncate", (int fd, off_t len), fd, len)
-ON_DESCRIPTOR(fchmod, "chmod", (int fd, mode_t mode), fd, mode)
-ON_DESCRIPTOR(fchown, "chown", (int fd, uid_t uid, gid_t gid), fd, uid, gid)
+ON_DESCRIPTOR(fsync, "fsync", NOTHING, journal_synced(fd, false), (int fd), fd)
+ON_DESCRIPTOR(fdatasync, "fsync", NOTHING, journal_synced(fd, false), (int fd), fd)
+ON_DESCRIPTOR(syncfs, "fsync", NOTHING, journal_synced(fd, true), (int fd), fd)
+ON_DESCRIPTOR(ftruncate, "truncate", NOTHING, NOTHING, (int fd, off_t len), fd, len)
+ON_DESCRIPTOR(fchmod, "chmod", journal_attributes(fd), NOTHING, (int fd, mode_t mode), fd, mode)
+ON_DESCRIPTOR(fchown, "chown", journal_attributes(fd), NOTHING, (int fd, uid_t uid, gid_t gid), fd,
+              uid, gid)
 
-ON_PATH(mkdir, "mkdir", AT_FDCWD, name, (const char *name, mode_t mode), name, mode)
-ON_PATH(mkdirat, "mkdir", dir, name, (int dir, const char *name, mode_t mode), dir, name, mode)
-ON_PATH(rmdir, "unlink", AT_FDCWD, name, (const char *name), name)
-ON_PATH(unlink, "unlink", AT_FDCWD, name, (const char *name), name)
-ON_PATH(unlinkat, "unlink", dir, name, (int dir, const char *name, int flags), dir, name, flags)
-ON_PATH(remove, "unlink", AT_FDCWD, name, (const char *name), name)
-ON_PATH(chmod, "chmod", AT_FDCWD, name, (const char *name, mode_t mode), name, mode)
-ON_PATH(fchmodat, "chmod", dir, name, (int dir, const char *name, mode_t mode, int flags), dir,
-        name, mode, flags)
-ON_PATH(chown, "chown", AT_FDCWD, name, (const char *name, uid_t uid, gid_t gid), name, uid, gid)
-ON_PATH(lchown, "chown", AT_FDCWD, name, (const char *name, uid_t uid, gid_t gid), name, uid, gid)
-ON_PATH(fchownat, "chown", dir, name, (int dir, const char *name, uid_t uid, gid_t gid, int flags),
-        dir, name, uid, gid, flags)
-ON_PATH(link, "link", AT_FDCWD, to, (const char *from, const char *to), from, to)
-ON_PATH(linkat, "link", to_dir, to,
-        (int from_dir, const char *from, int to_dir, const char *to, int flags), from_dir, from,
-        to_dir, to, flags)
-ON_PATH(symlink, "link", AT_FDCWD, name, (const char *target, const char *name), target, name)
-ON_PATH(symlinkat, "link", dir, name, (const char *target, int dir, const char *name), target, dir,
-        name)
-ON_PATH(rename, "rename", AT_FDCWD, to, (const char *from, const char *to), from, to)
-ON_PATH(renameat, "rename", to_dir, to,
+MAKES(mkdir, "mkdir", AT_FDCWD, name, (const char *name, mode_t mode), name, mode)
+MAKES(mkdirat, "mkdir", dir, name, (int dir, const char *name, mode_t mode), dir, name, mode)
+REMOVES(rmdir, AT_FDCWD, name, (const char *name), name)
+REMOVES(unlink, AT_FDCWD, name, (const char *name), name)
+REMOVES(unlinkat, dir, name, (int dir, const char *name, int flags), dir, name, flags)
+REMOVES(remove, AT_FDCWD, name, (const char *name), name)
+ON_PATH(chmod, "chmod", AT_FDCWD, name, NOTHING, NOTHING, (const char *name, mode_t mode), name,
+        mode)
+ON_PATH(fchmodat, "chmod", dir, name, NOTHING, NOTHING,
+        (int dir, const char *name, mode_t mode, int flags), dir, name, mode, flags)
+ON_PATH(chown, "chown", AT_FDCWD, name, NOTHING, NOTHING, (const char *name, uid_t uid, gid_t gid),
+        name, uid, gid)
+ON_PATH(lchown, "chown", AT_FDCWD, name, NOTHING, NOTHING, (const char *name, uid_t uid, gid_t gid),
+        name, uid, gid)
+ON_PATH(fchownat, "chown", dir, name, NOTHING, NOTHING,
+        (int dir, const char *name, uid_t uid, gid_t gid, int flags), dir, name, uid, gid, flags)
+MAKES(link, "link", AT_FDCWD, to, (const char *from, const char *to), from, to)
+MAKES(linkat, "link", to_dir, to,
+      (int from_dir, const char *from, int to_dir, const char *to, int flags), from_dir, from,
+      to_dir, to, flags)
+MAKES(symlink, "link", AT_FDCWD, name, (const char *target, const char *name), target, name)
+MAKES(symlinkat, "link", dir, name, (const char *target, int dir, const char *name), target, dir,
+      name)
+RENAMES(rename, AT_FDCWD, from, AT_FDCWD, to, (const char *from, const char *to), from, to)
+RENAMES(renameat, from_dir, from, to_dir, to,
         (int from_dir, const char *from, int to_dir, const char *to), from_dir, from, to_dir, to)
-ON_PATH(renameat2, "rename", to_dir, to,
+RENAMES(renameat2, from_dir, from, to_dir, to,
         (int from_dir, const char *from, int to_dir, const char *to, unsigned int flags), from_dir,
         from, to_dir, to, flags)
 

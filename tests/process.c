@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { NUM_THREADS = 8, MAX_KEYS = 64, LIMIT = 60 /* s */ };
@@ -105,6 +107,46 @@ static void test_threads(char **argv)
         expect(pthread_join(threads[i], NULL) == 0, "its end");
     for (size_t i = 0; i < NUM_THREADS; i++)
         end_task(&tasks[i]);
+}
+
+/* Nobody answers: it is told so. */
+static void *fail_to_sign(void *task)
+{
+    const struct task *own = task;
+    unsigned char signature[MAX_SIGNATURE];
+    size_t len = sizeof signature;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+    expect(EVP_DigestSignInit_ex(context, NULL, "SHA256", NULL, NULL, own->pkey, NULL) == 1,
+           "signing begins");
+    expect(EVP_DigestSign(context, signature, &len, (const unsigned char *)"x", 1) != 1,
+           "nothing is signed");
+    ERR_clear_error();
+    EVP_MD_CTX_free(context);
+    return NULL;
+}
+
+/* stalls URI: 8 threads sign at once with a TPM that has stopped, when a line of standard input
+ * says so; each fails, and how long it took them all is said, in ms. */
+static void test_stalls(char **argv)
+{
+    pthread_t threads[NUM_THREADS];
+    struct timespec start, end;
+    struct task task = make_task(load(NULL, argv[0]));
+
+    sign_once(&task);
+    puts("signed");
+    expect(fflush(stdout) == 0 && getchar() == '\n', "the word to go on");
+    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        expect(pthread_create(&threads[i], NULL, fail_to_sign, &task) == 0, "a thread");
+    for (size_t i = 0; i < NUM_THREADS; i++)
+        expect(pthread_join(threads[i], NULL) == 0, "its end");
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    printf("%ld\n",
+           (long)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000));
+    expect(fflush(stdout) == 0, "standard output");
+    end_task(&task);
 }
 
 /* turns URI...: up to 64 keys sign one after the other, twice round. */
@@ -405,7 +447,7 @@ static const struct {
              {"midway", test_midway, 1},     {"callback", test_callback, 3},
              {"jail", test_jail, 4},         {"descriptors", test_descriptors, 2},
              {"inherits", test_inherits, 1}, {"leaves", test_leaves, 1},
-             {"ends", test_ends, 1}};
+             {"ends", test_ends, 1},         {"stalls", test_stalls, 1}};
 
 int main(int argc, char **argv)
 {

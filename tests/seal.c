@@ -107,14 +107,17 @@ static void do_open(struct signer *signer, char **words)
 
 static void do_again(struct signer *signer, char **words)
 {
+    struct lct_generation generation;
+
     (void)words;
-    signer->seal = signer->key->generation.seal;
+    signer->seal = lct_key_generation(&generation, signer->key)->seal;
     signer->open = false;
 }
 
 static void do_sign(struct signer *signer, char **words)
 {
-    struct lct_tpm_key values = lct_key_values(signer->key);
+    struct lct_generation generation;
+    struct lct_tpm_key values = lct_key_values(signer->key, &generation);
     const uint8_t digest[32] = {0x5a};
     struct lct_signature signature = {0};
     struct lct_scheme scheme;
@@ -170,6 +173,7 @@ static bool begin(struct signer *signer, struct lct_crypto *crypto, struct lct_c
                   char **argv)
 {
     struct lct_store store = {0};
+    struct lct_generation generation;
     struct lct_err err = {.code = LCT_OK};
     enum lct_code code = lct_config_set(config, "store", argv[1], &err);
 
@@ -185,7 +189,7 @@ static bool begin(struct signer *signer, struct lct_crypto *crypto, struct lct_c
     if (code != LCT_OK)
         printf("error %d %s\n", (int)code, err.text);
     else
-        signer->seal = signer->key->generation.seal;
+        signer->seal = lct_key_generation(&generation, signer->key)->seal;
     return code == LCT_OK;
 }
 

@@ -5,6 +5,8 @@
  * for that passphrase in all of its own memory: it has to be there before the key is freed, and
  * nowhere after that. `software mutate FILE` reads the file of a key with each byte of it changed.
  */
+#include "memory.h"
+
 #include "base/config.h"
 #include "proof/web4.h"
 #include "store/key.h"
@@ -18,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MASK = 0xa5, MAX_FILE = 8192 };
+enum { MAX_FILE = 8192 };
 
 static int fail(const char *what)
 {
@@ -43,61 +45,6 @@ static int print_web4(const char *path)
     return 0;
 }
 
-/* What is looked for, so that it is not found here. */
-struct masked {
-    uint8_t bytes[LCT_MAX_AUTH];
-    size_t len;
-};
-
-static bool is_at(const struct masked *masked, const uint8_t *at)
-{
-    size_t i = 0;
-
-    while (i < masked->len && (at[i] ^ MASK) == masked->bytes[i])
-        i++;
-    return i == masked->len;
-}
-
-static size_t count_in(const struct masked *masked, const uint8_t *start, const uint8_t *end)
-{
-    size_t num = 0;
-
-    for (const uint8_t *at = start; at + masked->len <= end; at++)
-        num += is_at(masked, at);
-    return num;
-}
-
-/* In the memory of this process that can be written to. */
-static size_t count(const struct masked *masked)
-{
-    FILE *maps = fopen("/proc/self/maps", "r");
-    char line[512], mode[5];
-    unsigned long start, end;
-    size_t num = 0;
-
-    while (maps != NULL && fgets(line, sizeof line, maps) != NULL)
-        if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 && strncmp(mode, "rw", 2) == 0)
-            num += count_in(masked, (const uint8_t *)start, (const uint8_t *)end);
-    if (maps != NULL)
-        fclose(maps);
-    return num;
-}
-
-/* What is not secret of the file, its length, is all that is left here. */
-static bool read_masked(struct masked *masked, const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    int c;
-
-    if (file == NULL)
-        return false;
-    (void)setvbuf(file, NULL, _IONBF, 0);
-    while ((c = getc(file)) != EOF && c != '\n' && masked->len < sizeof masked->bytes)
-        masked->bytes[masked->len++] = (uint8_t)(c ^ MASK);
-    fclose(file);
-    return masked->len > 0;
-}
-
 static enum lct_code sign(const struct lct_key *key, struct lct_err *err)
 {
     static const uint8_t message[] = "message";
@@ -118,7 +65,7 @@ static int look_for_passphrase(char *dir, const char *id, char *path)
     struct lct_key *key = NULL;
     struct lct_err err = {.text = "no passphrase"};
     struct masked masked = {.len = 0};
-    enum lct_code code = read_masked(&masked, path) ? LCT_OK : LCT_ERR_IO;
+    enum lct_code code = masked_read(&masked, path) ? LCT_OK : LCT_ERR_IO;
 
     if (code == LCT_OK)
         code = lct_store_open(&store, &config, &err);
@@ -128,9 +75,9 @@ static int look_for_passphrase(char *dir, const char *id, char *path)
         code = lct_key_unlock(key, &config, &err);
     if (code == LCT_OK)
         code = sign(key, &err);
-    size_t before = code == LCT_OK ? count(&masked) : 0;
+    size_t before = code == LCT_OK ? masked_count(&masked) : 0;
     lct_key_free(key);
-    size_t after = count(&masked);
+    size_t after = masked_count(&masked);
     lct_store_close(&store);
     lct_crypto_free(crypto);
     if (code != LCT_OK)

@@ -115,6 +115,54 @@ def test_a_signature_with_impossible_numbers_is_refused(watched, proxy, number):
     assert done.stdout == ""
 
 
+def test_what_takes_the_keys_place_between_load_and_sign_is_not_flushed(make_user, make_tpm,
+                                                                         make_proxy):
+    """Without a resource manager others may have flushed it: what is there then is theirs."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.lct("create", "k")
+    user.lct("create", "other")
+    user.write("data", "x")
+    loads, foreign = [], []
+
+    def learn(command, ask):
+        loads.append(command)
+        return ask()
+
+    def swap(_command, ask):
+        answer = ask()
+        (handle,) = struct.unpack_from(">I", answer, 10)
+        exchange(tpm.path, struct.pack(">HIII", NO_SESSIONS, 14, Command.FlushContext, handle))
+        assert struct.unpack_from(">I", exchange(tpm.path, loads[0]), 10)[0] == handle
+        foreign.append(handle)
+        return answer
+
+    proxy.hook(Command.Load, learn)
+    user.openssl("dgst", "-sha256", "-sign", "lct:other", "-out", "sig", "data")
+    proxy.hook(Command.Load, swap, 1)
+    user.openssl("dgst", "-sha256", "-sign", "lct:k", "-out", "sig", "data")
+    assert foreign[0] in tpm.handles(0x80000000)
+    tpm.flush()
+
+
+@pytest.mark.parametrize("bit", [FIXED_TPM, FIXED_PARENT, DATA_ORIGIN, RESTRICTED, DECRYPT])
+def test_another_key_than_was_asked_for_is_none_of_ours(watched, proxy, bit):
+    """What TPM2_Create returns is held against the template."""
+
+    def forge(_command, ask):
+        answer = bytearray(ask())
+        attributes = 16 + struct.unpack_from(">H", answer, 14)[0] + 2 + 2 + 2
+        (told,) = struct.unpack_from(">I", answer, attributes)
+        struct.pack_into(">I", answer, attributes, told ^ 1 << bit)
+        return bytes(answer)
+
+    proxy.hook(Command.Create, forge)
+    done = watched.lct("create", "new", status=14)
+    assert "the TPM made another key" in one_sentence(done.stderr)
+    watched.lct("show", "new", status=3)
+
+
 def test_a_storage_root_key_swapped_behind_its_handle(make_user, make_tpm):
     tpm = make_tpm()
     user = make_user(tpm.tcti)

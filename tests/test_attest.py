@@ -240,7 +240,7 @@ def test_a_key_of_a_tpm_that_was_cleared_is_not_offered(prover, certified):
     certified.tool("tpm2_clear", "-c", "p")
     done = prover.lct("attest", "offer", "alice", status=OTHER_TPM)
     assert "lct:alice: " in one_sentence(done.stderr) and done.stdout == ""
-    prover.lct("create", "bob")
+    prover.lct("create", "bob", "--new-parent")
     done = prover.lct("attest", "offer", "alice", status=OTHER_TPM)
     assert "its storage key is a different one" in one_sentence(done.stderr)
 
@@ -646,6 +646,16 @@ def test_an_expired_challenge_is_not_answered(prover, verifier):
     challenge["expires"] = "2026-01-01T00:00:00Z"
     said = refuse(prover, challenge, REFUSED)
     assert "the challenge held until 2026-01-01T00:00:00Z" in said
+
+
+def test_a_clock_that_is_set_back_answers_an_expired_challenge(prover, verifier):
+    """The verifier's clock is the one that counts."""
+    challenge = asked(verifier, prover)
+    prover.preload = [*prover.preload, str(prover.build / "tests/preload_time.so")]
+    prover.env["LCT_TIME_SHIFT"] = str(100 * 86400)
+    assert "the challenge held until" in refuse(prover, challenge, REFUSED)
+    prover.env["LCT_TIME_SHIFT"] = "-60"
+    respond(prover, json.dumps(challenge))
 
 
 @pytest.mark.parametrize("part, at", [("id_object", 0), ("id_object", 5), ("id_object", -1),

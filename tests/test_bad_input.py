@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 
 import pytest
 
@@ -230,7 +231,7 @@ def test_a_key_of_another_tpm(owner, make_tpm):
     other = make_tpm()
     owner.configure(tcti=other.tcti)
     assert owner.lct("check", "ec", status=13).returncode == 13, "no storage root key there"
-    owner.lct("create", "native")
+    owner.lct("create", "native", "--new-parent")
     for status, arguments in ((13, ["check", "ec"]), (13, ["sign", "ec"])):
         sentence = one_sentence(owner.lct(*arguments, status=status).stderr)
         assert "lct:ec" in sentence and "another TPM" in sentence
@@ -423,6 +424,34 @@ def test_a_response_that_is_none_is_an_error(watched, proxy, tpm, command, answe
     proxy.hook(command, answer)
     done = watched.lct("sign", "ec", stdin=b"x", status=None)
     assert done.returncode in (9, 10)
+    one_sentence(done.stderr)
+    tpm.flush()
+
+
+PCRS = struct.pack(">HIIIIHB3s", 0x8001, 62, 0, 23, 1, 11, 3, b"\x80\0\0")
+DIGEST = struct.pack(">IH", 1, 32) + bytes(32)
+
+
+@pytest.mark.parametrize("answer", [
+    PCRS.replace(b"\0\x0b\3", b"\0\x0b\x32") + DIGEST,
+    PCRS.replace(b"\0\0\0\1\0\x0b", b"\0\0\0\x11\0\x0b") + DIGEST,
+    PCRS + b"\0\0\0\x09" + DIGEST[4:],
+    PCRS + DIGEST[:-1]], ids=["a long bitmap", "17 banks", "9 digests", "half a digest"])
+def test_no_response_makes_tss_print(watched, proxy, answer):
+    """The command prints one sentence, and what TSS says on standard error is none."""
+    proxy.hook(Command.PCR_Read, lambda command, ask: answer[:2] + len(answer).to_bytes(4)
+               + answer[6:])
+    one_sentence(watched.lct("pcrs", "sha256:7", status=9).stderr)
+
+
+def test_rubbish_while_a_lost_key_is_looked_for_is_an_error(watched, proxy, tpm):
+    """Of the right shape, so that it is TSS that cannot read it, before the work's turn begins."""
+    rubbish = b"\0\x04\0\x23\xff\xff" + bytes(4)
+    answer = struct.pack(">HII", 0x8001, 10 + len(rubbish), 0) + rubbish
+    proxy.hook(Command.Load, lambda command, ask: ask()[:0], nth=1)
+    proxy.hook(Command.ReadPublic, lambda command, ask: answer, nth=1)
+    done = watched.lct("sign", "ec", stdin=b"x", status=None, text=False)
+    assert done.returncode == 9
     one_sentence(done.stderr)
     tpm.flush()
 

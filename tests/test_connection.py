@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connection: programs that outlive their TPM or resource manager, and too many at once."""
 
-import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tpm import Command, wait_for
+from tpm import Broker, Command, response, wait_for
 
 
 @pytest.mark.parametrize("key", ["ec-p256", "rsa-2048"])
@@ -86,40 +86,6 @@ def test_more_programs_than_slots_take_turns(owner):
     public = owner.public_key("lct:ec")
     for i in range(6):
         owner.verify(public, owner.path(f"sig{i}"), owner.path("data"))
-
-
-class Broker:
-    """tpm2-abrmd on a private bus."""
-
-    def __init__(self, tpm):
-        self.tpm = tpm
-        self.bus = subprocess.Popen(["dbus-daemon", "--session", "--nofork", "--print-address=1"],
-                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.env = {"DBUS_SESSION_BUS_ADDRESS": self.bus.stdout.readline().strip()}
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["tpm2-abrmd", "--session", "--allow-root", f"--tcti={self.tpm.tcti}"],
-            env=os.environ | self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(self.is_there, "tpm2-abrmd")
-
-    def is_there(self) -> bool:
-        done = subprocess.run(
-            ["dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus",
-             "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner",
-             "string:com.intel.tss2.Tabrmd"], env=os.environ | self.env, check=False,
-            capture_output=True, text=True)
-        return "boolean true" in done.stdout
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-    def end(self):
-        self.stop()
-        self.bus.terminate()
-        self.bus.wait()
 
 
 @pytest.fixture(name="brokered")
@@ -317,3 +283,129 @@ def test_two_spoiled_signatures_leave_no_key_behind(make_user, make_tpmrm, persi
     device.heal()
     assert program.try_to_sign()[0] == "signed"
     program.end()
+
+
+SIGN = ("dgst", "-sha256", "-sign", "lct:k", "-out", "sig", "data")
+
+
+def slow(seconds: float):
+    """What answers late, and truly."""
+
+    def answer(_command, ask):
+        made = ask()
+        time.sleep(seconds)
+        return made
+
+    return answer
+
+
+def seconds_of(program: Persistent) -> float:
+    """How long a signature takes to fail, in a sentence that says why."""
+    answer, seconds = program.try_to_sign()
+    assert re.fullmatch(r"failed: lct:k: the TPM( \(swtpm\))? did not answer within 2 s", answer)
+    return seconds
+
+
+@pytest.mark.parametrize("kind", ["plain", "locked", "sealed"])
+def test_a_tpm_that_is_slow_on_purpose_costs_a_signature_its_timeout_and_no_more(
+        make_user, make_tpm, make_proxy, persistent, kind):
+    """No response is late by itself; the key is lost, or its policy, or a session, all the time."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    secret = user.write("secret", "geheim")
+    user.configure(timeout="2", **({"passphrase_file": secret} if kind == "locked" else {}))
+    user.lct("create", "k", *{"plain": (), "locked": ("--passphrase-file", secret),
+                              "sealed": ("--seal", "strict:sha256:7")}[kind])
+    program = persistent(user, "k")
+    assert program.try_to_sign()[0] == "signed"
+    for command in Command:
+        proxy.hook(command, slow(0.7))
+    if kind == "sealed":  # TPM2_RC_PCR_CHANGED: the policy is satisfied once more
+        proxy.hook(Command.Sign, lambda _command, _ask: time.sleep(0.7) or response(0x128))
+    if kind == "plain":  # TPM_RC_HANDLE: it is loaded again
+        proxy.hook(Command.Sign, lambda _command, _ask: time.sleep(0.7) or response(0x18B))
+    assert seconds_of(program) < 3.5
+    for command in Command:
+        proxy.hook(command, lambda _command, ask: ask())
+    wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
+    program.end()
+    assert tpm.left_behind() == []
+
+
+def test_a_wrong_signature_that_is_slow_has_one_timeout_with_the_next_one(
+        make_user, make_tpm, make_proxy, persistent):
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.configure(timeout="2")
+    user.lct("create", "k")
+    program = persistent(user, "k")
+
+    def spoil(_command, ask):
+        answer = bytearray(ask())
+        time.sleep(1.3)
+        answer[-20] ^= 1
+        return bytes(answer)
+
+    proxy.hook(Command.Sign, spoil)
+    assert seconds_of(program) < 3.5
+    proxy.hook(Command.Sign, lambda _command, ask: ask())
+    wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
+    program.end()
+    assert tpm.left_behind() == []
+
+
+def test_a_tpm_that_says_later_for_ever_is_asked_no_longer_than_the_timeout(
+        make_user, make_tpm, make_proxy, persistent):
+    """Of itself it would be asked for two seconds, by each command, and six times for a key."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.configure(timeout="1")
+    user.lct("create", "k")
+    program = persistent(user, "k")
+    assert program.try_to_sign()[0] == "signed"
+    proxy.refuse(Command.Sign, 0x922)
+    answer, seconds = program.try_to_sign()
+    assert answer.startswith("failed: lct:k: ") and seconds < 1.5
+    proxy.hook(Command.Sign, lambda _command, ask: ask())
+    assert program.try_to_sign()[0] == "signed"
+    program.end()
+
+
+def test_a_key_that_is_made_slowly_leaves_the_rest_its_time(make_user, make_tpm, make_proxy):
+    """Making the storage root key, and the key itself, takes longer than the timeout."""
+    proxy = make_proxy(make_tpm())
+    user = make_user(proxy.tcti)
+    user.configure(timeout="2")
+    for command in (Command.Create, Command.CreatePrimary):
+        proxy.hook(command, slow(2.2))
+    user.lct("create", "k")
+    assert Command.CreatePrimary in proxy.codes
+    user.write("data")
+    user.openssl(*SIGN)
+
+
+@pytest.mark.parametrize("way", ["swtpm", "device"])
+def test_threads_that_wait_for_a_stalled_tpm_wait_no_longer_than_one(request, build, make_user,
+                                                                     make_tpm, way):
+    """Eight of them: each has its timeout from when it began."""
+    tpm = make_tpm()
+    tcti = tpm.tcti if way == "swtpm" else request.getfixturevalue("make_tpmrm")(tpm).tcti
+    user = make_user(tcti)
+    user.configure(timeout="1")
+    user.lct("create", "k")
+    with subprocess.Popen([build / "tests" / "process", "stalls", "lct:k"], text=True,
+                          cwd=user.directory, env=user.environment(), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        try:
+            assert program.stdout.readline() == "signed\n"
+            tpm.process.send_signal(signal.SIGSTOP)
+            program.stdin.write("\n")
+            program.stdin.flush()
+            assert 900 < int(program.stdout.readline()) < 2500
+            tpm.process.send_signal(signal.SIGCONT)
+            assert program.communicate(timeout=20) == ("ok\n", "")
+        finally:
+            program.kill()

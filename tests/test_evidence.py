@@ -154,7 +154,7 @@ def test_a_core_judges_hundreds_of_evidence_files_a_second(build, tmp_path, make
     challenge = user.run(build / "lct-verify", "challenge", "--trust", trust, "--state", state,
                          offer).stdout
     evidence = user.write("evidence.json", json.dumps(prover.respond(json.loads(challenge))))
-    done = subprocess.run([build / "tests/bench_verify", trust, state, evidence],
+    done = subprocess.run([build / "bench/verify", trust, state, evidence],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     print(f"{kind}: {done.stdout.strip()} a second")

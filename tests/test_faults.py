@@ -23,13 +23,13 @@ import pytest
 import sealing
 from conftest import NOISE, User
 from keyfile import KeyFile
-from test_connection import Broker
-from tpm import NO_SESSIONS, SESSIONS, SRK, Command, Swtpm, exchange, wait_for
+from tpm import NO_SESSIONS, SESSIONS, SRK, Broker, Command, Swtpm, exchange, wait_for
 from tpmrm import CannotMount, Device, Tpmrm, code_of
 
 SHARE = 17  # of the cases one in so many, unless all
 LIMIT = 120  # s for a command: it hangs
 SECRET, OWNER = "correct horse", "the owner's own"
+SEALED_SECRET = "what a service opens its backup with"
 OWNER_HANDLE, ENDORSEMENT_HANDLE, LOCKOUT_HANDLE = 0x40000001, 0x4000000B, 0x4000000A
 PASSWORD_SESSION = 0x40000009
 CHANGE_AUTH, LOCKOUT_RESET = 0x129, 0x139
@@ -58,7 +58,7 @@ KEPT_NONE = (f"lct: the TPM keeps no storage root key at {SRK:#x}: its NV memory
              "it is made anew each time the key is loaded\n")
 # What `lct rotate` and `lct retire` say to people, beside the statement.
 SAID = re.compile(r"(lct:k: [^\n]*\n)+")
-BY_PASSPHRASE = (Command.Sign, Command.Certify, Command.ActivateCredential)
+BY_PASSPHRASE = (Command.Sign, Command.Certify, Command.ActivateCredential, Command.Unseal)
 SLOW = (Command.Create, Command.CreatePrimary)
 
 
@@ -86,6 +86,11 @@ class Operation:
     @property
     def makes(self) -> bool:
         return self.words[:2] == ("lct", "create") or self.imports
+
+    @property
+    def unseals(self) -> bool:
+        """It opens a secret that was sealed before; `seal` is that of the secret."""
+        return self.words[:2] == ("lct", "unseal")
 
     @property
     def states(self) -> bool:
@@ -189,6 +194,8 @@ OPERATIONS |= {
     "program-sealed": Operation(("evp", "attempts", "lct:k"), (), seal="strict:sha256:1"),
     "program-approved": Operation(("evp", "attempts", "lct:k"), (), seal="sha256:3", approved=3),
     "rotate-sealed": Operation(("lct", "rotate", "k"), (), seal="strict:sha256:1"),
+    "unseal": Operation(("lct", "unseal", "sealed"), seal="strict:sha256:1"),
+    "unseal-passphrase": Operation(("lct", "unseal", "sealed", *PASSPHRASE), seal="none"),
 }
 MANAGED = ("create-under", "create-passphrase", "sign", "sign-passphrase", "sign-always", "check",
            "sign-handle-passphrase", "sign-persistent", "sign-persistent-passphrase",
@@ -379,6 +386,7 @@ class Bench:
     def __init__(self, build: Path, directory: Path, way):
         self.build, self.directory, self.way = build, directory, way
         self.users = {}
+        self.secrets = {}
 
     def user(self, name: str) -> User:
         """Who does that operation, with the identity that it takes."""
@@ -413,6 +421,11 @@ class Bench:
                 self._put(user, operation)
                 if operation.persistent:
                     user.lct("persist", "k")
+            if operation.unseals:
+                options = operation.words[3:]
+                done = user.lct("seal", "--seal", operation.seal, *options, stdin=SEALED_SECRET)
+                user.write("sealed", done.stdout)
+                user.lct("unseal", "sealed", *options)
             if operation.asked is not None:
                 self._ask(user, operation)
             if operation.states:
@@ -590,6 +603,8 @@ def judge_end(run: Run) -> tuple[bool, str | None]:
         return True, f"succeeds, but says: {run.errors}"
     if run.operation.words[1] in ("sign", "dgst") and not run.verifies():
         return True, "its signature does not verify"
+    if run.operation.unseals and run.output.decode(errors="replace") != SEALED_SECRET:
+        return True, "it is not the secret that was sealed"
     if run.operation.words[1] in ("persist", "unpersist") and not is_as_recorded(run):
         return True, "the record and the TPM say different things"
     if run.operation.states and kept_statement(run).encode() != run.output:
@@ -636,7 +651,7 @@ def judge_store(run: Run, succeeded: bool, killed: bool) -> str | None:
 def tries_a_passphrase(case: Case) -> bool:
     """One that was not proven right is not sent again where its response was lost."""
     operation = OPERATIONS[case.operation]
-    return case.code == Command.Sign and "--passphrase-file" in (*(operation.key or ()),
+    return case.code in (Command.Sign, Command.Unseal) and "--passphrase-file" in (*(operation.key or ()),
                                                                  *operation.words)
 
 

@@ -6,21 +6,25 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from attesting import canonical, challenge_of, to_bytes
-from conftest import ROOT
+from conftest import ROOT, User
 from keyfile import KeyFile
+from maker import put
 from prover import Prover
-from sealing import sized
+from sealing import Authority, measure, pcr_values, sized, systemd_signature
 from stating import end, header, said, statement, succession
 from test_documents import KEYS, PARENTS
 from test_eventlog import boot
 from test_software import encrypted, scrypt
 from test_software import pem as software_pem
+from test_transports import HELLO, RETURNED, SIGNAL, error
+from tpm import NO_SESSIONS, Command, Swtpm, exchange
 from web4 import CREATED, document_of, jws_of, multikey
 from x509 import pem
 
@@ -28,10 +32,21 @@ VECTORS = ROOT / "../shared/vectors"
 SEED = 7
 TARGETS = ("attest", "public", "certificate", "eventlog", "pcrs", "document", "trust", "verdict",
            "part", "statement", "payload", "header", "token", "cose", "record", "key", "prototype",
-           "backup")
+           "backup", "uri", "selection", "configuration", "approval", "sealed", "bus", "tpm")
+# What is asked of a TPM: a number each, and how often it takes what another says (tests/fuzz_tpm.c).
+WORKS = ("sign_plain", "sign_sealed", "sign_approved", "sign_guarded", "unseal", "inspect", "create",
+         "take_in", "describe", "read_pcrs", "count", "persist", "attest", "sign_placed",
+         "attest_directly")
+PRIVATE, BELIEVE, ALWAYS = 1, 2, 8
+EK_CERT, EK_NONCE = 0x01c00002, 0x01c00003  # of template L-1
+LEFT = (0x80000000, 0x02000000)  # objects and sessions
+PASSPHRASE = "the passphrase of a key\n"
 # What the fuzzer does not find by itself in some seconds.
 WORDS = ('"\\xffTCG"', '"lct-attestation-"', '"-----BEGIN CERTIFICATE-----"', '"Spec ID Event03"',
-         '"\\x00\\x0b\\x03"', '"cose:0oRY"', '"web4:LinkedContextToken"')
+         '"\\x00\\x0b\\x03"', '"cose:0oRY"', '"web4:LinkedContextToken"', '"?generation="', '"sha384:"',
+         '"authority:"', '"-----BEGIN LCT SEAL-----"', '"-----BEGIN LCT SEALED DATA-----"',
+         '"-----BEGIN TSS2 PRIVATE KEY-----"', '"-----BEGIN LCT KEY-----"', '"policy_ref"',
+         '"unix:path="', '"org.freedesktop.DBus.Error."')
 
 
 @pytest.fixture(scope="module", name="fuzzer")
@@ -46,7 +61,7 @@ def fixture_fuzzer():
 
 
 @pytest.fixture(scope="module", name="seeds")
-def fixture_seeds(tmp_path_factory):
+def fixture_seeds(tmp_path_factory, build, fuzzer):
     """Good input for each target: a directory each; and what things are judged by."""
     top = tmp_path_factory.mktemp("seeds")
     for name in TARGETS:
@@ -68,6 +83,7 @@ def fixture_seeds(tmp_path_factory):
     for name in ("key", "ak"):
         (top / "public" / name).write_bytes(to_bytes(challenge["offer"][name]["public"]))
     (top / "certificate/ek").write_bytes(prover.certificate)
+    (top / "certificate/chain").write_bytes(pem(prover.root.certificate) * 2)
     (top / "eventlog/boot").write_bytes(boot().content)
     (top / "pcrs/values").write_text(json.dumps(
         {"version": 1, "pcrs": "sha256:0,7", "values": evidence["quote"]["values"]}))
@@ -87,9 +103,104 @@ def fixture_seeds(tmp_path_factory):
         (top / "cose" / f"{kind}.key").write_text(multikey(key.public_key()))
     write_store(top)
     if VECTORS.exists():
-        for number, path in enumerate(sorted(VECTORS.rglob("*.der"))):
-            shutil.copy(path, top / "certificate" / str(number))
+        take_vectors(top)
+    write_texts(top)
+    tpm = Swtpm(top / "swtpm")
+    try:
+        write_things(top, User(build, top / "things", tpm.tcti), tpm)
+        for name in WORKS:
+            record(fuzzer, top, tpm, name)
+    finally:
+        tpm.stop()
     return top
+
+
+def take_vectors(top):
+    """What others have made."""
+    for number, path in enumerate(sorted(VECTORS.rglob("*.der"))):
+        shutil.copy(path, top / "certificate" / str(number))
+    for path in VECTORS.glob("tss2-pem/*.pem"):
+        shutil.copy(path, top / "key")
+        shutil.copy(path, top / "sealed")
+    for path in VECTORS.glob("webauthn-tpm/*"):
+        shutil.copy(path / "certInfo.bin", top / "attest" / path.name)
+        (top / "public" / path.name).write_bytes(sized((path / "pubArea.bin").read_bytes()))
+
+
+def write_texts(top):
+    """What users write, and what a D-Bus says: where a descriptor comes, and the conversation."""
+    for number, uri in enumerate(("lct:alice", "LCT://web4:mb32:b?generation=2", "lct:///a%2Db")):
+        (top / "uri" / str(number)).write_text(uri)
+    for number, text in enumerate(("sha256:0,2,7+sha384:11", "authority:sha256:7", "none",
+                                   "strict:sha1:1")):
+        (top / "selection" / str(number)).write_text(text)
+    (top / "selection/bytes").write_bytes(bytes.fromhex("00000001000b03800000"))
+    settings = re.findall(r"^#? ?(\w+) = (.+)$", (ROOT / "conf/lct.cnf").read_text(), re.MULTILINE)
+    (top / "configuration/all").write_text("\n".join(map("=".join, settings)))
+    for number, way in enumerate(("swtpm:host=localhost,port=2321", "tabrmd:bus_type=session",
+                                  "unix:path=/run/bus%20;unix:abstract=x", "libtss2-tcti-cmd.so.0:")):
+        (top / "configuration" / str(number)).write_text(f"tcti={way}")
+    greeting = b"OK 0123\r\nAGREE_UNIX_FD\r\n" + HELLO
+    said = {"answer": RETURNED, "signal": SIGNAL + RETURNED, "error": error("x.Y", "no such thing"),
+            "denied": error("org.freedesktop.DBus.Error.AccessDenied", "not you.")}
+    for name, answer in said.items():
+        (top / "bus" / name).write_bytes(len(greeting).to_bytes(2, "big") + greeting + answer)
+        (top / "bus" / f"{name}.one").write_bytes(answer)
+
+
+def write_things(top, user, tpm):
+    """Keys and a secret for the TPM to use, of each kind, and their files."""
+    measure(tpm, 7)
+    authority = Authority.init(user)
+    passphrase = user.write("passphrase", PASSPHRASE)
+    user.lct("create", "plain")
+    user.lct("create", "sealed", "--seal", "strict:sha256:7")
+    user.lct("create", "approved", "--seal", "authority:sha256:7")
+    user.lct("create", "guarded", "--passphrase-file", passphrase)
+    user.lct("create", "placed")
+    user.lct("persist", "placed")
+    user.lct("approve", *authority.options, "approved")
+    secret = user.write("secret", user.lct("seal", "--seal", "sha256:7", stdin="secret").stdout)
+    shutil.copy(secret, top / "sealed/short")
+    (top / "sealed/long").write_text(user.lct("seal", stdin="x" * 300).stdout)
+    (top / "sealed/strict").write_text(
+        user.lct("seal", "--seal", "strict:sha256:7", stdin="secret").stdout)
+    for name in ("plain", "sealed", "approved", "guarded"):
+        shutil.copy(user.store / name / "identity.json", top / "record" / name)
+        shutil.copy(user.store / name / "key-1.pem", top / "key" / name)
+        shutil.copy(user.store / name / "key-1.pem", top / "sealed" / name)
+    (top / "key/reference").write_text(user.lct("pem", "plain").stdout)
+    put(tpm, EK_CERT, (top / "certificate/ek").read_bytes())
+    put(tpm, EK_NONCE, bytes(256))
+    shutil.copy(user.store / ".authority.pub.pem", top / "authority.pub.pem")
+    shutil.copy(top / "authority.pub.pem", top / "approval/authority")
+    for path in (user.store / ".approvals").iterdir():
+        shutil.copy(path, top / "approval" / path.name)
+    (top / "approval/values").write_text(user.lct("pcrs", "sha256:7").stdout)
+
+
+def record(fuzzer, top, tpm, name):
+    """What a TPM answers to one piece of work, as input of `tpm`."""
+    number = WORKS.index(name)
+    always = (BELIEVE | ALWAYS,) if name == "sign_plain" else ()
+    for flags in (BELIEVE, BELIEVE | PRIVATE, *always):
+        work = top / "work"
+        work.write_bytes(bytes([number, flags]))
+        subprocess.run([fuzzer, work], check=True, capture_output=True, timeout=60,
+                       env=environment_of(top, "tpm") | {
+                           "LCT_FUZZ_TCTI": tpm.tcti,
+                           "LCT_FUZZ_RECORD": str(top / "tpm" / f"{name}.{flags}")})
+        for kind in LEFT:  # no resource manager takes it away here
+            for handle in tpm.handles(kind):
+                exchange(tpm.path, struct.pack(">HIII", NO_SESSIONS, 14, Command.FlushContext,
+                                               handle))
+
+
+def environment_of(top, target: str) -> dict[str, str]:
+    return os.environ | {"LCT_FUZZ": target, "LCT_FUZZ_TRUST": str(top / "trust.json"),
+                         "LCT_FUZZ_EVIDENCE": str(top / "evidence.json"),
+                         "LCT_FUZZ_AUTHORITY": str(top / "authority.pub.pem"),
+                         "LCT_FUZZ_THINGS": str(top / "things")}
 
 
 def write_store(top):
@@ -139,12 +250,11 @@ def write_statements(top, prover):
 def test_nothing_that_comes_from_others_crashes(request, fuzzer, seeds, tmp_path, target):
     seconds = request.config.getoption("--fuzz")
     (tmp_path / "words").write_text("\n".join(WORDS))
-    environment = os.environ | {"LCT_FUZZ": target, "LCT_FUZZ_TRUST": str(seeds / "trust.json"),
-                                "LCT_FUZZ_EVIDENCE": str(seeds / "evidence.json")}
     done = subprocess.run(
         [fuzzer, f"-max_total_time={seconds}", f"-seed={SEED}", "-max_len=65536", "-timeout=10",
          "-rss_limit_mb=4096", f"-dict={tmp_path}/words", f"-artifact_prefix={tmp_path}/",
-         seeds / target], env=environment, capture_output=True, check=False)
+         seeds / target], capture_output=True, check=False,
+        env=environment_of(seeds, target) | {"TSS2_LOGFILE": str(tmp_path / "tss")})
     said = done.stderr.decode(errors="replace")
     assert done.returncode == 0, said[-4000:]
     runs = re.search(r"Done (\d+) runs in", said)

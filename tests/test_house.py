@@ -304,3 +304,31 @@ def test_the_manual_documents_every_subcommand_and_key():
     assert set(keys) >= {"tcti", "store", "provision"}
     for key in keys:
         assert key in provider, key
+
+
+THREAT_MODEL = ROOT / "docs/threat-model.md"
+NAMED_TEST = re.compile(r"\b(test_\w+\.py)::(test_\w+)")
+
+
+def test_each_test_that_the_threat_model_names_exists():
+    named = set(NAMED_TEST.findall(THREAT_MODEL.read_text()))
+    assert len(named) > 200
+    files_of = {name for name, _ in named}
+    existing = {(name, test) for name in files_of if (ROOT / "tests" / name).exists()
+                for test in re.findall(r"^def (test_\w+)\(", (ROOT / "tests" / name).read_text(),
+                                       re.MULTILINE)}
+    assert sorted(named - existing) == []
+
+
+def test_each_line_that_the_threat_model_says_holds_is_shown():
+    """By a test, or by the section that is named, in italics."""
+    text = THREAT_MODEL.read_text()
+    sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    tables = re.findall(r"^\| holds \| shown by \|\n\|---\|---\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert len(tables) >= len(sections) - 3  # but for what is kept and relied on, and the last list
+    for line in "".join(tables).splitlines():
+        _, _, shown = line.strip("|").partition("|")
+        others = re.findall(r"\*([^*]+)\*", shown)
+        assert NAMED_TEST.search(shown) or others, line
+        for other in others:
+            assert any(section.lower().startswith(other) for section in sections), other

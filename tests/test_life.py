@@ -512,6 +512,61 @@ def test_where_the_store_is_out_of_sight_the_overlap_ends_all_the_same(reloader)
     reloader.path("elsewhere").rename(reloader.store)
 
 
+@pytest.fixture(name="attempts")
+def fixture_attempts(owner):
+    """A running program that has loaded lct:ec: what each further try to sign says."""
+    program = subprocess.Popen([owner.build / "tests" / "evp", "attempts", "lct:ec"], text=True,
+                               cwd=owner.directory, env=owner.environment(), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def attempt() -> str:
+        program.stdin.write("\n")
+        program.stdin.flush()
+        return program.stdout.readline().strip()
+
+    yield attempt
+    assert program.communicate(timeout=20) == ("ok\n", "")
+
+
+OLDER = "failed: lct:ec: its record is older than one that this program has seen"
+
+
+@pytest.mark.parametrize("way", ["the record", "the directory"])
+@pytest.mark.parametrize("how", [["retire"], ["revoke", "--reason", "compromise"]])
+def test_an_old_record_that_is_put_back_undoes_no_end_that_a_program_has_seen(owner, attempts, how,
+                                                                             way):
+    old = owner.path("old")
+    shutil.copytree(owner.store / "ec", old)
+    assert attempts() == "signed"
+    owner.lct(how[0], "ec", "--yes", *how[1:])
+    assert attempts().startswith(f"failed: lct:ec: it was {how[0]}")
+    if way == "the directory":
+        owner.lct("delete", "ec", "--yes")
+        assert attempts().startswith("failed: lct:ec: the identity was deleted")
+    shutil.copytree(old, owner.store / "ec", dirs_exist_ok=True)
+    for _ in range(2):
+        assert attempts().startswith(OLDER)
+    owner.lct("sign", "ec", stdin="x", text=False)  # a program that has seen nothing knows nothing
+    owner.lct(how[0], "ec", "--yes", *how[1:])
+    assert attempts().startswith(f"failed: lct:ec: it was {how[0]}")
+
+
+def test_what_a_program_has_seen_of_a_rotation_only_grows(owner, attempts):
+    """A counter, the active generation, the end of an overlap; the newer record is believed."""
+    assert attempts() == "signed"
+    records = [owner.record("ec")]
+    for step in (["rotate", "ec"], ["rotate", "ec", "--commit"],
+                 ["rotate", "ec", "--overlap", "3600"]):
+        owner.lct(*step)
+        records.append(owner.record("ec"))
+        assert attempts() == "signed"
+    for old in (records[2], records[0]):
+        owner.edit_record("ec", lambda record, old=old: record.clear() or record.update(old))
+        assert attempts().startswith(OLDER)
+        owner.edit_record("ec", lambda record: record.clear() or record.update(records[-1]))
+        assert attempts() == "signed"
+
+
 def test_a_key_that_was_made_anew_under_its_id_is_another(reloader):
     port = serve(reloader, "lct:ec")
     reloader.lct("delete", "ec", "--yes")
@@ -681,7 +736,7 @@ def test_without_the_old_key_another_tpm_goes_on(owner, make_user, make_tpm):
     other = make_user(make_tpm().tcti)
     shutil.copytree(owner.store, other.store)
     before, there = other.record("ec"), files(other, "ec")
-    other.lct("create", "first")  # which makes the storage root key
+    other.lct("create", "first", "--new-parent")  # which makes the storage root key
     other.lct("rotate", "ec", status=13)
     assert (other.record("ec"), files(other, "ec")) == (before, there)
     statement = Statement(other.lct("rotate", "ec", "--without-old-key").stdout)

@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import termios
@@ -56,6 +57,41 @@ def test_every_program_signs_with_a_passphrase(locked, kind):
     locked.lct("check", "another", "--passphrase-file", locked.secret)
     assert "passphrase   yes" in locked.lct("show", "another").stdout
     assert count(locked) == 0
+
+
+@pytest.fixture(name="memory")
+def fixture_memory(user):
+    """What a program that goes on has of a passphrase: before, and after it is needed."""
+    if "asan" in user.build.name:
+        pytest.skip("its allocator keeps what was freed, and poisons what is looked at")
+
+    def look(how: str, *arguments) -> tuple[int, int, int]:
+        done = user.run(user.build / "tests" / "secrets", how, user.tcti,
+                        user.write("secret", SECRET), *arguments)
+        return tuple(map(int, re.findall(r"\d+", done.stdout)))
+
+    return look
+
+
+@pytest.mark.parametrize("seal", ["none", "strict:sha256:7"])
+def test_a_passphrase_of_a_key_in_the_tpm_does_not_stay_in_memory(user, memory, seal):
+    secret = user.write("secret", SECRET)
+    user.lct("create", "k", "--passphrase-file", secret, "--seal", seal)
+    status, before, after = memory("used", user.store, "k")
+    assert status == 0 and before > 0 and after == 0
+
+
+def test_the_passphrase_of_a_command_that_was_prepared_and_not_sent_does_not_stay_in_memory(
+        memory):
+    """The random numbers for its session are at an end, sooner or later; then it is made."""
+    failed = 0
+    for number in range(1, 20):
+        status, before, after = memory("created", number)
+        assert before > 0 and after == 0
+        if status == 0:
+            break
+        failed += 1
+    assert status == 0 and failed >= 2
 
 
 def test_a_passphrase_never_crosses_the_bus(locked):

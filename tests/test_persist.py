@@ -18,11 +18,10 @@ import pytest
 from conftest import ALGORITHMS
 from test_certs import add_generation
 from test_command import one_sentence
-from test_connection import Broker
 from test_import import SIGNING, STORAGE, Bench
 from test_passphrase import OWNER, SECRET, on_a_terminal, on_the_bus
 from test_store import run_failing, steps_of
-from tpm import NO_SESSIONS, RC_RETRY, SRK, TIMEOUT, Command, exchange, wait_for
+from tpm import NO_SESSIONS, RC_RETRY, SRK, TIMEOUT, Broker, Command, exchange, wait_for
 
 FIRST, SECOND, THIRD = 0x81000100, 0x81000101, 0x81000102
 WITH_DA = SIGNING.replace("|noda", "")

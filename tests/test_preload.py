@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from test_connection import Broker
-from tpm import NO_SESSIONS, RC_LOCKOUT, Command, response
+from tpm import NO_SESSIONS, RC_LOCKOUT, Broker, Command, response
 from tpmrm import command
 
 # What has always the same response: the TPM's manufacturer, and then its revision.

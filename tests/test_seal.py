@@ -799,58 +799,6 @@ def test_a_sealed_passphrase_starts_a_service_unattended(sealer, tpm):
     sealer.run("sh", "-c", script, status=1)
 
 
-# What it costs
-
-
-def costs(sealer, counted, program) -> list[list]:
-    """The commands of each of four signatures in a running program."""
-    found = []
-    for _ in range(4):
-        counted.codes.clear()
-        assert program.try_to_sign()[0] == "signed"
-        found.append(list(counted.codes))
-        assert Command.PolicyPCR in found[-1] and found[-1].count(Command.Sign) == 1
-    program.end()
-    sealer.lct("sign", "k", stdin="x", text=False)
-    return found
-
-
-STATES = pytest.mark.parametrize("options, approved, steps", [
-    (("--seal", "strict:sha256:7"), False, 1), ((), False, 2), ((), True, 3)],
-    ids=["strict", "first state", "approved"])
-
-
-def seal_for_costs(sealer, authority, options, approved):
-    create(sealer, *options)
-    if approved:
-        measure(sealer.tpm, 7)
-        approve(sealer, authority, "k")
-
-
-@STATES
-def test_a_signature_costs_a_session_and_its_policy(make_sealer, authority, tpm, make_proxy,
-                                                    persistent, options, approved, steps):
-    """Without a resource manager nothing but the key stays, and that an approval was verified."""
-    proxy = make_proxy()
-    sealer = make_sealer(tpm, proxy.tcti)
-    seal_for_costs(sealer, authority, options, approved)
-    for codes in costs(sealer, proxy, persistent(sealer, "k"))[2:]:
-        assert Command.Load not in codes and Command.VerifySignature not in codes
-        assert len(codes) <= 5 + steps, codes
-
-
-@STATES
-def test_behind_a_resource_manager_a_signature_costs_its_policy(
-        make_sealer, authority, make_tpm, make_tpmrm, persistent, options, approved, steps):
-    tpm = make_tpm()
-    device = make_tpmrm(tpm)
-    sealer = make_sealer(tpm, device.tcti)
-    seal_for_costs(sealer, authority, options, approved)
-    for codes in costs(sealer, device, persistent(sealer, "k"))[2:]:
-        assert Command.Load not in codes and Command.StartAuthSession not in codes
-        assert len(codes) <= 2 + steps, codes
-
-
 def test_reading_asks_the_tpm_nothing(make_sealer, tpm, make_proxy):
     proxy = make_proxy()
     sealer = make_sealer(tpm, proxy.tcti)
@@ -1116,7 +1064,7 @@ def test_a_counter_s_name_is_its_own(make_sealer, make_tpm):
     sealer = make_sealer(tpm)
     create(sealer, "--seal", "authority", "--revocable", key="old")
     tpm.tool("tpm2_clear", "-c", "p")
-    create(sealer, "--seal", "authority", "--revocable", key="new")
+    create(sealer, "--seal", "authority", "--revocable", "--new-parent", key="new")
     old, new = (seal_of(sealer, key)["counter"] for key in ("old", "new"))
     assert old["handle"] == new["handle"] and old["name"] != new["name"]
     done = sealer.lct("delete", "old", "--yes")
@@ -1179,3 +1127,13 @@ def test_one_that_cannot_be_approved_for_does_not_keep_the_others_locked(make_se
     signs(sealer)
     sealer.lct("delete", "k", "--yes")
     assert "nothing to approve" in approve(sealer, authority, status=OTHER_TPM).stderr
+
+
+def test_a_sealed_key_of_another_tpm_is_said_to_be_that(make_user, make_tpm):
+    """Whose PCRs are others, too."""
+    here, there = make_tpm(), make_tpm()
+    user = make_user(here.tcti)
+    user.lct("create", "k", "--seal", "strict:sha256:7")
+    measure(there, 7)
+    user.configure(tcti=there.tcti)
+    user.lct("sign", "k", stdin="x", status=OTHER_TPM)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from test_command import one_sentence
+from test_command import NEEDS_ROOT, let_others_in, one_sentence
 
 ERRORS = ("ENOSPC", "EIO", "EROFS")
 ENOUGH = 200  # more steps than any command takes
@@ -261,6 +261,72 @@ def test_a_store_is_the_user_s_own_however_it_is_named(user):
         parent.chmod(parent.stat().st_mode | 0o005)
     user.lct("--store", f"{user.directory}/own//", "create", "k", status=None, **nobody)
     assert (user.directory / "own").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture(name="at_home")
+def fixture_at_home(user):
+    """A user with an identity k in a store of its own, which is not configured but found."""
+    store = user.directory / ".local/share/lct"
+    user.lct("--store", store, "create", "k")
+    user.configure(store=None)
+    user.lct("show", "k")
+    user.home_store = store
+    return user
+
+
+def refused_store(user) -> str:
+    """Why the user's own store is not used: the program, the command and doctor agree."""
+    shown = user.openssl("pkey", "-in", "lct:k", "-pubout", status=1).stderr
+    told = one_sentence(user.lct("show", "k", status=3).stderr)
+    findings = json.loads(user.lct("doctor", "--json", status=None).stdout)
+    (finding,) = [each["text"] for each in findings if each["topic"] == "store"
+                  and each["severity"] == "warning" and " is not used: " in each["text"]]
+    assert finding in told and finding in shown
+    return finding
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("whose", ["", ".local", ".local/share", ".local/share/lct"])
+def test_root_takes_no_identity_from_another_user_s_home(at_home, whose):
+    other = at_home.directory / whose
+    os.chown(other, 65534, 65534)
+    try:
+        assert refused_store(at_home) == (
+            f"the store {at_home.home_store} is not used: {other} belongs to another user (uid 65534)")
+    finally:
+        os.chown(other, 0, 0)
+    at_home.lct("show", "k")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_an_own_store_that_others_may_write_to_is_not_used(at_home, mode):
+    at_home.home_store.chmod(mode)
+    said = refused_store(at_home)
+    assert f"others may write to it (mode {mode:04o})" in said
+    assert said.endswith(f": chmod go-w {at_home.home_store}")
+    at_home.run("chmod", "go-w", str(at_home.home_store))
+    at_home.lct("show", "k")
+
+
+@NEEDS_ROOT
+def test_who_has_no_store_to_use_is_told_why(at_home):
+    """Not that it may not write to the system's."""
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    let_others_in(at_home)
+    at_home.home_store.chmod(0o777)
+    said = one_sentence(at_home.lct("create", "x", status=7, **nobody).stderr)
+    assert f"the store {at_home.home_store} is not used: others may write to it" in said
+
+
+@NEEDS_ROOT
+def test_an_own_store_of_root_s_is_used(at_home):
+    """What root has made there is as good as the user's."""
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    let_others_in(at_home)
+    at_home.home_store.chmod(0o755)
+    for path in (at_home.home_store / "k", *(at_home.home_store / "k").iterdir()):
+        os.chown(path, 65534, 65534)
+    at_home.lct("show", "k", **nobody)
 
 
 @pytest.mark.parametrize("words, status", [

@@ -561,11 +561,25 @@ def test_a_manager_that_never_answers_a_command(wire, manager):
                          f"ask {NO_TPM}: the connection to tpm2-abrmd is closed"]
 
 
-def test_what_nobody_asked_for_is_no_answer(wire, manager):
+def test_what_nobody_asked_for_is_no_answer(build, user, manager):
+    bus, ends = manager()
+    program = subprocess.Popen([build / "tests" / "wire", SESSION, "5000", "ask", "wait", "ask"],
+                               text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               env=user.environment(bus.env))
+    wait_for(lambda: ends, "a connection")
+    assert receive(ends[-1])
+    ends[-1].sendall(ANSWER)
+    assert [program.stdout.readline() for _ in range(2)][1] == "ask ok\n"
+    ends[-1].sendall(ANSWER)
+    out, _ = program.communicate("\n", timeout=TIMEOUT)
+    assert out.splitlines()[-1] == f"ask {NO_TPM}: tpm2-abrmd sends what was not asked for"
+
+
+def test_an_answer_with_something_behind_it_is_none(wire, manager):
     bus, ends = manager()
     serve_later(ends, ANSWER + ANSWER)
-    lines = wire(SESSION, 1000, "ask", "ask", env=bus.env)
-    assert lines[1:] == ["ask ok", f"ask {NO_TPM}: tpm2-abrmd sends what was not asked for"]
+    lines = wire(SESSION, 1000, "ask", env=bus.env)
+    assert lines[1:] == [f"ask {NO_TPM}: the response of the TPM (tpm2-abrmd) is malformed"]
 
 
 def test_a_response_that_nobody_read_is_not_the_next_one_s(wire, manager):

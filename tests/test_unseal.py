@@ -26,6 +26,7 @@ STRICT = f"strict:{SPEC}"
 SECRET = b"the passphrase of a service\n"
 LONG = bytes(range(256)) * 4
 PREFIX = b"lct data key v1\0"
+PARENT = "parent_name"
 LABELS = ("LCT SEAL", "TSS2 PRIVATE KEY", "LCT SEALED DATA")
 SPECS = pytest.mark.parametrize("spec", [SPEC, STRICT, "none"])
 SECRETS = pytest.mark.parametrize("secret", [SECRET, LONG], ids=["short", "long"])
@@ -105,7 +106,7 @@ def test_a_secret_of_any_size_comes_back(keeper, size):
 @SPECS
 def test_a_secret_comes_back_by_every_seal(keeper, spec, secret):
     text = seal(keeper, secret, spec).read_text()
-    assert ("LCT SEAL" in blocks(text)) == (spec != "none")
+    assert ("kind" in json.loads(blocks(text)["LCT SEAL"])) == (spec != "none")
     unseals(keeper, secret)
 
 
@@ -135,7 +136,7 @@ def test_the_default_seal_is_that_of_the_configuration(keeper):
     keeper.configure(seal="sha256:1")
     assert spec_of(seal(keeper, spec=None).read_text()) == "sha256:1"
     keeper.configure(seal="none")
-    assert "LCT SEAL" not in blocks(seal(keeper, spec=None).read_text())
+    assert list(json.loads(blocks(seal(keeper, spec=None).read_text())["LCT SEAL"])) == [PARENT]
 
 
 @pytest.mark.parametrize("spec, status", [
@@ -258,7 +259,7 @@ def test_another_tpm_unseals_nothing(keeper, make_tpm, spec):
     keeper.tcti = other.tcti
     keeper.configure(seal=None)
     refused(keeper, OTHER_TPM)
-    keeper.lct("seal", "--seal", "none", stdin=b"so that it has a storage root key")
+    keeper.lct("seal", "--seal", "none", "--new-parent", stdin=b"so that it has a storage root key")
     refused(keeper, None)
 
 
@@ -303,6 +304,64 @@ def test_without_a_passphrase_nothing_counts_against_the_tpm(keeper):
     for _ in range(3):
         refused(keeper, SEALED)
     assert count(keeper) == 0
+
+
+# The storage key that it is under
+
+
+def change_parent(tpm):
+    """Another storage key in its place, as of a chip in between."""
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", f"{SRK:#x}")
+    tpm.tool("tpm2_createprimary", "-C", "o", "-G", "rsa", "-c", "other.ctx")
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "other.ctx", f"{SRK:#x}")
+    tpm.flush()
+
+
+def without_parent(text: str) -> str:
+    """As lct wrote it before it pinned the storage key."""
+    parts = blocks(text)
+    described = json.loads(parts.pop(LABELS[0]))
+    described.pop(PARENT)
+    first = {LABELS[0]: json.dumps(described).encode()} if described else {}
+    return assemble(first | parts)
+
+
+@SPECS
+@pytest.mark.parametrize("options", [False, True], ids=["", "passphrase"])
+def test_another_storage_key_gets_neither_the_secret_s_file_nor_a_session(keeper, spec, options):
+    options = write_passphrase(keeper) if options else ()
+    seal(keeper, SECRET, spec, "sealed", *options)
+    unseals(keeper, SECRET, "sealed", *options)
+    change_parent(keeper.tpm)
+    keeper.proxy.codes.clear()
+    assert "storage key at 0x81000001 is a different one" in refused(keeper, OTHER_TPM, *options)
+    sent = {Command.StartAuthSession, Command.Load, Command.Unseal} & set(keeper.proxy.codes)
+    assert sent == set() and Command.ReadPublic in keeper.proxy.codes
+
+
+@SPECS
+def test_a_file_that_says_no_storage_key_is_unsealed_and_said_to_be_sealed_anew(keeper, spec):
+    options = write_passphrase(keeper)
+    for given in ((), options):
+        text = seal(keeper, SECRET, spec, "sealed", *given).read_text()
+        assert keeper.lct("unseal", "sealed", *given).stderr == ""
+        keeper.write("sealed", without_parent(text))
+        done = keeper.lct("unseal", "sealed", *given)
+        assert done.stdout.encode() == SECRET
+        assert (len(done.stderr.splitlines()) == 1) == bool(given), done.stderr
+        assert ("seal it anew" in done.stderr) == bool(given)
+
+
+@pytest.mark.parametrize("parent", [
+    "", "zz", 7, None, ["00"], "00" * 200, {"name": "00"}])
+def test_a_storage_key_that_is_none_is_a_damaged_file(keeper, parent):
+    for spec in (SPEC, "none"):
+        parts = blocks(seal(keeper, SECRET, spec).read_text())
+        described = json.loads(parts[LABELS[0]]) | {PARENT: parent}
+        keeper.write("sealed", assemble(parts | {LABELS[0]: json.dumps(described).encode()}))
+        keeper.proxy.codes.clear()
+        assert LABELS[0] in refused(keeper, BAD_RECORD)
+        assert keeper.proxy.codes == []
 
 
 # Damage and exchange

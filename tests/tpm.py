@@ -25,6 +25,7 @@ class Command(enum.IntEnum):
     NV_DefineSpace = 0x12A
     CreatePrimary = 0x131
     NV_Increment = 0x134
+    SequenceComplete = 0x13E
     ActivateCredential = 0x147
     Certify = 0x148
     PolicyNV = 0x149
@@ -32,6 +33,7 @@ class Command(enum.IntEnum):
     PolicySecret = 0x151
     Create = 0x153
     Load = 0x157
+    SequenceUpdate = 0x15C
     Sign = 0x15D
     Unseal = 0x15E
     Import = 0x156
@@ -47,10 +49,14 @@ class Command(enum.IntEnum):
     ReadPublic = 0x173
     StartAuthSession = 0x176
     VerifySignature = 0x177
+    ECC_Parameters = 0x178
     GetCapability = 0x17A
+    GetRandom = 0x17B
+    Hash = 0x17D
     PCR_Read = 0x17E
     PolicyPCR = 0x17F
     PolicyRestart = 0x180
+    HashSequenceStart = 0x186
     PolicyGetDigest = 0x189
 
 
@@ -225,8 +231,11 @@ class Proxy:
         self._thread.join(TIMEOUT)
         self._listener.close()
 
-    def hook(self, code: Command, answer, nth: int | None = None):
-        """`answer(command, ask)` is the response to the nth such command from now, or to each."""
+    def hook(self, code: Command | None, answer, nth: int | None = None):
+        """
+        `answer(command, ask)` is the response to the nth such command from now, or to each. None:
+        each command that has no hook of its own.
+        """
         self._hooks[code] = [answer, nth]
 
     def refuse(self, code: Command, rc: int, nth: int | None = None):
@@ -268,7 +277,7 @@ class Proxy:
         def ask(forwarded: bytes = command) -> bytes:
             return exchange(self.tpm.path, forwarded)
 
-        hook = self._hooks.get(code)
+        hook = self._hooks.get(code, self._hooks.get(None))
         if hook is None:
             return ask()
         answer, nth = hook
@@ -277,3 +286,50 @@ class Proxy:
             if nth != 1:
                 return ask()
         return answer(command, ask)
+
+
+class Broker:
+    """tpm2-abrmd on a private bus."""
+
+    def __init__(self, tpm):
+        self.tpm = tpm
+        self.bus = subprocess.Popen(["dbus-daemon", "--session", "--nofork", "--print-address=1"],
+                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.env = {"DBUS_SESSION_BUS_ADDRESS": self.bus.stdout.readline().strip()}
+        try:
+            self.start()
+        except OSError:
+            self._end_bus()
+            raise
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["tpm2-abrmd", "--session", "--allow-root", f"--tcti={self.tpm.tcti}"],
+            env=os.environ | self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(self.is_there, "tpm2-abrmd")
+
+    def is_there(self) -> bool:
+        done = subprocess.run(
+            ["dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus",
+             "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner",
+             "string:com.intel.tss2.Tabrmd"], env=os.environ | self.env, check=False,
+            capture_output=True, text=True)
+        return "boolean true" in done.stdout
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def end(self):
+        self.stop()
+        self._end_bus()
+
+    def _end_bus(self):
+        self.bus.terminate()
+        self.bus.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()

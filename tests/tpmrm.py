@@ -337,8 +337,8 @@ class Tpmrm:
     def count(self, code: Command) -> int:
         return self.codes.count(code)
 
-    def hook(self, code: Command, answer, nth: int | None = None):
-        """`answer(command, ask)` is the response. If it raises OSError, the driver fails so."""
+    def hook(self, code: Command | None, answer, nth: int | None = None):
+        """`answer(command, ask)` is the response; None: to any command. If it raises OSError, the driver fails so."""
         self._faults.append([code, nth, answer, None])
 
     def refuse(self, code: Command, rc: int, nth: int | None = None):

@@ -20,6 +20,8 @@
 static const uint8_t command[] = {0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0,
                                   0,    0, 6, 0, 0, 1,  0, 0, 0, 0,    1};
 
+static const struct lct_deadline for_ever = {.timeout = -1};
+
 static void tell(const char *what, enum lct_code code, const struct lct_err *err)
 {
     if (code == LCT_OK)
@@ -48,7 +50,7 @@ static struct lct_wire *go_on_in_child(struct lct_wire *wire, const char *tcti)
     if (pid == 0) {
         if (!wire->abandon(wire))
             puts("the child cannot abandon it");
-        enum lct_code code = lct_wire_open(&wire, tcti, &err);
+        enum lct_code code = lct_wire_open(&wire, tcti, &for_ever, &err);
         tell("open", code, &err);
         if (code != LCT_OK)
             _exit(1);
@@ -66,13 +68,14 @@ static void run(struct lct_wire *wire, const char *step, int timeout)
     size_t response_len = 0;
     enum lct_code code = LCT_OK;
     bool ask = strcmp(step, "ask") == 0;
+    struct lct_deadline deadline = lct_deadline_in(timeout);
 
     if (ask || strcmp(step, "send") == 0)
-        code = wire->send(wire, command, sizeof command, timeout, &err);
+        code = wire->send(wire, command, sizeof command, &deadline, &err);
     if (code == LCT_OK && (ask || strcmp(step, "receive") == 0))
-        code = wire->receive(wire, response, &response_len, sizeof response, timeout, &err);
+        code = wire->receive(wire, response, &response_len, sizeof response, &deadline, &err);
     if (strcmp(step, "settle") == 0)
-        code = wire->settle != NULL ? wire->settle(wire, timeout, &err) : LCT_ERR_UNSUPPORTED;
+        code = wire->settle != NULL ? wire->settle(wire, &deadline, &err) : LCT_ERR_UNSUPPORTED;
     if (strcmp(step, "wait") == 0 && getchar() == EOF)
         puts("nothing on standard input");
     if (strcmp(step, "steal") == 0)
@@ -90,7 +93,7 @@ int main(int argc, char **argv)
 
     if (argc < 3)
         return 2;
-    enum lct_code code = lct_wire_open(&wire, tcti, &err);
+    enum lct_code code = lct_wire_open(&wire, tcti, &for_ever, &err);
     tell("open", code, &err);
     if (code != LCT_OK)
         return 0;

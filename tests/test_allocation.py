@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Without memory: each allocation of an operation fails in turn, once or with all that follow
+(preload_malloc.c). The operation gives what it gives otherwise or says why not, leaves nothing
+behind, and goes on when there is memory again. Here are some, always the same ones; with
+--allocations all.
+
+Where an allocation of libcrypto's own fails that it makes on our behalf, it is held to less: it need
+not say so nor go on, since libcrypto 3.0 returns without an error from some of them, and a library
+context in which it could not make the list of a kind of algorithm never has one. It crashes by none
+of them, nothing wrong comes of it, and the TPM is left empty. What it allocates for the program
+alone is not ours to test.
+"""
+
+import dataclasses
+import re
+import shutil
+
+import pytest
+
+from conftest import User
+
+SECRET = "correct horse"
+OURS = "lct.so,lct,libjansson.so.4"
+NEVER = 10**9
+# One in so many, unless all: of our allocations, libcrypto's, and the command's.
+STEP, STEP_LIBCRYPTO, STEP_COMMAND = 151, 1501, 151
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An operation of tests/allocation.c, on lct:KEY, or on what `lct COMMAND KEY` writes."""
+
+    operation: str
+    key: str = "ec"
+    command: str = "pem"
+
+    def __str__(self):
+        return f"{self.operation} {self.key} {self.command}"
+
+
+KEYS = ("ec", "locked", "sealed")
+CASES = (Case("provider"), Case("module"), Case("list"), Case("generate"), Case("forgery"),
+         Case("copy"), Case("public"), Case("private"),
+         *(Case("load", key) for key in KEYS), *(Case("sign", key) for key in KEYS),
+         *(Case("verify", key) for key in ("ec", "rsa")),
+         *(Case(operation, "ec", command) for operation in ("pem", "file")
+           for command in ("pem", "export")))
+COMMANDS = {"create": ("create", "new"), "sign": ("sign", "ec"), "check": ("check", "ec"),
+            "rotate": ("rotate", "ec"), "delete": ("delete", "p384", "--yes"),
+            "show": ("show", "ec", "--json")}
+
+
+@pytest.fixture(name="keeper")
+def fixture_keeper(owner) -> User:
+    """Who has keys of each kind, and their passphrase in a file."""
+    if not (owner.build / "tests" / "allocation").exists():
+        pytest.skip("this build has no test programs")
+    secret = owner.write("secret", SECRET + "\n")
+    owner.lct("create", "locked", "--passphrase-file", secret)
+    owner.lct("create", "sealed", "--seal", "strict:sha256:1")
+    owner.configure(passphrase_file=str(secret))
+    return owner
+
+
+@pytest.fixture(name="everything")
+def fixture_everything(request) -> bool:
+    return request.config.getoption("--allocations")
+
+
+@pytest.fixture(name="without_memory")
+def fixture_without_memory(keeper):
+    preload = keeper.build / "tests" / "preload_malloc.so"
+    if keeper.preload:
+        pytest.skip("a sanitizer's malloc does not come by ours")
+
+    def run(*arguments, env: dict[str, str], **options):
+        return keeper.run(*arguments, env={"OPENSSL_MODULES": str(keeper.build)} | env,
+                          preload=[preload], **options)
+
+    return run
+
+
+def attempt(keeper, without_memory, case: Case, how: str, step: int, env: dict[str, str],
+            everything: bool = False):
+    """An operation with every `step`th allocation, or `everything`, in parts that end in time."""
+    reached = attempt_from(1, keeper, without_memory, case, how, step, env)
+    assert reached > 1, f"{case}: no allocation is seen"
+    for first in range(2, step + 1 if everything else 2):
+        if attempt_from(first, keeper, without_memory, case, how, step, env) == first:
+            break
+
+
+def attempt_from(first: int, keeper, without_memory, case: Case, how: str, step: int,
+                 env: dict[str, str]) -> int:
+    """Which allocation was the first that there is not."""
+    file = keeper.path("key.pem")
+    if case.operation in ("pem", "file"):
+        file.write_text(keeper.lct(case.command, case.key).stdout)
+    done = without_memory(keeper.build / "tests" / "allocation", case.operation, first, step, how,
+                          keeper.conf, f"lct:{case.key}", file, env=env, status=None)
+    *lines, last = done.stdout.splitlines()
+    wrong = [line for line in lines if not re.fullmatch(r"\d+: ok", line)]
+    assert done.returncode == 0 and not wrong and not done.stderr, \
+        f"{case}, {how}: {done.stdout}{done.stderr}"
+    return int(last.split()[0])
+
+
+@pytest.mark.timeout(3600)  # with --allocations
+@pytest.mark.parametrize("how", ["once", "onwards", "once-own"])
+def test_an_operation_without_memory_fails_and_goes_on_later(keeper, without_memory, everything, how):
+    for case in CASES:
+        if how == "onwards" and case.operation == "file":
+            continue  # libcrypto 3.0 crashes in OSSL_STORE where no decoder can be had
+        few = case.operation in ("module", "sign", "copy")
+        attempt(keeper, without_memory, case, how, 1 if few else STEP, {"LCT_MALLOC_BY": OURS},
+                everything)
+
+
+def test_no_setting_is_lost_without_memory(keeper, without_memory):
+    """One that is not to be had would be taken for its default."""
+    for key, value in {"timeout": "never", "session": "none"}.items():
+        keeper.configure(**{key: value})
+        attempt(keeper, without_memory, Case("misconfigured"), "once", 1,
+                {"LCT_MALLOC_BY": OURS})
+
+
+@pytest.mark.timeout(3600)
+def test_libcrypto_without_memory_crashes_nothing_of_ours(keeper, without_memory, everything):
+    for case in CASES:
+        attempt(keeper, without_memory, case, "once-libcrypto", STEP_LIBCRYPTO,
+                {"LCT_MALLOC_UNDER": "lct.so"}, everything)
+
+
+def is_one_sentence(stderr: str) -> bool:
+    return re.fullmatch(r"lct: [^\n]+\n", stderr) is not None
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("onwards", [False, True], ids=["once", "onwards"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_without_memory_says_so_and_the_store_is_whole(keeper, without_memory, everything,
+                                                                 command, onwards):
+    count = keeper.path("count")
+    words = COMMANDS[command]
+    data = b"what is signed\n"
+    env = {"LCT_MALLOC_BY": OURS, "LCT_MALLOC_COUNT": str(count)}
+    identity = words[1]
+
+    before = keeper.path("before")
+    shutil.copytree(keeper.store, before)
+
+    def restore():
+        shutil.rmtree(keeper.store)
+        shutil.copytree(before, keeper.store)
+
+    without_memory(keeper.build / "lct", *words, stdin=data, text=False,
+                   env=env | {"LCT_MALLOC_AT": str(NEVER)})
+    num = int(count.read_text())
+    assert num > 1
+    for at in range(1, num + 1, 1 if everything else STEP_COMMAND):
+        restore()
+        done = without_memory(keeper.build / "lct", *words, stdin=data, status=None, text=False,
+                              env=env | {"LCT_MALLOC_AT": f"{at}{'+' * onwards}"})
+        report = f"{command}, {at}: {done.returncode}, {done.stderr}"
+        assert done.returncode == 0 or is_one_sentence(done.stderr), report
+        assert 0 <= done.returncode < 30, report
+        if command == "delete":
+            assert (identity in keeper.in_store()) == (done.returncode != 0), report
+        assert command != "create" or done.returncode != 0 or identity in keeper.in_store(), report
+        if identity in keeper.in_store():
+            keeper.lct("check", identity)
+    restore()
+    keeper.lct(*words, stdin=data, text=False)
