@@ -487,8 +487,11 @@ lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const c
                    enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
                    void *arg, struct lct_err *err)
 {
+    struct lct_allowance own = {0};
     int state;
 
+    if (allowance == NULL)
+        allowance = &own;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     lct_allowance_begin(allowance, tpm->timeout);
     enum lct_code code = run(tpm, allowance, label, work, arg, err);
@@ -501,9 +504,7 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                                                 struct lct_err *err),
                           void *arg, struct lct_err *err)
 {
-    struct lct_allowance allowance = {0};
-
-    return lct_tpm_run_within(tpm, &allowance, label, work, arg, err);
+    return lct_tpm_run_within(tpm, NULL, label, work, arg, err);
 }
 
 /* Whoever has the lock is connected, or will be. */

@@ -105,7 +105,7 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                                                 struct lct_err *err),
                           void *arg, struct lct_err *err);
 
-/* The same, where several pieces of work share one allowance. */
+/* The same, where several pieces of work share one allowance; NULL: one of its own. */
 enum lct_code
 lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const char *label,
                    enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),

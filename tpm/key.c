@@ -178,12 +178,11 @@ enum lct_code lct_tpm_unseal(struct lct_tpm *tpm, uint8_t data[LCT_MAX_SEALED], 
 {
     struct unsealing unsealing = {
         {.key = key, .once = unseal_once, .secret = true}, data, data_len};
-    struct lct_allowance own = {0}, *allowance = key->allowance != NULL ? key->allowance : &own;
     enum lct_code code = lct_use_check(key, "unsealing it", err);
 
-    if (code != LCT_OK)
-        return code;
-    return lct_tpm_run_within(tpm, allowance, key->label, lct_use_run, &unsealing.use, err);
+    return code == LCT_OK ? lct_tpm_run_within(tpm, key->allowance, key->label, lct_use_run,
+                                               &unsealing.use, err)
+                          : code;
 }
 
 static enum lct_code read_ready(struct lct_tpm *tpm, struct lct_public *reported,
