@@ -136,6 +136,38 @@ static enum lct_code set_require_hardware(struct lct_config *config, const char 
                     value);
 }
 
+/* In place of *field, which is freed. "none" is NULL. One that cannot be opened is none of the
+ * configuration's faults: a user who may not write there shall list and verify all the same. */
+static enum lct_code set_lines(struct lct_lines **field, const char *value, struct lct_err *err)
+{
+    struct lct_lines *opened = NULL;
+    enum lct_code code = strcmp(value, "none") != 0 ? lct_lines_open(&opened, value, err) : LCT_OK;
+
+    if (code != LCT_OK)
+        return code;
+    lct_lines_free(*field);
+    *field = opened;
+    return LCT_OK;
+}
+
+static enum lct_code set_log(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    if (strncmp(value, "syslog", 6) == 0)
+        return LCT_FAIL(err, LCT_ERR_CONFIG,
+                        "log is \"%s\"; it takes stderr, an absolute path or none", value);
+    enum lct_code code = set_lines(&config->log, value, err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, "log");
+}
+
+static enum lct_code set_audit(struct lct_config *config, const char *value, struct lct_err *err)
+{
+    if (strcmp(value, "stderr") == 0)
+        return LCT_FAIL(err, LCT_ERR_CONFIG,
+                        "audit is \"stderr\"; it takes syslog, an absolute path or none");
+    enum lct_code code = set_lines(&config->audit, value, err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, "audit");
+}
+
 static const struct lct_config_key keys[] = {
     {"tcti", "LCT_TCTI", set_tcti},
     {"store", "LCT_STORE", set_store},
@@ -149,6 +181,8 @@ static const struct lct_config_key keys[] = {
     {"seal", NULL, set_seal},
     {"pcr_signature", NULL, set_pcr_signature},
     {"require_hardware", "LCT_REQUIRE_HARDWARE", set_require_hardware},
+    {"log", "LCT_LOG", set_log},
+    {"audit", NULL, set_audit},
 };
 
 const struct lct_config_key *lct_config_keys(size_t *num_keys)
@@ -189,5 +223,7 @@ void lct_config_clear(struct lct_config *config)
     free(config->endorsement_auth_file);
     free(config->seal);
     free(config->pcr_signature);
+    lct_lines_free(config->log);
+    lct_lines_free(config->audit);
     *config = (struct lct_config){0};
 }

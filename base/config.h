@@ -3,6 +3,7 @@
 #define LCT_BASE_CONFIG_H
 
 #include "base/error.h"
+#include "base/lines.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@ enum lct_require {
 
 /*
  * What a user can set: the provider's section of openssl.cnf, overridden by the environment,
- * overridden by the command's flags. Plain data, read once. All zero is the default configuration.
+ * overridden by the command's flags. Plain data, read once, but for `log` and `audit`, which are
+ * opened when they are set. All zero is the default configuration.
  * Documented in OSSL_PROVIDER-lct(7).
  */
 struct lct_config {
@@ -42,6 +44,11 @@ struct lct_config {
     char *pcr_signature;
     /* require_hardware, LCT_REQUIRE_HARDWARE: of all that is set the strictest counts */
     enum lct_require require_hardware;
+    /* log, LCT_LOG: where a trace goes, "stderr" or a file; NULL: there is none. Neither this one
+     * nor the next may have been opened: lct_lines_check */
+    struct lct_lines *log;
+    /* audit: where each signature is told, "syslog", "syslog:SOCKET" or a file; NULL: nowhere */
+    struct lct_lines *audit;
     /* owner_auth_file, endorsement_auth_file: the authorizations of the TPM's hierarchies */
     char *owner_auth_file, *endorsement_auth_file;
 };

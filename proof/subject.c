@@ -39,7 +39,7 @@ static const struct {
  * long. */
 static bool is_plain_point(const uint8_t *spki, size_t spki_len, int bits)
 {
-    return spki[spki_len - 1 - 2 * (size_t)bits / 8] == 4;
+    return spki[spki_len - 1 - 2 * (((size_t)bits + 7) / 8)] == 4;
 }
 
 static const char *algorithm_of(const EVP_PKEY *pkey, const uint8_t *spki, size_t spki_len)

@@ -18,8 +18,9 @@ struct lct_crypto *lct_crypto_new(void);
 struct lct_crypto *lct_crypto_up_ref(struct lct_crypto *crypto);
 void lct_crypto_free(struct lct_crypto *crypto);
 
-/* The context, made at the first call; borrowed, lives as long as `crypto`. NULL if it can't be
- * made: LCT_ERR_INTERNAL. */
+/* The context, made at the first call, with the algorithms that every key takes; borrowed, lives as
+ * long as `crypto`. NULL if it can't be made, and then the next call tries anew: LCT_ERR_INTERNAL.
+ */
 OSSL_LIB_CTX *lct_crypto_get(struct lct_crypto *crypto, struct lct_err *err);
 
 #endif

@@ -33,8 +33,9 @@ enum lct_code lct_policy_pcr(uint8_t digest[LCT_POLICY_DIGEST], OSSL_LIB_CTX *li
     uint8_t bytes[MAX_PARTS], selection[LCT_PCRS_BYTES];
     struct lct_writer writer = {bytes, 0, sizeof bytes, false};
 
+    size_t len = lct_pcrs_marshal(selection, pcrs);
     begin(&writer, digest, TPM2_CC_PolicyPCR);
-    lct_write_bytes(&writer, selection, lct_pcrs_marshal(selection, pcrs));
+    lct_write_bytes(&writer, selection, len);
     lct_write_bytes(&writer, pcr_digest, LCT_POLICY_DIGEST);
     return hash(digest, libctx, &writer, err);
 }

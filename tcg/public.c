@@ -81,7 +81,7 @@ static void read_keyed_hash(struct lct_reader *reader, struct lct_public *public
     (void)lct_read_sized(reader, unique, sizeof unique);
 }
 
-/* TPMT_KDF_SCHEME, Part 2, 11.2.3.3. No command uses it. */
+/* TPMT_KDF_SCHEME, Part 2, 11.2.3.3. No command uses it, and TSS does not know KDF2. */
 static void read_kdf(struct lct_reader *reader)
 {
     switch (lct_read_u16(reader)) {
@@ -89,7 +89,6 @@ static void read_kdf(struct lct_reader *reader)
         return;
     case TPM2_ALG_MGF1:
     case TPM2_ALG_KDF1_SP800_56A:
-    case TPM2_ALG_KDF2:
     case TPM2_ALG_KDF1_SP800_108:
         (void)lct_read_u16(reader); /* hash */
         return;
