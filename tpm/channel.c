@@ -3,6 +3,7 @@
 
 #include "tpm/result.h"
 #include "tpm/shape.h"
+#include "tpm/trace.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -17,40 +18,40 @@ enum {
     MAX_RESENDS = 10 /* about 2 s in all */
 };
 
-/* Least lengths: header, handle, parameter size, fixed parts of the parameters, and a password
- * session's 5 bytes. */
+/* Handles: TPM 2.0 Part 3; of TPM2_FlushContext its parameter. Least lengths: header, handle,
+ * parameter size, fixed parts of the parameters, and a password session's 5 bytes. */
 static const struct lct_command commands[] = {
-    {TPM2_CC_ActivateCredential, false, false, HEADER + 4 + 2 + 5, "TPM2_ActivateCredential"},
-    {TPM2_CC_Certify, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_Certify"},
-    {TPM2_CC_Create, true, false, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
-    {TPM2_CC_CreatePrimary, true, true, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5,
+    {TPM2_CC_ActivateCredential, false, false, 2, HEADER + 4 + 2 + 5, "TPM2_ActivateCredential"},
+    {TPM2_CC_Certify, false, false, 2, HEADER + 4 + 2 + 8 + 5, "TPM2_Certify"},
+    {TPM2_CC_Create, true, false, 1, HEADER + 4 + 2 + 2 + 2 + 2 + 8 + 5, "TPM2_Create"},
+    {TPM2_CC_CreatePrimary, true, true, 1, HEADER + 4 + 4 + 2 + 2 + 2 + 8 + 2 + 5,
      "TPM2_CreatePrimary"},
-    {TPM2_CC_EvictControl, false, false, HEADER + 4 + 5, "TPM2_EvictControl"},
-    {TPM2_CC_FlushContext, false, false, HEADER, "TPM2_FlushContext"},
-    {TPM2_CC_GetCapability, false, false, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
-    {TPM2_CC_GetRandom, false, false, HEADER + 4 + 2 + 5, "TPM2_GetRandom"},
-    {TPM2_CC_Import, false, false, HEADER + 4 + 2 + 5, "TPM2_Import"},
-    {TPM2_CC_Load, false, true, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
-    {TPM2_CC_LoadExternal, false, true, HEADER + 4 + 2, "TPM2_LoadExternal"},
-    {TPM2_CC_NV_DefineSpace, false, false, HEADER + 4 + 5, "TPM2_NV_DefineSpace"},
-    {TPM2_CC_NV_Increment, false, false, HEADER + 4 + 5, "TPM2_NV_Increment"},
-    {TPM2_CC_NV_Read, false, false, HEADER + 4 + 2 + 5, "TPM2_NV_Read"},
-    {TPM2_CC_NV_ReadPublic, false, false, HEADER + 2 + 2, "TPM2_NV_ReadPublic"},
-    {TPM2_CC_NV_UndefineSpace, false, false, HEADER + 4 + 5, "TPM2_NV_UndefineSpace"},
-    {TPM2_CC_PCR_Read, false, false, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
-    {TPM2_CC_PolicyAuthValue, false, false, HEADER, "TPM2_PolicyAuthValue"},
-    {TPM2_CC_PolicyAuthorize, false, false, HEADER, "TPM2_PolicyAuthorize"},
-    {TPM2_CC_PolicyNV, false, false, HEADER + 4 + 5, "TPM2_PolicyNV"},
-    {TPM2_CC_PolicyOR, false, false, HEADER, "TPM2_PolicyOR"},
-    {TPM2_CC_PolicyPCR, false, false, HEADER, "TPM2_PolicyPCR"},
-    {TPM2_CC_PolicyRestart, false, false, HEADER, "TPM2_PolicyRestart"},
-    {TPM2_CC_PolicySecret, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_PolicySecret"},
-    {TPM2_CC_Quote, false, false, HEADER + 4 + 2 + 8 + 5, "TPM2_Quote"},
-    {TPM2_CC_ReadPublic, false, false, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
-    {TPM2_CC_Sign, false, false, HEADER + 4 + 8 + 5, "TPM2_Sign"},
-    {TPM2_CC_StartAuthSession, false, true, HEADER + 4 + 2, "TPM2_StartAuthSession"},
-    {TPM2_CC_Unseal, false, false, HEADER + 4 + 2 + 5, "TPM2_Unseal"},
-    {TPM2_CC_VerifySignature, false, false, HEADER + 8, "TPM2_VerifySignature"},
+    {TPM2_CC_EvictControl, false, false, 2, HEADER + 4 + 5, "TPM2_EvictControl"},
+    {TPM2_CC_FlushContext, false, false, 1, HEADER, "TPM2_FlushContext"},
+    {TPM2_CC_GetCapability, false, false, 0, HEADER + 1 + 4 + 4, "TPM2_GetCapability"},
+    {TPM2_CC_GetRandom, false, false, 0, HEADER + 4 + 2 + 5, "TPM2_GetRandom"},
+    {TPM2_CC_Import, false, false, 1, HEADER + 4 + 2 + 5, "TPM2_Import"},
+    {TPM2_CC_Load, false, true, 1, HEADER + 4 + 4 + 2 + 5, "TPM2_Load"},
+    {TPM2_CC_LoadExternal, false, true, 0, HEADER + 4 + 2, "TPM2_LoadExternal"},
+    {TPM2_CC_NV_DefineSpace, false, false, 1, HEADER + 4 + 5, "TPM2_NV_DefineSpace"},
+    {TPM2_CC_NV_Increment, false, false, 2, HEADER + 4 + 5, "TPM2_NV_Increment"},
+    {TPM2_CC_NV_Read, false, false, 2, HEADER + 4 + 2 + 5, "TPM2_NV_Read"},
+    {TPM2_CC_NV_ReadPublic, false, false, 1, HEADER + 2 + 2, "TPM2_NV_ReadPublic"},
+    {TPM2_CC_NV_UndefineSpace, false, false, 2, HEADER + 4 + 5, "TPM2_NV_UndefineSpace"},
+    {TPM2_CC_PCR_Read, false, false, 0, HEADER + 4 + 4 + 4, "TPM2_PCR_Read"},
+    {TPM2_CC_PolicyAuthValue, false, false, 1, HEADER, "TPM2_PolicyAuthValue"},
+    {TPM2_CC_PolicyAuthorize, false, false, 1, HEADER, "TPM2_PolicyAuthorize"},
+    {TPM2_CC_PolicyNV, false, false, 3, HEADER + 4 + 5, "TPM2_PolicyNV"},
+    {TPM2_CC_PolicyOR, false, false, 1, HEADER, "TPM2_PolicyOR"},
+    {TPM2_CC_PolicyPCR, false, false, 1, HEADER, "TPM2_PolicyPCR"},
+    {TPM2_CC_PolicyRestart, false, false, 1, HEADER, "TPM2_PolicyRestart"},
+    {TPM2_CC_PolicySecret, false, false, 2, HEADER + 4 + 2 + 8 + 5, "TPM2_PolicySecret"},
+    {TPM2_CC_Quote, false, false, 1, HEADER + 4 + 2 + 8 + 5, "TPM2_Quote"},
+    {TPM2_CC_ReadPublic, false, false, 1, HEADER + 2 + 2 + 2, "TPM2_ReadPublic"},
+    {TPM2_CC_Sign, false, false, 1, HEADER + 4 + 8 + 5, "TPM2_Sign"},
+    {TPM2_CC_StartAuthSession, false, true, 2, HEADER + 4 + 2, "TPM2_StartAuthSession"},
+    {TPM2_CC_Unseal, false, false, 1, HEADER + 4 + 2 + 5, "TPM2_Unseal"},
+    {TPM2_CC_VerifySignature, false, false, 1, HEADER + 8, "TPM2_VerifySignature"},
 };
 
 const struct lct_command *lct_command_by_code(TPM2_CC code)
@@ -175,6 +176,22 @@ static bool is_over(struct lct_channel *channel)
     return true;
 }
 
+/* What TSS cannot read becomes a refusal: the connection is good, and so is what is behind other
+ * handles. Part 2, 6.6.3. */
+static void refuse_unknown(struct lct_channel *channel)
+{
+    static const uint8_t refusal[HEADER] = {0x80,   NO_SESSIONS, 0, 0, 0,
+                                            HEADER, 0,           0, 0, TPM2_RC_TYPE & 0xff};
+    const TPM2_CC command = get_u32(channel->command + 6);
+    size_t at = HEADER + (channel->response[1] == SESSIONS ? 4 : 0);
+
+    if (get_u32(channel->response + 6) != TPM2_RC_SUCCESS ||
+        lct_shape_is_known(command, channel->response + at, channel->response_len - at))
+        return;
+    memcpy(channel->response, refusal, HEADER);
+    channel->response_len = HEADER;
+}
+
 /* One whole exchange of the command in the channel. False, with the failure, if the connection
  * broke or talks rubbish. */
 static bool try_once(struct lct_channel *channel)
@@ -197,8 +214,10 @@ static bool try_once(struct lct_channel *channel)
     if (!good)
         return false;
     channel->failure.code = LCT_OK;
-    if (well_formed(channel))
+    if (well_formed(channel)) {
+        refuse_unknown(channel);
         return true;
+    }
     (void)LCT_FAIL(&channel->failure, LCT_ERR_NO_TPM, "the TPM's response is malformed");
     return false;
 }
@@ -210,7 +229,11 @@ static TSS2_RC fetch(struct lct_channel *channel)
     long pause = FIRST_WAIT;
 
     for (int sent = 0;; sent++, pause *= 2) {
-        if (!try_once(channel)) {
+        int64_t started = lct_log_clock(channel->log);
+        bool good = try_once(channel);
+        if (channel->log != NULL)
+            lct_trace_command(channel, good, sent, started);
+        if (!good) {
             channel->response_len = 0;
             return TSS2_TCTI_RC_IO_ERROR;
         }

@@ -3,6 +3,7 @@
 #define LCT_TPM_CHANNEL_H
 
 #include "base/error.h"
+#include "base/lines.h"
 #include "tpm/wire.h"
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ struct lct_channel {
     struct lct_wire *wire;            /* owned */
     struct lct_allowance *allowance;  /* of the piece of work that uses it */
     struct lct_err failure;           /* what the wire said when it last failed */
+    struct lct_lines *log;            /* borrowed; NULL: no trace is kept */
     size_t command_len;
     uint8_t command[LCT_MAX_MESSAGE];
     size_t response_len; /* 0: not received yet */
@@ -44,10 +46,11 @@ struct lct_wire *lct_channel_abandon(struct lct_channel *channel);
 /* A command we send. */
 struct lct_command {
     TPM2_CC code;
-    bool makes_key;      /* it may take minutes */
-    bool gives_handle;   /* before its response's parameters */
-    size_t min_response; /* bytes of a successful response at least */
-    const char *name;    /* for messages */
+    bool makes_key;       /* it may take minutes */
+    bool gives_handle;    /* before its response's parameters */
+    unsigned num_handles; /* of objects, sessions and NV indices that it is about */
+    size_t min_response;  /* bytes of a successful response at least */
+    const char *name;     /* for messages */
 };
 const struct lct_command *lct_command_by_code(TPM2_CC code);
 

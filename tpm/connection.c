@@ -5,6 +5,7 @@
 #include "tpm/capability.h"
 #include "tpm/result.h"
 #include "tpm/session.h"
+#include "tpm/trace.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -56,6 +57,11 @@ static bool same_text(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static const char *log_of(struct lct_lines *log)
+{
+    return log != NULL ? lct_lines_where(log) : NULL;
+}
+
 static int timeout_of(const struct lct_config *config)
 {
     return config->timeout != 0 ? config->timeout * 1000 : DEFAULT_TIMEOUT;
@@ -67,7 +73,8 @@ static struct lct_tpm *find(const struct lct_config *config)
 
     while (tpm != NULL &&
            !(same_text(tpm->tcti, config->tcti) && tpm->timeout == timeout_of(config) &&
-             tpm->always == config->always_session))
+             tpm->always == config->always_session &&
+             same_text(log_of(tpm->log), log_of(config->log))))
         tpm = tpm->next;
     return tpm;
 }
@@ -87,6 +94,7 @@ static struct lct_tpm *add(const struct lct_config *config)
         free(tpm);
         return NULL;
     }
+    tpm->log = lct_lines_up_ref(config->log);
     tpm->next = process.first;
     process.first = tpm;
     return tpm;
@@ -207,12 +215,39 @@ static void look_for_fork(struct lct_tpm *tpm)
     abandon(channel, space);
 }
 
+/* Who has no configured way in is told which one was found. What does not open ahead of need is
+ * opened later. */
+static void trace_opening(const struct lct_tpm *tpm, const struct lct_wire *wire, bool ahead,
+                          int64_t started, const struct lct_err *failure)
+{
+    const char *searched = wire != NULL && wire->found != NULL ? wire->found : "the usual ways in";
+
+    if (tpm->log != NULL && (wire != NULL || !ahead))
+        lct_log_line(tpm->log, "connecting%s to %s: %s, %.3f ms", ahead ? " ahead of need" : "",
+                     tpm->tcti != NULL ? tpm->tcti : searched,
+                     wire != NULL ? "success" : failure->text, lct_log_since(started));
+}
+
+/* Opens the way in; `ahead` of need only what may be opened so. */
+static enum lct_code open_wire(struct lct_wire **wire, const struct lct_tpm *tpm, bool ahead,
+                               struct lct_err *err)
+{
+    struct lct_err why = {.code = LCT_OK};
+    int64_t started = lct_log_clock(tpm->log);
+    enum lct_code code = ahead ? lct_wire_open_ahead(wire, tpm->tcti, &why)
+                               : lct_wire_open(wire, tpm->tcti, &tpm->allowance->deadline, &why);
+
+    trace_opening(tpm, code == LCT_OK ? *wire : NULL, ahead, started, &why);
+    if (code != LCT_OK && err != NULL)
+        *err = why;
+    return code;
+}
+
 /* Opens a connection; `ahead` of need only what may be opened so. */
 static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err *err)
 {
     struct lct_wire *wire = NULL;
-    enum lct_code code = ahead ? lct_wire_open_ahead(&wire, tpm->tcti, err)
-                               : lct_wire_open(&wire, tpm->tcti, &tpm->allowance->deadline, err);
+    enum lct_code code = open_wire(&wire, tpm, ahead, err);
 
     if (code != LCT_OK)
         return code;
@@ -229,6 +264,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
     forget_sessions(tpm);
     tpm->adopted = false;
     channel->allowance = tpm->allowance;
+    channel->log = tpm->log;
     tpm->channel = channel;
     tpm->space = space;
     code = start_sys(tpm, err);
@@ -251,6 +287,7 @@ static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
         abandon(channel, space);
         return LCT_OK;
     }
+    lct_log_line(tpm->log, "goes on with its parent's connection, in turns");
     tpm->adopted = true;
     tpm->channel = channel;
     tpm->space = space;
@@ -281,6 +318,7 @@ static enum lct_code reopen(struct lct_tpm *tpm, struct lct_err *err)
     struct lct_space *space = tpm->space;
     bool dirty, keep = channel->wire->inheritable;
 
+    lct_log_line(tpm->log, "the connection is broken, and opened anew");
     if (!keep)
         disconnect(tpm);
     enum lct_code code = connect_tpm(tpm, false, err);
@@ -357,8 +395,10 @@ static enum lct_code enter_another(struct lct_tpm *tpm, bool *dirty, enum lct_co
 static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
 {
     bool dirty = false;
+    int64_t started = lct_log_clock(tpm->log);
     enum lct_code code = lct_space_enter(tpm->space, &dirty, &tpm->allowance->deadline, err);
 
+    lct_trace_wait(tpm->log, "another process", started);
     if (code != LCT_OK)
         code = enter_another(tpm, &dirty, code, err);
     if (code != LCT_OK)
@@ -404,9 +444,11 @@ static enum lct_code lock(struct lct_tpm *tpm, const struct lct_deadline *deadli
 {
     if (pthread_mutex_trylock(&tpm->lock) == 0)
         return LCT_OK;
+    int64_t started = lct_log_clock(tpm->log);
     (void)atomic_fetch_add(&tpm->waiting, 1);
     bool locked = lct_deadline_lock(&tpm->lock, deadline);
     (void)atomic_fetch_sub(&tpm->waiting, 1);
+    lct_trace_wait(tpm->log, "another thread", started);
     if (locked)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_TIMEOUT,
@@ -474,6 +516,8 @@ static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, c
         lct_tpm_session_leave(tpm);
         broke = tpm->broken;
         again = broke && code != LCT_OK && code != LCT_ERR_TIMEOUT && !tpm->once;
+        if (again && attempt == 0)
+            lct_log_line(tpm->log, "%s: begun again, since the connection broke", label);
         give(tpm);
     }
     if (broke && code != LCT_ERR_TIMEOUT)
@@ -507,14 +551,24 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
     return lct_tpm_run_within(tpm, NULL, label, work, arg, err);
 }
 
+static void remember(struct lct_tpm *tpm, const struct lct_name *name)
+{
+    for (size_t i = 0; i < tpm->num_known && i < LCT_MAX_KNOWN; i++)
+        if (lct_name_equal(&tpm->known[i], name))
+            return;
+    tpm->known[tpm->num_known % LCT_MAX_KNOWN] = *name;
+    tpm->num_known++;
+}
+
 /* Whoever has the lock is connected, or will be. */
-void lct_tpm_prepare(struct lct_tpm *tpm)
+void lct_tpm_prepare(struct lct_tpm *tpm, const struct lct_name *name)
 {
     int state;
 
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     if (pthread_mutex_trylock(&tpm->lock) == 0) {
         look_for_fork(tpm);
+        remember(tpm, name);
         if (tpm->channel == NULL)
             (void)connect_tpm(tpm, true, NULL);
         pthread_mutex_unlock(&tpm->lock);
@@ -570,6 +624,7 @@ static void end(struct lct_tpm *tpm)
     lct_session_keys_wipe(&tpm->session.keys);
     lct_session_keys_wipe(&tpm->policy.keys);
     pthread_mutex_destroy(&tpm->lock);
+    lct_lines_free(tpm->log);
     free(tpm->tcti);
     free(tpm);
 }

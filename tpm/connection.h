@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <tss2/tss2_sys.h>
 
-enum { LCT_MAX_DEBRIS = 4, LCT_MAX_STALE = 3, LCT_MAX_MISSED = 8 };
+enum { LCT_MAX_DEBRIS = 8, LCT_MAX_STALE = 3, LCT_MAX_MISSED = 8, LCT_MAX_KNOWN = 8 };
 
 /* A primary key that TPM2_CreatePrimary may have made whose response was lost, and whose Name
  * nobody knows until it is made again: in one hierarchy and of one template it is the same. */
@@ -55,6 +55,7 @@ struct lct_tpm {
     int timeout;                     /* ms that a piece of work may take */
     atomic_uint waiting;             /* threads, for the lock */
     bool always;                     /* session = always */
+    struct lct_lines *log;           /* NULL: no trace is kept */
     pthread_mutex_t lock;            /* guards what follows */
     struct lct_allowance *allowance; /* of the piece of work that has it */
     unsigned long forks;             /* fork generation that it was last used in */
@@ -79,6 +80,8 @@ struct lct_tpm {
     int64_t debris_since; /* ms of CLOCK_MONOTONIC */
     size_t num_debris;
     struct lct_name debris[LCT_MAX_DEBRIS];
+    size_t num_known; /* keys that were loaded so far: the newest overwrites the oldest */
+    struct lct_name known[LCT_MAX_KNOWN];
     TPM2_HANDLE stale_sessions[LCT_MAX_STALE]; /* 0: free */
     bool lost_session;
     struct lct_lost_primary lost_primary;
@@ -143,6 +146,12 @@ void lct_tpm_flush_resident(struct lct_tpm *tpm);
  */
 void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name);
 void lct_tpm_sweep(struct lct_tpm *tpm);
+
+/*
+ * Where there is no slot: flushes what is of that Name, and of those of lct_tpm_prepare, since a
+ * process that was killed may have left it. One that lives and has loaded it loads it again.
+ */
+void lct_tpm_make_slot(struct lct_tpm *tpm, const struct lct_name *name);
 
 /* The same for a primary key whose Name is not known yet: once it has been made again,
  * lct_tpm_had_lost_primary says that there may be two. Not after a while: then it may be another

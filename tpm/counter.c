@@ -9,9 +9,9 @@
 #include <openssl/rand.h>
 #include <string.h>
 
-/* Where our counters begin, in the owner's part of NV (TCG Registry of Reserved TPM 2.0 Handles,
- * 2.2.2). */
-static const TPM2_NV_INDEX first_index = 0x01ac6374;
+/* Where our counters begin, in the owner's part of NV, and that part's end (TCG Registry of
+ * Reserved TPM 2.0 Handles, 2.2.2). */
+static const TPM2_NV_INDEX first_index = 0x01ac6374, last_index = 0x01bfffff;
 enum { MAX_TRIES = 16 }; /* others may take an index before us */
 
 /* Counted up by the owner, read by anybody, and no guessing at it locks anything. */
@@ -25,17 +25,46 @@ struct counting {
                          const struct lct_secret *owner_auth, struct lct_err *err);
 };
 
+enum { NONCE = LCT_POLICY_DIGEST / 2 };
+
+/* What follows the nonce in the tag of a counter that `maker` makes. */
+static bool mark(uint8_t digest[LCT_POLICY_DIGEST], const uint8_t nonce[NONCE], const char *maker,
+                 OSSL_LIB_CTX *libctx)
+{
+    return EVP_Q_mac(libctx, "HMAC", NULL, "SHA256", NULL, nonce, NONCE, (const uint8_t *)maker,
+                     strlen(maker), digest, LCT_POLICY_DIGEST, NULL) != NULL;
+}
+
 /*
  * What makes a counter's Name its own: random bytes where a policy would be, which by these
  * attributes is good for nothing. Else the next one at that index, after this is gone with a
- * cleared TPM, would be taken for it, and be removed with what this one was for.
+ * cleared TPM, would be taken for it, and be removed with what this one was for. Half of them say
+ * who has made it, to whoever knows that already: no other may take away what a record of theirs
+ * may speak of.
  */
-static enum lct_code draw_tag(TPM2B_DIGEST *tag, OSSL_LIB_CTX *libctx, struct lct_err *err)
+static enum lct_code draw_tag(TPM2B_DIGEST *tag, const char *maker, OSSL_LIB_CTX *libctx,
+                              struct lct_err *err)
 {
+    uint8_t digest[LCT_POLICY_DIGEST];
+
     tag->size = LCT_POLICY_DIGEST;
-    return RAND_bytes_ex(libctx, tag->buffer, tag->size, 0) == 1
-               ? LCT_OK
-               : LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto has no random bytes");
+    if (RAND_bytes_ex(libctx, tag->buffer, tag->size, 0) != 1)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto has no random bytes");
+    if (maker == NULL)
+        return LCT_OK;
+    if (!mark(digest, tag->buffer, maker, libctx))
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot mark the counter");
+    memcpy(tag->buffer + NONCE, digest, LCT_POLICY_DIGEST - NONCE);
+    return LCT_OK;
+}
+
+bool lct_tpm_counter_is_of(const struct lct_tpm_counter *counter, const char *maker,
+                           OSSL_LIB_CTX *libctx)
+{
+    uint8_t digest[LCT_POLICY_DIGEST];
+
+    return mark(digest, counter->tag, maker, libctx) &&
+           memcmp(digest, counter->tag + NONCE, LCT_POLICY_DIGEST - NONCE) == 0;
 }
 
 /* The Name of an index of ours (TPM 2.0 Part 1, 16: of TPMS_NV_PUBLIC). */
@@ -164,7 +193,7 @@ static enum lct_code make(struct lct_tpm *tpm, const struct counting *counting,
     TPM2B_DIGEST tag;
     struct lct_name unwritten;
     bool taken = true;
-    enum lct_code code = draw_tag(&tag, libctx, err);
+    enum lct_code code = draw_tag(&tag, counting->request->maker, libctx, err);
 
     if (code != LCT_OK)
         return code;
@@ -292,4 +321,60 @@ enum lct_code lct_tpm_counter_remove(struct lct_tpm *tpm, const struct lct_count
     struct counting counting = {&copy, request, remove_counter};
 
     return lct_tpm_run(tpm, request->label, act, &counting, err);
+}
+
+struct listing {
+    struct lct_tpm_counters *counters;
+    const char *label;
+};
+
+static bool is_made_as_ours(const TPMS_NV_PUBLIC *area)
+{
+    return area->nameAlg == TPM2_ALG_SHA256 &&
+           (area->attributes & ~(TPMA_NV)TPMA_NV_WRITTEN) == attributes &&
+           area->authPolicy.size == LCT_POLICY_DIGEST &&
+           area->dataSize == sizeof((struct lct_counter *)0)->value;
+}
+
+/* One of another make, or gone meanwhile, is passed over. */
+static enum lct_code list_one(struct lct_tpm *tpm, const struct listing *listing,
+                              TPM2_NV_INDEX index, struct lct_err *err)
+{
+    struct lct_tpm_counters *counters = listing->counters;
+    TPM2B_NV_PUBLIC public_area = {0};
+    TPM2B_NAME name = {0};
+    TSS2_RC rc = Tss2_Sys_NV_ReadPublic(tpm->sys, index, NULL, &public_area, &name, NULL);
+
+    if (lct_result_is_lost_handle(rc))
+        return LCT_OK;
+    enum lct_code code = lct_tpm_result(tpm, listing->label, TPM2_CC_NV_ReadPublic, rc, err);
+    if (code != LCT_OK || !is_made_as_ours(&public_area.nvPublic))
+        return code;
+    struct lct_tpm_counter *counter = &counters->all[counters->num++];
+    counter->handle = index;
+    counter->name = lct_tpm_name(&name);
+    memcpy(counter->tag, public_area.nvPublic.authPolicy.buffer, sizeof counter->tag);
+    return LCT_OK;
+}
+
+static enum lct_code list(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    const struct listing *listing = arg;
+    TPML_HANDLE there;
+    enum lct_code code =
+        lct_capability_handles(tpm, &there, listing->label, first_index, last_index, err);
+
+    listing->counters->num = 0;
+    for (uint32_t i = 0; code == LCT_OK && i < there.count; i++)
+        if (listing->counters->num < LCT_MAX_COUNTERS)
+            code = list_one(tpm, listing, there.handle[i], err);
+    return code;
+}
+
+enum lct_code lct_tpm_list_counters(struct lct_tpm *tpm, struct lct_tpm_counters *counters,
+                                    const char *label, struct lct_err *err)
+{
+    struct listing listing = {counters, label};
+
+    return lct_tpm_run(tpm, label, list, &listing, err);
 }

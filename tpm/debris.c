@@ -154,6 +154,14 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
         sweep_lost_session(tpm);
 }
 
+void lct_tpm_make_slot(struct lct_tpm *tpm, const struct lct_name *name)
+{
+    lct_tpm_note_debris(tpm, name);
+    for (size_t i = 0; i < tpm->num_known && i < LCT_MAX_KNOWN; i++)
+        lct_tpm_note_debris(tpm, &tpm->known[i]);
+    lct_tpm_sweep(tpm);
+}
+
 void lct_tpm_note_session(struct lct_tpm *tpm, TPM2_HANDLE session)
 {
     tpm->debris_since = lct_now_ms();

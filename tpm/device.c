@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tpm/descriptor.h"
+#include "base/descriptor.h"
 #include "tpm/stream.h"
 #include "tpm/wire.h"
 

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* TPM2_ReadPublic. */
+/* TPM2_ReadPublic. Of nothing, and of what is no key that we could know, the Name is empty. */
 static enum lct_code read_name(struct lct_tpm *tpm, struct lct_name *name, uint32_t handle,
                                const char *label, struct lct_err *err)
 {
@@ -19,7 +19,7 @@ static enum lct_code read_name(struct lct_tpm *tpm, struct lct_name *name, uint3
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &public_area, &tpm_name, &qualified, NULL);
 
     *name = (struct lct_name){0};
-    if (lct_result_is_lost_handle(rc))
+    if (lct_result_is_lost_handle(rc) || lct_result_base(rc) == TPM2_RC_TYPE)
         return LCT_OK;
     enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_ReadPublic, rc, err);
     if (code == LCT_OK)

@@ -47,7 +47,8 @@ enum lct_code lct_tpm_evict(struct lct_tpm *tpm, uint32_t handle, const struct l
 enum lct_code lct_tpm_list_persistent(struct lct_tpm *tpm, struct lct_objects *objects,
                                       const char *label, struct lct_err *err);
 
-/* The Name of what is at a persistent handle, as the TPM says it; empty: there is nothing. */
+/* The Name of what is at a persistent handle, as the TPM says it; empty: there is nothing, or what
+ * TSS does not know. */
 enum lct_code lct_tpm_name_at(struct lct_tpm *tpm, struct lct_name *name, uint32_t handle,
                               const char *label, struct lct_err *err);
 

@@ -24,6 +24,10 @@ static uint32_t *place_of(struct lct_probe *probe, uint32_t property)
         return &probe->transient_free;
     case TPM2_PT_HR_PERSISTENT_AVAIL:
         return &probe->persistent_free;
+    case TPM2_PT_HR_NV_INDEX:
+        return &probe->nv_indices;
+    case TPM2_PT_NV_COUNTERS_AVAIL:
+        return &probe->counters_free;
     case TPM2_PT_LOCKOUT_COUNTER:
         return &probe->tries;
     case TPM2_PT_MAX_AUTH_FAIL:

@@ -38,6 +38,8 @@ struct lct_probe {
     uint32_t tries, max_tries; /* wrong authorizations counted, and how many lead to lockout */
     uint32_t interval;         /* seconds until one of them is forgotten */
     uint32_t transient_free, persistent_free;
+    uint32_t nv_indices; /* that are defined */
+    uint32_t counters_free;
     uint32_t loaded_free, active_free; /* sessions that may be loaded, and begun */
     bool managed;                      /* each program sees only its own objects and sessions */
     struct lct_objects transient;      /* loaded now */

@@ -42,6 +42,7 @@ static const struct {
     {TPM2_RC_CURVE, LCT_ERR_UNSUPPORTED, "this TPM does not have the curve"},
     {TPM2_RC_HASH, LCT_ERR_UNSUPPORTED, "this TPM does not have the hash"},
     {TPM2_RC_SCHEME, LCT_ERR_UNSUPPORTED, "this TPM cannot sign this way with this key"},
+    {TPM2_RC_TYPE, LCT_ERR_UNSUPPORTED, "what is there is of a kind that is not supported"},
     {TPM2_RC_HIERARCHY, LCT_ERR_TPM, "the hierarchy is disabled in the firmware's settings"},
     {TPM2_RC_COMMAND_CODE, LCT_ERR_TPM, "this TPM does not have the command"},
 };

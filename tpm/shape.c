@@ -9,6 +9,7 @@ enum part {
     NUMBER,     /* UINT32 */
     SIZED,      /* TPM2B, 10.4 */
     PUBLIC,     /* TPM2B_PUBLIC, 12.2.5, of an object of ours */
+    AREA,       /* and of any */
     CREATION,   /* TPM2B_CREATION_DATA, 15.2 */
     TICKET,     /* TPMT_TK, 10.7 */
     SELECTIONS, /* TPML_PCR_SELECTION, 10.9.7 */
@@ -46,7 +47,7 @@ static const struct {
     {TPM2_CC_PolicyRestart, {END}},
     {TPM2_CC_PolicySecret, {SIZED, TICKET}},
     {TPM2_CC_Quote, {SIZED, SIGNATURE}},
-    {TPM2_CC_ReadPublic, {SIZED, SIZED, SIZED}},
+    {TPM2_CC_ReadPublic, {AREA, SIZED, SIZED}},
     {TPM2_CC_Sign, {SIGNATURE}},
     {TPM2_CC_StartAuthSession, {SIZED}},
     {TPM2_CC_Unseal, {SIZED}},
@@ -90,6 +91,96 @@ static bool take_sized(struct rest *rest, struct rest *content)
     content->bytes = take(rest, size);
     content->len = size;
     return content->bytes != NULL;
+}
+
+/* A selector that TSS knows, and how long what it selects is. */
+struct selected {
+    uint16_t selector;
+    uint8_t len;
+};
+
+enum { MAX_SELECTED = 12 };
+
+/* What TSS takes in each union. Part 2, 11.1.3 and 11.1.4; 11.1.21; 11.2.3.3; 11.2.3.5: most are a
+ * hash, and TPM2_ALG_NULL, which is everywhere, nothing. */
+static const struct selected symmetric[MAX_SELECTED] = {
+    {TPM2_ALG_AES, 4}, {TPM2_ALG_SM4, 4},       {TPM2_ALG_CAMELLIA, 4},
+    {TPM2_ALG_XOR, 2}, {TPM2_ALG_SYMCIPHER, 4},
+};
+static const struct selected keyed_hash[MAX_SELECTED] = {
+    {TPM2_ALG_HMAC, 2},
+    {TPM2_ALG_XOR, 4},
+};
+static const struct selected asymmetric[MAX_SELECTED] = {
+    {TPM2_ALG_RSASSA, 2}, {TPM2_ALG_RSAPSS, 2},    {TPM2_ALG_OAEP, 2},  {TPM2_ALG_RSAES, 0},
+    {TPM2_ALG_ECDSA, 2},  {TPM2_ALG_ECDH, 2},      {TPM2_ALG_ECDAA, 4}, {TPM2_ALG_SM2, 2},
+    {TPM2_ALG_ECMQV, 2},  {TPM2_ALG_ECSCHNORR, 2},
+};
+static const struct selected derivation[MAX_SELECTED] = {
+    {TPM2_ALG_MGF1, 2},
+    {TPM2_ALG_KDF1_SP800_56A, 2},
+    {TPM2_ALG_KDF1_SP800_108, 2},
+};
+
+/* What a public area is to TSS, which does not end where the area says it does: of one that is cut
+ * off it takes what comes behind for selectors. */
+enum area { KNOWN, UNKNOWN, CUT_OFF };
+
+static enum area take_selected(struct rest *rest, const struct selected known[MAX_SELECTED])
+{
+    uint32_t selector;
+
+    if (!take_number(rest, &selector, 2))
+        return CUT_OFF;
+    if (selector == TPM2_ALG_NULL)
+        return KNOWN;
+    for (size_t i = 0; i < MAX_SELECTED && known[i].selector != 0; i++)
+        if (known[i].selector == selector)
+            return take(rest, known[i].len) != NULL ? KNOWN : CUT_OFF;
+    return UNKNOWN;
+}
+
+/* TPMS_RSA_PARMS and TPMS_ECC_PARMS, 12.2.3.5 and 12.2.3.6, begin alike. */
+static enum area take_asymmetric(struct rest *rest)
+{
+    enum area area = take_selected(rest, symmetric);
+
+    return area == KNOWN ? take_selected(rest, asymmetric) : area;
+}
+
+static enum area take_curve(struct rest *rest)
+{
+    enum { CURVE = 2 };
+
+    return take(rest, CURVE) != NULL ? take_selected(rest, derivation) : CUT_OFF;
+}
+
+/* TPMT_PUBLIC, 12.2.4, up to what follows the last selector. */
+static enum area take_area(struct rest *rest)
+{
+    enum { HASH_AND_ATTRIBUTES = 2 + 4 };
+    struct rest policy;
+    enum area area;
+    uint32_t type;
+
+    if (!take_number(rest, &type, 2) || take(rest, HASH_AND_ATTRIBUTES) == NULL ||
+        !take_sized(rest, &policy))
+        return CUT_OFF;
+    switch (type) {
+    case TPM2_ALG_RSA:
+        return take_asymmetric(rest);
+    case TPM2_ALG_ECC:
+        area = take_asymmetric(rest);
+        return area == KNOWN ? take_curve(rest) : area;
+    case TPM2_ALG_KEYEDHASH:
+        return take_selected(rest, keyed_hash);
+    case TPM2_ALG_SYMCIPHER:
+        return take_selected(rest, symmetric);
+    case TPM2_ALG_NULL:
+        return KNOWN;
+    default:
+        return UNKNOWN;
+    }
 }
 
 static bool take_public(struct rest *rest)
@@ -180,6 +271,8 @@ static bool take_part(struct rest *rest, enum part part)
         return take_sized(rest, &content);
     case PUBLIC:
         return take_public(rest);
+    case AREA:
+        return take_sized(rest, &content) && take_area(&content) != CUT_OFF;
     case CREATION:
         return take_creation(rest);
     case TICKET:
@@ -209,4 +302,12 @@ bool lct_shape_is_whole(TPM2_CC command, const uint8_t *params, size_t len)
         return rest.len == 0;
     }
     return true;
+}
+
+bool lct_shape_is_known(TPM2_CC command, const uint8_t *params, size_t len)
+{
+    struct rest rest = {params, len}, area;
+
+    return command != TPM2_CC_ReadPublic || !take_sized(&rest, &area) ||
+           take_area(&area) != UNKNOWN;
 }

@@ -15,4 +15,12 @@
  */
 bool lct_shape_is_whole(TPM2_CC command, const uint8_t *params, size_t len);
 
+/*
+ * Whether TSS knows all algorithms by which the public area that TPM2_ReadPublic gives goes on,
+ * that of its object and those of its parameters (TPM 2.0 Part 2, 12.2.3.7). It prints where it
+ * does not. Anybody may have put an object of a newer kind into the TPM. True for other commands.
+ * It does not talk to the TPM.
+ */
+bool lct_shape_is_known(TPM2_CC command, const uint8_t *params, size_t len);
+
 #endif

@@ -2,10 +2,10 @@
 #ifndef LCT_TPM_SPACE_H
 #define LCT_TPM_SPACE_H
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "tcg/public.h"
 #include "tpm/deadline.h"
-#include "tpm/descriptor.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,9 +2,9 @@
 #ifndef LCT_TPM_STREAM_H
 #define LCT_TPM_STREAM_H
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "tpm/deadline.h"
-#include "tpm/descriptor.h"
 
 #include <stdbool.h>
 #include <stddef.h>

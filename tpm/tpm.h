@@ -42,11 +42,13 @@ enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config
 void lct_tpm_close(struct lct_tpm *tpm);
 
 /*
- * Ahead of need, when a key is loaded: opens the kernel's resource manager's device if that is the
- * way in, for a process that will be in a chroot or without privileges when it signs, and for its
- * children. Sends nothing; nothing happens if it does not open.
+ * Ahead of need, when a key of that Name is loaded: opens the kernel's resource manager's device if
+ * that is the way in, for a process that will be in a chroot or without privileges when it signs,
+ * and for its children. Sends nothing; nothing happens if it does not open. Without a resource
+ * manager it remembers the Name: where there is no slot for a key, what a child that was killed has
+ * left of another one of the program's is thrown out, too.
  */
-void lct_tpm_prepare(struct lct_tpm *tpm);
+void lct_tpm_prepare(struct lct_tpm *tpm, const struct lct_name *name);
 
 enum { LCT_MAX_BLOB = 1024 }; /* bytes of a TPM2B_PUBLIC or TPM2B_PRIVATE, sizes included */
 
@@ -149,6 +151,8 @@ struct lct_tpm_counter_request {
     const struct lct_secret *owner_auth; /* the owner's, who alone may make, count up and remove it;
                                             NULL or empty: none */
     OSSL_LIB_CTX *libctx;
+    const char *maker; /* for whom one is made: a text by which lct_tpm_counter_is_of knows it
+                          again; NULL: nobody will ask */
 };
 
 /*
@@ -169,6 +173,25 @@ enum lct_code lct_tpm_counter_increment(struct lct_tpm *tpm, struct lct_counter 
 enum lct_code lct_tpm_counter_remove(struct lct_tpm *tpm, const struct lct_counter *counter,
                                      const struct lct_tpm_counter_request *request,
                                      struct lct_err *err);
+
+enum { LCT_MAX_COUNTERS = 64 };
+
+/* The NV counters in the TPM that are made as ours are, of whichever store. */
+struct lct_tpm_counters {
+    size_t num;
+    struct lct_tpm_counter {
+        uint32_t handle;
+        struct lct_name name; /* as the TPM says; of one that was never counted its Name of then */
+        uint8_t tag[LCT_POLICY_DIGEST]; /* its authPolicy */
+    } all[LCT_MAX_COUNTERS];
+};
+
+enum lct_code lct_tpm_list_counters(struct lct_tpm *tpm, struct lct_tpm_counters *counters,
+                                    const char *label, struct lct_err *err);
+
+/* Whether lct_tpm_counter_make has made it for `maker`. It does not talk to the TPM. */
+bool lct_tpm_counter_is_of(const struct lct_tpm_counter *counter, const char *maker,
+                           OSSL_LIB_CTX *libctx);
 
 /* A key as TPM2_Create makes it: the blobs of a key file. Nothing of it is in the TPM. */
 struct lct_tpm_created {

@@ -317,7 +317,8 @@ static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct
     return code;
 }
 
-/* If there is no slot, a program that was killed may have left this very key. */
+/* If there is no slot, a program that was killed may have left this very key, or another of ours.
+ */
 static enum lct_code load(struct lct_tpm *tpm, const struct lct_use *use,
                           const struct lct_parent *parent, struct lct_err *err)
 {
@@ -325,8 +326,7 @@ static enum lct_code load(struct lct_tpm *tpm, const struct lct_use *use,
 
     if (code != LCT_ERR_TPM_FULL)
         return code;
-    lct_tpm_note_debris(tpm, use->key->name);
-    lct_tpm_sweep(tpm);
+    lct_tpm_make_slot(tpm, use->key->name);
     return load_under(tpm, use, parent, err);
 }
 

@@ -15,10 +15,15 @@ static enum lct_code search(struct lct_wire **wire, const struct lct_deadline *d
 {
     struct lct_err tries[3];
 
-    if (lct_device_open(wire, managed, &tries[0]) == LCT_OK ||
-        lct_abrmd_open(wire, "", true, deadline, &tries[1]) == LCT_OK ||
-        lct_device_open(wire, bare, &tries[2]) == LCT_OK)
+    const char *found = lct_device_open(wire, managed, &tries[0]) == LCT_OK ? "device:/dev/tpmrm0"
+                        : lct_abrmd_open(wire, "", true, deadline, &tries[1]) == LCT_OK ? "tabrmd"
+                        : lct_device_open(wire, bare, &tries[2]) == LCT_OK ? "device:/dev/tpm0"
+                                                                           : NULL;
+
+    if (found != NULL) {
+        (*wire)->found = found;
         return LCT_OK;
+    }
     return LCT_FAIL(
         err, LCT_ERR_NO_TPM,
         "no TPM: %.120s; %.200s; %.120s; if there is another way in, set tcti in openssl.cnf, "

@@ -18,6 +18,7 @@ struct lct_wire {
     struct lct_wire *next; /* for its owner */
     bool private_handles;  /* what is loaded by this way in is gone when it closes */
     bool software;         /* the way in leads to a simulator or emulator */
+    const char *found;     /* by a search: the way in, as tcti names it; NULL: it was named */
     bool inheritable;      /* children of fork may go on with it, in turns that they agree on */
     /* Sends one whole command, waiting until the deadline for it to be taken. LCT_ERR_NO_TPM;
      * LCT_ERR_TIMEOUT. */
