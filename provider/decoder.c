@@ -20,10 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static OSSL_FUNC_decoder_newctx_fn ec_newctx, rsa_newctx, other_newctx;
+static OSSL_FUNC_decoder_newctx_fn decoder_newctx;
 static OSSL_FUNC_decoder_freectx_fn decoder_freectx;
 static OSSL_FUNC_decoder_does_selection_fn decoder_does_selection;
-static OSSL_FUNC_decoder_decode_fn pem_decode, der_decode;
+static OSSL_FUNC_decoder_decode_fn pem_decode, ec_decode, rsa_decode, software_decode;
 
 /*
  * Key files: TSS2 PRIVATE KEY and our reference, for programs that read a key from a file. Two
@@ -42,35 +42,15 @@ enum {
     MAX_LINES = 1 << 18 /* before its block, or pieces of longer lines; what has no end has one */
 };
 
-static void *newctx(void *provctx, const char *type)
+/* It is not allocated: where there is none, OSSL_STORE of libcrypto 3.5 crashes. */
+static void *decoder_newctx(void *provctx)
 {
-    struct decoder *decoder = calloc(1, sizeof *decoder);
-
-    if (decoder != NULL)
-        *decoder = (struct decoder){provctx, type};
-    else
-        lct_raise_memory(provctx);
-    return decoder;
-}
-
-static void *ec_newctx(void *provctx)
-{
-    return newctx(provctx, "EC");
-}
-
-static void *rsa_newctx(void *provctx)
-{
-    return newctx(provctx, "RSA");
-}
-
-static void *other_newctx(void *provctx)
-{
-    return newctx(provctx, NULL);
+    return provctx;
 }
 
 static void decoder_freectx(void *ctx)
 {
-    free(ctx);
+    (void)ctx;
 }
 
 /* 0: whatever there is, as OSSL_STORE asks. */
@@ -335,18 +315,18 @@ static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8
 static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
                       void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    const struct decoder *decoder = ctx;
-    const struct kind *kind = find_block(decoder, in, selection);
+    const struct decoder decoder = {ctx, NULL};
+    const struct kind *kind = find_block(&decoder, in, selection);
 
     (void)pw_cb;
     (void)pw_cbarg;
     if (kind == NULL)
         return 1;
     size_t der_len = 0;
-    uint8_t *der = read_block(decoder, in, kind->label, &der_len);
+    uint8_t *der = read_block(&decoder, in, kind->label, &der_len);
     if (der == NULL)
         return 0;
-    int good = pass_on(decoder, kind, der, der_len, object_cb, object_cbarg);
+    int good = pass_on(&decoder, kind, der, der_len, object_cb, object_cbarg);
     OPENSSL_free(der);
     return good;
 }
@@ -365,6 +345,8 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
                     struct lct_key *key, OSSL_CALLBACK *object_cb, void *object_cbarg,
                     OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
+    struct lct_generation generation;
+
     if (!takes_key(decoder, key)) {
         lct_key_free(key);
         return 1;
@@ -374,24 +356,22 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
         return 0;
     }
     if (lct_key_is_software(key)) {
-        int good = lct_software_give(key, object_cb, object_cbarg);
+        int good = lct_software_give(decoder->provider, key, object_cb, object_cbarg);
         lct_key_free(key);
         return good;
     }
-    lct_tpm_prepare(settings->tpm);
+    lct_tpm_prepare(settings->tpm, &lct_key_generation(&generation, key)->name);
     return lct_keydata_give(lct_keydata_from_key(decoder->provider, key), object_cb, object_cbarg);
 }
 
-static int der_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+static int decode_der(const struct decoder *decoder, OSSL_CORE_BIO *in, OSSL_CALLBACK *object_cb,
                       void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    const struct decoder *decoder = ctx;
     struct lct_key *key = NULL;
     struct lct_err err;
     size_t der_len = 0;
     uint8_t *der = read_der(decoder, in, &der_len);
 
-    (void)selection;
     if (der == NULL)
         return 1;
     const struct lct_settings *settings = lct_provider_settings(decoder->provider);
@@ -406,33 +386,54 @@ static int der_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     return give_key(decoder, settings, key, object_cb, object_cbarg, pw_cb, pw_cbarg);
 }
 
+static int ec_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+                     void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    (void)selection;
+    return decode_der(&(struct decoder){ctx, "EC"}, in, object_cb, object_cbarg, pw_cb, pw_cbarg);
+}
+
+static int rsa_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    (void)selection;
+    return decode_der(&(struct decoder){ctx, "RSA"}, in, object_cb, object_cbarg, pw_cb, pw_cbarg);
+}
+
+static int software_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
+                           void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    (void)selection;
+    return decode_der(&(struct decoder){ctx, NULL}, in, object_cb, object_cbarg, pw_cb, pw_cbarg);
+}
+
 const OSSL_DISPATCH lct_pem_decoder[] = {
-    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))other_newctx},
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))pem_decode},
     {0, NULL},
 };
 
 const OSSL_DISPATCH lct_ec_decoder[] = {
-    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))ec_newctx},
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
-    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))ec_decode},
     {0, NULL},
 };
 
 const OSSL_DISPATCH lct_rsa_decoder[] = {
-    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))rsa_newctx},
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
-    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))rsa_decode},
     {0, NULL},
 };
 
 const OSSL_DISPATCH lct_software_decoder[] = {
-    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))other_newctx},
+    {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
-    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))der_decode},
+    {OSSL_FUNC_DECODER_DECODE, (void (*)(void))software_decode},
     {0, NULL},
 };

@@ -482,6 +482,13 @@ static enum lct_code create_identity(const struct generation *gen,
         code = lct_identity_create(&settings->store, settings->tpm, gen->provider->crypto, &request,
                                    key, NULL, err);
     lct_secret_wipe(&owner_auth);
+    if (code != LCT_OK)
+        return code;
+    code = lct_key_look_in(*key, settings->store.dirs[settings->store.create_in], config, err);
+    if (code != LCT_OK) {
+        lct_key_free(*key);
+        *key = NULL;
+    }
     return code;
 }
 

@@ -2,6 +2,7 @@
 #include "provider/software.h"
 
 #include "base/unconst.h"
+#include "store/audit.h"
 #include "store/software.h"
 
 #include <openssl/core_names.h>
@@ -27,10 +28,17 @@ static int give(const struct lct_key *key, const char *structure, const uint8_t 
     return object_cb(object, object_cbarg);
 }
 
-int lct_software_give(const struct lct_key *key, OSSL_CALLBACK *object_cb, void *object_cbarg)
+int lct_software_give(const struct lct_provider *provider, const struct lct_key *key,
+                      OSSL_CALLBACK *object_cb, void *object_cbarg)
 {
     uint8_t *der = NULL;
     size_t der_len = 0;
+    struct lct_err err;
+
+    if (lct_audit_release(key, &err) != LCT_OK) {
+        lct_raise(provider, &err);
+        return 0;
+    }
     int good = lct_software_encode(&der, &der_len, key->private_key, NULL) == LCT_OK &&
                give(key, "PrivateKeyInfo", der, der_len, object_cb, object_cbarg);
 

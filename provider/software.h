@@ -2,6 +2,7 @@
 #ifndef LCT_PROVIDER_SOFTWARE_H
 #define LCT_PROVIDER_SOFTWARE_H
 
+#include "provider/context.h"
 #include "store/key.h"
 
 #include <openssl/core.h>
@@ -12,8 +13,10 @@
  * From then on it is none of ours. What object_cb returned; 0 also if the key cannot be encoded.
  */
 
-/* The private key, of a key that is open: PKCS #8, wiped here when libcrypto is done with it. */
-int lct_software_give(const struct lct_key *key, OSSL_CALLBACK *object_cb, void *object_cbarg);
+/* The private key, of a key that is open: PKCS #8, wiped here when libcrypto is done with it. It is
+ * in the audit first, where there is one; 0, and why is raised, if it cannot be. */
+int lct_software_give(const struct lct_provider *provider, const struct lct_key *key,
+                      OSSL_CALLBACK *object_cb, void *object_cbarg);
 
 /* The public key: SubjectPublicKeyInfo. */
 int lct_software_give_public(const struct lct_key *key, OSSL_CALLBACK *object_cb,

@@ -332,7 +332,7 @@ static int load_software(struct loader *loader, OSSL_CALLBACK *object_cb, void *
     if (loader->expect == OSSL_STORE_INFO_PUBKEY)
         return lct_software_give_public(loader->key, object_cb, object_cbarg);
     return lct_provider_unlock(loader->provider, loader->settings, &loader->key, pw_cb, pw_cbarg) &&
-           lct_software_give(loader->key, object_cb, object_cbarg);
+           lct_software_give(loader->provider, loader->key, object_cb, object_cbarg);
 }
 
 static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *object_cbarg,
@@ -344,12 +344,13 @@ static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *objec
     if (lct_key_is_software(loader->key))
         return load_software(loader, object_cb, object_cbarg, pw_cb, pw_cbarg);
     if (private_key) {
+        struct lct_generation generation;
         struct lct_err err;
         if (lct_life_check_key(loader->key, &err) != LCT_OK) {
             lct_raise(loader->provider, &err);
             return 0;
         }
-        lct_tpm_prepare(loader->settings->tpm);
+        lct_tpm_prepare(loader->settings->tpm, &lct_key_generation(&generation, loader->key)->name);
         if (!lct_provider_unlock(loader->provider, loader->settings, &loader->key, pw_cb, pw_cbarg))
             return 0;
     }

@@ -23,13 +23,13 @@ static enum lct_code fail_lock(const char *what, struct lct_err *err)
 
 /* Whoever may read it may lock it, too, and is not waited for longer than it takes others to write.
  */
-static enum lct_code wait_for_lock(int dir, struct lct_err *err)
+enum lct_code lct_change_wait(int dir, bool alone, struct lct_err *err)
 {
     enum { MAX_SECONDS = 10, EACH_MS = 20 };
     static const struct timespec each = {0, EACH_MS * 1000000L};
 
     for (int i = 0; i < MAX_SECONDS * 1000 / EACH_MS; i++) {
-        if (flock(dir, LOCK_EX | LOCK_NB) == 0)
+        if (flock(dir, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
             return LCT_OK;
         if (errno != EINTR && errno != EWOULDBLOCK)
             return fail_lock("its directory cannot be locked", err);
@@ -60,7 +60,7 @@ enum lct_code lct_change_lock(int *dir, int fd, const char *where, const char *i
     *dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*dir < 0)
         return fail_lock("its directory cannot be opened", err);
-    enum lct_code code = wait_for_lock(*dir, err);
+    enum lct_code code = lct_change_wait(*dir, true, err);
     if (code == LCT_OK && !is_there(*dir, where, id))
         code = LCT_FAIL(err, LCT_ERR_NOT_FOUND, "it was deleted meanwhile");
     return code;

@@ -6,6 +6,7 @@
 #include "store/record.h"
 #include "store/store.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,5 +50,9 @@ void lct_change_end(struct lct_change *change);
  * place now, if anything, is another. */
 enum lct_code lct_change_lock(int *dir, int fd, const char *where, const char *id,
                               struct lct_err *err);
+
+/* A lock on an open directory, `alone` or with others that do not want it alone; they are waited
+ * for at most 10 s. LCT_ERR_STORE, in a sentence of "its directory". */
+enum lct_code lct_change_wait(int dir, bool alone, struct lct_err *err);
 
 #endif

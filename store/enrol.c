@@ -95,30 +95,27 @@ static enum lct_code sign_and_measure(struct lct_generation *generation, struct 
     return code;
 }
 
-/* A key of the same kind that is not sealed and signs at once; it is nowhere but here. */
-static enum lct_code measure_another(struct lct_generation *generation, const struct lct_key *key,
-                                     struct lct_tpm *tpm, const struct lct_hash *hash,
-                                     struct lct_err *err)
+enum lct_code lct_enrol_use_another(struct lct_tpm *tpm, const struct lct_tpm_template *from,
+                                    enum lct_code (*use)(void *arg, struct lct_tpm *tpm,
+                                                         const struct lct_tpm_key *key,
+                                                         struct lct_err *err),
+                                    void *arg, struct lct_err *err)
 {
-    const struct lct_tpm_template from = {.label = key->label,
-                                          .algorithm = generation->algorithm,
-                                          .owner_auth = key->owner_auth,
-                                          .libctx = key->libctx};
     struct lct_tpm_created created;
     struct lct_public public_area;
     struct lct_name name;
-    enum lct_code code = lct_tpm_create(tpm, &created, &from, err);
+    enum lct_code code = lct_tpm_create(tpm, &created, from, err);
 
     if (code == LCT_OK)
         code = lct_public_decode(&public_area, created.public_area, created.public_len, err);
     if (code == LCT_OK)
-        code = lct_public_name(&name, key->libctx, created.public_area, created.public_len, err);
+        code = lct_public_name(&name, from->libctx, created.public_area, created.public_len, err);
     if (code != LCT_OK)
         return code;
-    EVP_PKEY *pkey = lct_public_pkey(&public_area, key->libctx, err);
+    EVP_PKEY *pkey = lct_public_pkey(&public_area, from->libctx, err);
     if (pkey == NULL)
         return LCT_ERR_BAD_RECORD;
-    const struct lct_tpm_key values = {.label = key->label,
+    const struct lct_tpm_key values = {.label = from->label,
                                        .parent = created.parent,
                                        .parent_name = &created.parent_name,
                                        .name = &name,
@@ -127,11 +124,24 @@ static enum lct_code measure_another(struct lct_generation *generation, const st
                                        .private_area = created.private_area,
                                        .private_len = created.private_len,
                                        .pkey = pkey,
-                                       .owner_auth = key->owner_auth,
-                                       .libctx = key->libctx};
-    code = sign_and_measure(generation, tpm, &values, hash, err);
+                                       .owner_auth = from->owner_auth,
+                                       .libctx = from->libctx};
+    code = use(arg, tpm, &values, err);
     EVP_PKEY_free(pkey);
     return code;
+}
+
+struct measuring {
+    struct lct_generation *generation;
+    const struct lct_hash *hash;
+};
+
+static enum lct_code measure_another(void *arg, struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                                     struct lct_err *err)
+{
+    const struct measuring *measuring = arg;
+
+    return sign_and_measure(measuring->generation, tpm, key, measuring->hash, err);
 }
 
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
@@ -142,13 +152,18 @@ enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_
         lct_hash_by_id(bound != TPM2_ALG_NULL ? key->scheme_hash : TPM2_ALG_SHA256);
     struct lct_generation packed;
     const struct lct_tpm_key values = lct_key_values(key, &packed);
+    const struct lct_tpm_template another = {.label = key->label,
+                                             .algorithm = generation->algorithm,
+                                             .owner_auth = key->owner_auth,
+                                             .libctx = key->libctx};
+    struct measuring measuring = {generation, hash};
 
     if (generation->algorithm->type != TPM2_ALG_RSA || hash == NULL ||
         (bound != TPM2_ALG_NULL && bound != TPM2_ALG_RSAPSS))
         return LCT_OK;
     enum lct_code code = sign_and_measure(generation, tpm, &values, hash, err);
     if (code == LCT_ERR_SEALED)
-        code = measure_another(generation, key, tpm, hash, err);
+        code = lct_enrol_use_another(tpm, &another, measure_another, &measuring, err);
     if (code == LCT_ERR_UNSUPPORTED)
         return LCT_OK;
     key->pss_salt = generation->pss_salt;

@@ -40,6 +40,14 @@ enum lct_code lct_enrol_keyfile(uint8_t **pem, size_t *pem_len, struct lct_tpm_c
 enum lct_code lct_enrol_find_salt(struct lct_generation *generation, struct lct_key *key,
                                   struct lct_tpm *tpm, struct lct_err *err);
 
+/* Makes a key of `from` that signs at once, is nowhere but here and gone afterwards, and does `use`
+ * with it. Errors of lct_tpm_create and of `use`. */
+enum lct_code lct_enrol_use_another(struct lct_tpm *tpm, const struct lct_tpm_template *from,
+                                    enum lct_code (*use)(void *arg, struct lct_tpm *tpm,
+                                                         const struct lct_tpm_key *key,
+                                                         struct lct_err *err),
+                                    void *arg, struct lct_err *err);
+
 /* Signs a random message with the key, by the scheme that it is bound to, if it is to one. The
  * signature is verified in software. Errors of lct_key_scheme and lct_key_sign. */
 enum lct_code lct_enrol_try(const struct lct_key *key, struct lct_tpm *tpm, struct lct_err *err);

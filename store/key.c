@@ -2,6 +2,7 @@
 #include "store/key.h"
 
 #include "base/encode.h"
+#include "base/log.h"
 #include "store/life.h"
 #include "store/software.h"
 
@@ -522,6 +523,7 @@ void lct_key_free(struct lct_key *key)
     if (key->owner_auth != NULL)
         lct_secret_wipe(key->owner_auth);
     free(key->owner_auth);
+    lct_lines_free(key->audit);
     free(key->dir);
     free(key->pcr_signature);
     free(key->label);
@@ -652,6 +654,10 @@ enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *confi
         code = lct_key_look_in(key, key->dir, config, err);
     if (code != LCT_OK)
         return lct_err_prefix(err, key->label);
+    lct_log_line(config->log, "%s: its key is read: generation %u, %s%s%s", key->label, key->number,
+                 key->algorithm != NULL ? key->algorithm->name : "sealed data",
+                 key->seal != LCT_SEAL_NONE ? ", sealed" : "",
+                 key->has_passphrase ? ", with a passphrase" : "");
     return lct_key_is_locked(key) ? LCT_OK : lct_key_open(key, err);
 }
 

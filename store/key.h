@@ -77,6 +77,7 @@ struct lct_key {
     struct lct_secret *owner_auth; /* of the hierarchy in which the parent is made anew each time;
                                       NULL: not known */
     EVP_PKEY *pkey;                /* the public key, in the private library context */
+    struct lct_lines *audit;       /* of the configuration; NULL: signatures are not audited */
     char *dir;                     /* the store it is in, to look for approvals; NULL: none */
     char *pcr_signature;           /* systemd's approvals: the file; NULL: none */
     struct lct_key_approvals *_Atomic approvals; /* taken up so far; NULL: none */
@@ -185,8 +186,9 @@ enum lct_code lct_key_open(struct lct_key *key, struct lct_err *err);
  * filled in. */
 struct lct_tpm_key lct_key_values(const struct lct_key *key, struct lct_generation *generation);
 
-/* Tells a key that nobody else has seen yet where its approvals are: in the store `dir` (NULL: in
- * none) and as configured; takes up those that are there. LCT_ERR_INTERNAL. */
+/* Tells a key that nobody else has seen yet where its signatures are audited, as configured, and
+ * where its approvals are: in the store `dir` (NULL: in none) and as configured; takes up those
+ * that are there. LCT_ERR_INTERNAL. */
 enum lct_code lct_key_look_in(struct lct_key *key, const char *dir, const struct lct_config *config,
                               struct lct_err *err);
 
@@ -202,7 +204,9 @@ enum lct_code lct_key_sign_message(const struct lct_key *key, struct lct_tpm *tp
 /*
  * lct_tpm_sign and lct_tpm_unseal with the approvals that are known; after LCT_ERR_SEALED with
  * those that the store has got since, and these are known from then on. Errors of those. A key in
- * software signs by itself, if it is open: `tpm` may be NULL then.
+ * software signs by itself, if it is open: `tpm` may be NULL then. Each signature, and each that is
+ * refused, is in the audit first, where there is one (store/audit.h): every signature of ours
+ * passes here or in lct_key_sign_message, but those that try a key before it is an identity's.
  */
 enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
                            struct lct_signature *signature, const struct lct_scheme *scheme,

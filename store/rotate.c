@@ -94,6 +94,7 @@ static enum lct_code add(char **statement, unsigned *number, struct lct_change *
     if (code != LCT_OK)
         return code;
     *number = lct_record_pending(change->record)->number;
+    made->key->number = *number; /* before the audit has its first signature */
     code = state(statement, change, rotation, err);
     if (code == LCT_OK)
         code = put(change, *statement, err);

@@ -3,8 +3,10 @@
 
 #include "base/encode.h"
 #include "proof/json.h"
+#include "store/counters.h"
 #include "store/id.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { PCRS_VERSION = 1 };
@@ -57,14 +59,28 @@ static struct lct_tpm_counter_request counter_request(OSSL_LIB_CTX *libctx,
         .label = request->label, .owner_auth = request->owner_auth, .libctx = libctx};
 }
 
-/* The counter and the policyRef, which says both. */
-static enum lct_code bind(struct lct_seal *seal, struct lct_tpm *tpm, OSSL_LIB_CTX *libctx,
-                          const struct lct_seal_request *request, struct lct_err *err)
+static enum lct_code make_counter(struct lct_seal *seal, const struct lct_store *store,
+                                  struct lct_tpm *tpm, OSSL_LIB_CTX *libctx,
+                                  const struct lct_seal_request *request, struct lct_err *err)
 {
-    const struct lct_tpm_counter_request counter = counter_request(libctx, request);
+    struct lct_tpm_counter_request counter = counter_request(libctx, request);
+    char *maker = NULL;
+    enum lct_code code = lct_counters_maker(&maker, store, libctx, err);
 
+    counter.maker = maker;
+    if (code == LCT_OK)
+        code = lct_tpm_counter_make(tpm, &seal->counter, &counter, err);
+    free(maker);
+    return code;
+}
+
+/* The counter and the policyRef, which says both. */
+static enum lct_code bind(struct lct_seal *seal, const struct lct_store *store, struct lct_tpm *tpm,
+                          OSSL_LIB_CTX *libctx, const struct lct_seal_request *request,
+                          struct lct_err *err)
+{
     if (request->revocable) {
-        enum lct_code code = lct_tpm_counter_make(tpm, &seal->counter, &counter, err);
+        enum lct_code code = make_counter(seal, store, tpm, libctx, request, err);
         if (code != LCT_OK)
             return code;
     } else if (request->id == NULL) {
@@ -94,7 +110,7 @@ enum lct_code lct_seal_prepare(struct lct_seal *seal, bool *blank, const struct 
     if (code == LCT_OK)
         code = take_values(seal, blank, tpm, libctx, request, err);
     if (code == LCT_OK && authority) {
-        code = bind(seal, tpm, libctx, request, err);
+        code = bind(seal, store, tpm, libctx, request, err);
         if (code != LCT_OK)
             lct_seal_abandon(seal, tpm, crypto, request);
     }

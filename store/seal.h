@@ -11,7 +11,8 @@
 struct lct_seal_request {
     const char *label; /* "lct:alice" */
     const char *id;    /* to bind it to; NULL: an empty policyRef */
-    bool revocable;    /* LCT_SEAL_AUTHORITY alone: with an NV counter, made now */
+    bool revocable;    /* LCT_SEAL_AUTHORITY alone: with an NV counter, made now; the caller has
+                          lct_counters_lock until its record is in place */
     const struct lct_secret *owner_auth; /* for that; NULL: not known */
 };
 

@@ -97,8 +97,9 @@ static bool add_pcrs(struct lct_steps *steps, const struct lct_pcrs *pcrs,
 {
     struct lct_writer writer = add(steps, TPM2_CC_PolicyPCR);
     uint8_t selection[LCT_PCRS_BYTES];
+    size_t len = lct_pcrs_marshal(selection, pcrs);
 
-    lct_write_bytes(&writer, selection, lct_pcrs_marshal(selection, pcrs));
+    lct_write_bytes(&writer, selection, len);
     lct_write_bytes(&writer, digest, LCT_POLICY_DIGEST);
     return end(steps, &writer);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/store.h"
 
+#include "base/log.h"
 #include "store/change.h"
 #include "store/names.h"
 #include "store/part.h"
@@ -89,6 +90,17 @@ static char *first_store(struct lct_store *store, const struct lct_config *confi
     return NULL;
 }
 
+/* Who reads a trace is told first whose it is. */
+static void trace(const struct lct_store *store, struct lct_lines *log)
+{
+    char program[LCT_LINE_PROGRAM];
+
+    if (log != NULL)
+        lct_log_line(log, "lct " LCT_VERSION " in %s, user %u; identities are looked for in %s%s%s",
+                     lct_lines_program(program), geteuid(), store->dirs[0],
+                     store->num_dirs > 1 ? ", " : "", store->num_dirs > 1 ? store->dirs[1] : "");
+}
+
 enum lct_code lct_store_open(struct lct_store *store, const struct lct_config *config,
                              struct lct_err *err)
 {
@@ -101,8 +113,10 @@ enum lct_code lct_store_open(struct lct_store *store, const struct lct_config *c
         if (geteuid() == 0)
             store->create_in = store->num_dirs - 1;
     }
-    if (store->num_dirs > 0 && store->dirs[store->num_dirs - 1] != NULL)
+    if (store->num_dirs > 0 && store->dirs[store->num_dirs - 1] != NULL) {
+        trace(store, config->log);
         return LCT_OK;
+    }
     lct_store_close(store);
     return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }

@@ -27,6 +27,7 @@
  *     <dir>/.ended/              of ended identities that were deleted: store/tombstone.h
  *     <dir>/.index/              names that follow from keys: store/names.h
  *     <dir>/.parent              the storage root key that its keys are under: store/pin.h
+ *     <dir>/.maker               whose NV counters are: store/counters.h
  *     <dir>/.new/                what is being made or removed
  *
  * Looked in, in this order: the one configured store; else the user's own, then the system's. The

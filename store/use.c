@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/unconst.h"
 #include "store/approval.h"
+#include "store/audit.h"
 #include "store/key.h"
 #include "store/life.h"
 #include "store/software.h"
@@ -119,6 +120,8 @@ enum lct_code lct_key_look_in(struct lct_key *key, const char *dir, const struct
     static const char none[] = "none", usual[] = "/run/systemd/tpm2-pcr-signature.json";
     const char *file = config->pcr_signature != NULL ? config->pcr_signature : usual;
 
+    lct_lines_free(key->audit);
+    key->audit = lct_lines_up_ref(config->audit);
     if (!replace(&key->dir, dir) ||
         !replace(&key->pcr_signature, strcmp(file, none) != 0 ? file : NULL))
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
@@ -185,6 +188,26 @@ static enum lct_code sign_in_software(const struct lct_key *key, struct lct_sign
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
 }
 
+/* What is not in the audit is not handed out. */
+static enum lct_code keep_back(struct lct_signature *signature)
+{
+    *signature = (struct lct_signature){0};
+    return LCT_ERR_IO;
+}
+
+/* By a scheme without a hash. */
+static enum lct_code sign_whole(const struct lct_key *key, struct lct_signature *signature,
+                                const uint8_t *message, size_t message_len, struct lct_err *err)
+{
+    enum lct_code code = check_open(key, err);
+
+    if (code != LCT_OK)
+        return code;
+    code = lct_software_sign_message(signature, key->private_key, message, message_len, key->libctx,
+                                     err);
+    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+}
+
 enum lct_code lct_key_sign_message(const struct lct_key *key, struct lct_tpm *tpm,
                                    struct lct_signature *signature, const struct lct_scheme *scheme,
                                    const uint8_t *message, size_t message_len, struct lct_err *err)
@@ -198,17 +221,15 @@ enum lct_code lct_key_sign_message(const struct lct_key *key, struct lct_tpm *tp
                             hash->openssl);
         return lct_key_sign(key, tpm, signature, scheme, digest, hash->size, err);
     }
-    enum lct_code code = check_open(key, err);
-    if (code != LCT_OK)
-        return code;
-    code = lct_software_sign_message(signature, key->private_key, message, message_len, key->libctx,
-                                     err);
-    return code == LCT_OK ? LCT_OK : lct_err_prefix(err, key->label);
+    enum lct_code code = sign_whole(key, signature, message, message_len, err);
+    enum lct_code told =
+        lct_audit_message(key, message, message_len, code, code == LCT_OK ? err : NULL);
+    return code == LCT_OK && told != LCT_OK ? keep_back(signature) : code;
 }
 
-enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
-                           struct lct_signature *signature, const struct lct_scheme *scheme,
-                           const uint8_t *digest, size_t digest_len, struct lct_err *err)
+static enum lct_code sign(const struct lct_key *key, struct lct_tpm *tpm,
+                          struct lct_signature *signature, const struct lct_scheme *scheme,
+                          const uint8_t *digest, size_t digest_len, struct lct_err *err)
 {
     if (lct_key_is_software(key))
         return sign_in_software(key, signature, scheme, digest, digest_len, err);
@@ -224,6 +245,17 @@ enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
     if (!look_again(key, &generation, &values, code))
         return code;
     return lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
+}
+
+enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
+                           struct lct_signature *signature, const struct lct_scheme *scheme,
+                           const uint8_t *digest, size_t digest_len, struct lct_err *err)
+{
+    enum lct_code code = sign(key, tpm, signature, scheme, digest, digest_len, err);
+    enum lct_code told = lct_audit_signature(key, scheme->hash, digest, digest_len, code,
+                                             code == LCT_OK ? err : NULL);
+
+    return code == LCT_OK && told != LCT_OK ? keep_back(signature) : code;
 }
 
 enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
