@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/authority.h"
+#include "tools/json.h"
 #include "tools/tool.h"
 
 #include <stdlib.h>
@@ -131,13 +132,37 @@ static enum lct_code print_affected(struct filter *filter, struct lct_err *err)
     return code == LCT_OK ? print_ids(filter, "lct:", err) : code;
 }
 
+/* The ids of those that match. */
+static json_t *ids_json(const struct filter *filter)
+{
+    json_t *array = json_array();
+    struct lct_seal seal;
+
+    for (size_t i = 0; i < filter->num_ids; i++)
+        if (matches(filter, filter->ids[i], &seal))
+            (void)json_array_append_new(array, json_string(filter->ids[i]));
+    return array;
+}
+
+static enum lct_code print_json(struct filter *filter, struct lct_err *err)
+{
+    json_t *approvable = ids_json(filter);
+
+    filter->strict = true;
+    return lct_tool_print_json(json_pack("{s:i, s:s, s:o, s:o}", "version", 1, "update",
+                                         filter->update->name, "until_approved", approvable,
+                                         "for_ever", ids_json(filter)),
+                               err);
+}
+
 enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     struct filter filter = {.tool = tool};
+    const struct lct_option options[] = {{"json", NULL, &tool->json}};
     char **operands, **ids = NULL;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, NULL, 0, 1, 1, &operands, &num_operands, err);
+        lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
 
     if (code != LCT_OK)
         return code;
@@ -152,7 +177,7 @@ enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, str
         code = lct_store_list(&tool->store, &ids, &filter.num_ids, err);
     filter.ids = ids;
     if (code == LCT_OK)
-        code = print_affected(&filter, err);
+        code = tool->json ? print_json(&filter, err) : print_affected(&filter, err);
     lct_store_free_ids(ids, filter.num_ids);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "tools/approver.h"
 #include "tools/authority.h"
 #include "tools/counter.h"
+#include "tools/json.h"
 #include "tools/sealing.h"
 #include "tools/tool.h"
 
@@ -138,7 +139,7 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
     for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
         struct lct_record *record = NULL;
         if (lct_store_get_record(store, ids[i], &record, NULL, &one) != LCT_OK) {
-            (void)fprintf(stderr, "lct: warning: %s\n", one.text);
+            lct_tool_warn(NULL, "%s", one.text);
         } else if (lct_approver_is_of(approver, &lct_record_generation(record, 0)->seal)) {
             code = lct_approver_plan(approver, ids[i], NULL, err);
             num++;
@@ -146,7 +147,7 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
         free(record);
         if (!may_skip(code))
             continue;
-        (void)fprintf(stderr, "lct: warning: %s\n", err->text);
+        lct_tool_warn(NULL, "%s", err->text);
         skipped = code;
         code = LCT_OK;
         num_skipped++;
@@ -212,6 +213,18 @@ static enum lct_code approve(struct lct_tool *tool, const struct request *reques
     return code;
 }
 
+static enum lct_code say_taken(const struct lct_tool *tool, size_t num, const char *fingerprint,
+                               const char *file, struct lct_err *err)
+{
+    if (tool->json)
+        return lct_tool_print_json(json_pack("{s:i, s:I, s:s}", "version", 1, "taken",
+                                             (json_int_t)num, "authority", fingerprint),
+                                   err);
+    return lct_tool_say(tool, err, "took %zu approval%s by %.*s from %s\n", num,
+                        num == 1 ? "" : "s", LCT_FINGERPRINT_SHORT, fingerprint,
+                        lct_tool_file(file));
+}
+
 static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_err *err)
 {
     struct lct_authority authority = {0};
@@ -233,9 +246,7 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
     for (size_t i = 0; i < approvals.num && code == LCT_OK; i++)
         code = lct_approval_put(authority.dir, &approvals.all[i], authority.fingerprint, true, err);
     if (code == LCT_OK)
-        code = lct_tool_print(err, "took %zu approval%s by %.*s from %s\n", approvals.num,
-                              approvals.num == 1 ? "" : "s", LCT_FINGERPRINT_SHORT,
-                              authority.fingerprint, lct_tool_file(file));
+        code = say_taken(tool, approvals.num, authority.fingerprint, file, err);
     free(text);
     lct_approvals_clear(&approvals);
     lct_authority_clear(&authority);
@@ -253,6 +264,7 @@ enum lct_code lct_approve_run(struct lct_tool *tool, int argc, char **argv, stru
         {"predict", request.prediction.changes, &request.prediction.asked},
         {"eventlog", &request.prediction.eventlog, NULL},
         {"cmdline", &request.prediction.cmdline, NULL},
+        {"json", NULL, &tool->json},
     };
     char **operands;
     int num_operands;
@@ -265,6 +277,10 @@ enum lct_code lct_approve_run(struct lct_tool *tool, int argc, char **argv, stru
     bool signs = request.key_file != NULL;
     bool more =
         request.pcrs != NULL || request.out != NULL || request.prediction.asked || num_operands > 0;
+    if (!signs && request.import == NULL)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "whose approval? --authority KEY.pem, the file that lct authority init "
+                        "wrote, or --import one that is made already");
     if (signs == (request.import != NULL) || (request.import != NULL && more))
         return LCT_FAIL(err, LCT_ERR_USAGE, "usage: lct approve %s",
                         lct_subcommand_by_name("approve")->arguments);
@@ -290,8 +306,9 @@ static enum lct_code count_up(struct lct_tool *tool, const char *id, struct lct_
         code = lct_tool_counter(tool, &counter, label, lct_tpm_counter_increment, err);
     }
     free(record);
-    return code == LCT_OK ? lct_tool_print(err, "revoked what was approved for lct:%s before\n", id)
-                          : code;
+    return code == LCT_OK
+               ? lct_tool_say(tool, err, "revoked what was approved for lct:%s before\n", id)
+               : code;
 }
 
 enum lct_code lct_reseal_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
@@ -299,7 +316,8 @@ enum lct_code lct_reseal_run(struct lct_tool *tool, int argc, char **argv, struc
     struct lct_approver approver = {0};
     const char *key_file = NULL, *id = NULL;
     const struct lct_option options[] = {{"authority", &key_file, NULL},
-                                         {"revoke", NULL, &approver.revoke}};
+                                         {"revoke", NULL, &approver.revoke},
+                                         {"json", NULL, &tool->json}};
     enum lct_code code =
         lct_tool_begin(tool, argc, argv, options, sizeof options / sizeof options[0], &id, err);
     bool revoke = approver.revoke;

@@ -5,6 +5,7 @@
 #include "store/authority.h"
 #include "tools/authority.h"
 #include "tools/authority_key.h"
+#include "tools/json.h"
 #include "tools/seal_text.h"
 #include "tools/unlock.h"
 
@@ -20,6 +21,7 @@ enum lct_code lct_approver_open(struct lct_approver *approver, struct lct_tool *
     approver->tool = tool;
     approver->file = file;
     approver->whose = "as they are now";
+    approver->approved = json_array();
     approver->libctx = lct_crypto_get(tool->crypto, err);
     enum lct_code code = approver->libctx != NULL
                              ? lct_authority_key_read(&approver->pkey, tool, file, err)
@@ -56,6 +58,7 @@ void lct_approver_close(struct lct_approver *approver)
     for (size_t i = 0; i < approver->num_planned; i++)
         free(approver->planned[i].dir);
     free(approver->planned);
+    json_decref(approver->approved);
     *approver = (struct lct_approver){0};
 }
 
@@ -162,10 +165,16 @@ static void warn_of_others(const struct lct_approver *approver, const struct lct
     if (!found)
         return;
     lct_pcrs_text(pcrs, &planned->values.pcrs);
-    (void)fprintf(stderr,
-                  "lct: warning: this approval of %s opens %s as well, which is sealed to %s; "
-                  "identities made with --bind have approvals of their own\n",
+    lct_tool_warn(NULL,
+                  "this approval of %s opens %s as well, which is sealed to %s; identities made "
+                  "with --bind have approvals of their own",
                   pcrs, whom, sealed);
+}
+
+/* Whether standard output is the approval's alone. */
+static bool is_out(const struct lct_approver *approver)
+{
+    return approver->out != NULL && strcmp(approver->out, "-") == 0;
 }
 
 static enum lct_code say_approved(const struct lct_approver *approver,
@@ -179,14 +188,16 @@ static enum lct_code say_approved(const struct lct_approver *approver,
         (void)snprintf(until, sizeof until, ", until its counter is over %llu",
                        (unsigned long long)counter->value);
     if (lct_pcr_values_are_blank(&planned->values))
-        (void)fprintf(stderr,
-                      "lct: %s: warning: all of %s are zero in what was approved: a boot that "
-                      "nothing is measured of\n",
-                      planned->whom, pcrs);
-    if (approver->out != NULL && strcmp(approver->out, "-") == 0)
-        return LCT_OK; /* which is the approval's alone */
-    return lct_tool_print(err, "approved for %s: %s %s, by %.*s%s\n", planned->whom, pcrs,
-                          approver->whose, LCT_FINGERPRINT_SHORT, approver->fingerprint, until);
+        lct_tool_warn(planned->whom,
+                      "all of %s are zero in what was approved: a boot that nothing is measured of",
+                      pcrs);
+    if (is_out(approver))
+        return LCT_OK;
+    (void)json_array_append_new(approver->approved,
+                                json_pack("{s:s, s:s, s:s}", "whom", planned->whom, "pcrs", pcrs,
+                                          "authority", approver->fingerprint));
+    return lct_tool_say(approver->tool, err, "approved for %s: %s %s, by %.*s%s\n", planned->whom,
+                        pcrs, approver->whose, LCT_FINGERPRINT_SHORT, approver->fingerprint, until);
 }
 
 /* Whether one approval serves this identity and one that was planned before: in a file it does,
@@ -221,14 +232,17 @@ enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err 
         if (code == LCT_OK)
             code = say_approved(approver, planned, err);
     }
-    return code;
+    if (code != LCT_OK || !approver->tool->json || is_out(approver))
+        return code;
+    return lct_tool_print_json(
+        json_pack("{s:i, s:O}", "version", 1, "approvals", approver->approved), err);
 }
 
 /* What its counter has counted to by now; with `revoke`, what it will have. */
 static enum lct_code read_counter(const struct lct_approver *approver, struct lct_counter *counter,
                                   const char *label, struct lct_err *err)
 {
-    const struct lct_tpm_counter_request request = {label, NULL, approver->libctx};
+    const struct lct_tpm_counter_request request = {.label = label, .libctx = approver->libctx};
 
     if (counter->handle == 0)
         return LCT_OK;

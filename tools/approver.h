@@ -6,6 +6,7 @@
 #include "tools/predict.h"
 #include "tools/tool.h"
 
+#include <jansson.h>
 #include <openssl/types.h>
 
 /* Who approves: the private key of an authority at hand, and where approvals go. */
@@ -23,6 +24,7 @@ struct lct_approver {
     const char *whose;                       /* the values, for people: "as they are now" */
     size_t num_planned;                      /* what is to be approved, and is not yet */
     struct lct_planned *planned;
+    json_t *approved; /* what was, for --json */
 };
 
 /* Opens the key, which may ask for its passphrase. Zero is what lct_approver_close takes, too.

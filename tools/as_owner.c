@@ -43,13 +43,14 @@ void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const 
 {
     struct eviction eviction = {tool, id, generation};
     struct lct_err why = {.code = LCT_OK};
+    char stays[80] = "";
 
     if (generation->persistent == 0 ||
         lct_tool_as_owner(tool, owner_auth, evict, &eviction, &why) == LCT_OK)
         return;
-    (void)fprintf(stderr, "lct: warning: %s", why.text);
     if (why.code == LCT_ERR_AUTH || why.code == LCT_ERR_NO_TPM)
-        (void)fprintf(stderr, "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x",
-                      generation->persistent);
-    (void)fputc('\n', stderr);
+        (void)snprintf(stays, sizeof stays,
+                       "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x",
+                       generation->persistent);
+    lct_tool_warn(NULL, "%s%s", why.text, stays);
 }

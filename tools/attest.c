@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/attest.h"
 
+#include "tools/nearest.h"
 #include "tools/verify.h"
 
 #include <stdio.h>
@@ -64,6 +65,27 @@ const struct lct_subcommand *lct_attest_part(const char *name)
     return lct_attest_verifier_part(name);
 }
 
+const struct lct_subcommand *lct_attest_part_at(size_t i)
+{
+    const size_t num = sizeof parts / sizeof parts[0];
+
+    if (i < num)
+        return &parts[i];
+    return i - num < LCT_NUM_VERIFIER_PARTS ? &lct_attest_verifier_parts[i - num] : NULL;
+}
+
+static enum lct_code fail_unknown(const char *verb, struct lct_err *err)
+{
+    struct lct_nearest nearest = {.typed = verb};
+    char hint[LCT_NEAREST_HINT];
+
+    for (size_t i = 0; lct_attest_part_at(i) != NULL; i++)
+        lct_nearest_try(&nearest, lct_attest_verb(lct_attest_part_at(i)));
+    return LCT_FAIL(err, LCT_ERR_USAGE,
+                    "an attestation has no part \"%s\"%s%s lct help attest lists them", verb,
+                    lct_nearest_hint(hint, &nearest, ""), nearest.word == NULL ? ";" : "");
+}
+
 static bool has_help(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
@@ -87,8 +109,10 @@ enum lct_code lct_attest_run(struct lct_tool *tool, int argc, char **argv, struc
     (void)snprintf(name, sizeof name, "attest %s", argv[1]);
     const struct lct_subcommand *part = lct_attest_part(name);
     if (part == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE,
-                        "an attestation has no part \"%s\"; lct help attest lists them", argv[1]);
+        return fail_unknown(argv[1], err);
+    char *word = argv[1];
     argv[1] = name;
-    return part->run(tool, argc - 1, argv + 1, err);
+    enum lct_code code = part->run(tool, argc - 1, argv + 1, err);
+    argv[1] = word;
+    return code;
 }

@@ -6,7 +6,7 @@
 #include "proof/evidence.h"
 #include "proof/issue.h"
 #include "tools/explain.h"
-#include "tools/explain_text.h"
+#include "tools/explain_sheet.h"
 #include "tools/json.h"
 
 #include <jansson.h>
@@ -168,8 +168,19 @@ static enum lct_code print_json(const json_t *json, struct lct_err *err)
     return code;
 }
 
-static enum lct_code show_file(const char *file, bool json, struct lct_crypto *crypto,
-                               struct lct_err *err)
+static enum lct_code tell(const json_t *json, const struct lct_sheet_request *request,
+                          struct lct_err *err)
+{
+    struct lct_sheet sheet = {.page = request->html, .strangers = true};
+
+    if (request->json)
+        return print_json(json, err);
+    lct_explain_say(&sheet, json);
+    return lct_sheet_end(&sheet, request->out, err);
+}
+
+static enum lct_code show_file(const char *file, const struct lct_sheet_request *request,
+                               struct lct_crypto *crypto, struct lct_err *err)
 {
     struct shown shown = {.crypto = crypto, .libctx = lct_crypto_get(crypto, err)};
     uint8_t *bytes = NULL;
@@ -185,7 +196,7 @@ static enum lct_code show_file(const char *file, bool json, struct lct_crypto *c
     if (code != LCT_OK)
         (void)lct_err_prefix(err, lct_tool_file(file));
     else
-        code = json ? print_json(shown.json, err) : lct_explain_print(shown.json, err);
+        code = tell(shown.json, request, err);
     explicit_bzero(bytes, bytes_len); /* it may be a state */
     free(bytes);
     json_decref(shown.json);
@@ -194,17 +205,20 @@ static enum lct_code show_file(const char *file, bool json, struct lct_crypto *c
 
 enum lct_code lct_attest_show_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    bool json = false;
-    const struct lct_option options[] = {{"json", NULL, &json}};
+    struct lct_sheet_request request = {.out = NULL};
+    const struct lct_option options[] = {
+        {"json", NULL, &request.json}, {"html", NULL, &request.html}, {"out", &request.out, NULL}};
     char **operands;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
+        lct_options_parse(tool, argc, argv, options, 3, 1, 1, &operands, &num_operands, err);
 
+    if (code == LCT_OK)
+        code = lct_sheet_check(&request, argv[0], err);
     if (code != LCT_OK)
         return code;
     struct lct_crypto *crypto = lct_crypto_new();
-    code = crypto != NULL ? show_file(operands[0], json, crypto, err)
+    code = crypto != NULL ? show_file(operands[0], &request, crypto, err)
                           : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     lct_crypto_free(crypto);
     return code;

@@ -106,14 +106,14 @@ static enum lct_code say_made(const struct lct_tool *tool, const char *file, boo
 
     if (code == LCT_OK) {
         lct_authority_key_algorithm(algorithm, authority.pkey);
-        code =
-            lct_tool_print(err,
-                           "made the recovery authority %.*s (%s) of %s\n"
-                           "its private half is %s, encrypted under the %s\n"
-                           "keep %s away from this machine: with it and the disk any boot can "
-                           "be approved, without it an update may lock keys for ever\n",
-                           LCT_FINGERPRINT_SHORT, authority.fingerprint, algorithm, authority.dir,
-                           file, made ? "recovery phrase" : "passphrase", made ? "both" : "it");
+        code = lct_tool_say(tool, err,
+                            "made the recovery authority %.*s (%s) of %s\n"
+                            "its private half is %s, encrypted under the %s\n"
+                            "keep %s away from this machine: with the disk and %s any boot "
+                            "can be approved, without %s an update may lock keys for ever\n",
+                            LCT_FINGERPRINT_SHORT, authority.fingerprint, algorithm, authority.dir,
+                            file, made ? "recovery phrase" : "passphrase", made ? "both" : "it",
+                            made ? "them" : "it", made ? "them" : "it");
     }
     lct_authority_clear(&authority);
     return code;
@@ -176,13 +176,13 @@ static char *public_pem(const struct lct_authority *authority)
 static enum lct_code show_json(const struct lct_authority *authority, const char *algorithm,
                                const char *pem, struct lct_err *err)
 {
-    return lct_tool_print_json(json_pack("{s:s, s:s, s:o, s:s?, s:b, s:s}", "fingerprint",
-                                         authority->fingerprint, "algorithm", algorithm, "file",
-                                         json_sprintf("%s/.authority.pub.pem", authority->dir),
-                                         "private_key", authority->private_key,
-                                         "private_key_is_here", lct_authority_is_here(authority),
-                                         "public_key", pem),
-                               err);
+    return lct_tool_print_json(
+        json_pack("{s:i, s:s, s:s, s:o, s:s?, s:b, s:s}", "version", 1, "fingerprint",
+                  authority->fingerprint, "algorithm", algorithm, "file",
+                  json_sprintf("%s/.authority.pub.pem", authority->dir), "private_key",
+                  authority->private_key, "private_key_is_here", lct_authority_is_here(authority),
+                  "public_key", pem),
+        err);
 }
 
 static enum lct_code show_text(const struct lct_authority *authority, const char *algorithm,
@@ -199,7 +199,7 @@ static enum lct_code show_text(const struct lct_authority *authority, const char
                                                              : ", where it is not now");
 }
 
-static enum lct_code show(struct lct_tool *tool, bool json, bool pem, struct lct_err *err)
+static enum lct_code show(const struct lct_tool *tool, bool pem, struct lct_err *err)
 {
     struct lct_authority authority = {0};
     char algorithm[16];
@@ -211,7 +211,7 @@ static enum lct_code show(struct lct_tool *tool, bool json, bool pem, struct lct
         text = public_pem(&authority);
         code = text == NULL ? LCT_FAIL(err, LCT_ERR_INTERNAL, "the key cannot be written")
                : pem        ? lct_tool_print(err, "%s", text)
-               : json       ? show_json(&authority, algorithm, text, err)
+               : tool->json ? show_json(&authority, algorithm, text, err)
                             : show_text(&authority, algorithm, err);
     }
     free(text);
@@ -265,9 +265,8 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
         code = lct_authority_get(&authority, &tool->store, NULL, tool->crypto, err);
     if (code == LCT_OK) {
         lct_authority_key_algorithm(algorithm, authority.pkey);
-        code =
-            lct_tool_print(err, "%.*s (%s) is the recovery authority of %s\n",
-                           LCT_FINGERPRINT_SHORT, authority.fingerprint, algorithm, authority.dir);
+        code = lct_tool_say(tool, err, "%.*s (%s) is the recovery authority of %s\n",
+                            LCT_FINGERPRINT_SHORT, authority.fingerprint, algorithm, authority.dir);
     }
     lct_authority_clear(&authority);
     EVP_PKEY_free(pkey);
@@ -276,7 +275,7 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
 
 struct words {
     struct lct_authority_request request;
-    bool json, pem;
+    bool pem;
 };
 
 static enum lct_code run(struct lct_tool *tool, const struct words *words, char **operands,
@@ -289,10 +288,10 @@ static enum lct_code run(struct lct_tool *tool, const struct words *words, char 
 
     if (!init && !importing && strcmp(verb, "show") != 0)
         return LCT_FAIL(err, LCT_ERR_USAGE,
-                        "an authority is not to be \"%s\"; lct authority init, show or import",
+                        "there is no lct authority %s; it is lct authority init, show or import",
                         verb);
     if (num_operands != (importing ? 2 : 1) || (made && !init) ||
-        ((words->json || words->pem) && (init || importing)))
+        (words->pem && (tool->json || init || importing)))
         return LCT_FAIL(err, LCT_ERR_USAGE, "usage: lct authority %s",
                         lct_subcommand_by_name("authority")->arguments);
     if (init && request->out == NULL)
@@ -302,19 +301,23 @@ static enum lct_code run(struct lct_tool *tool, const struct words *words, char 
     enum lct_code code = lct_tool_open(tool, err);
     if (code != LCT_OK)
         return code;
-    return init        ? lct_tool_make_authority(tool, request, err)
-           : importing ? import(tool, operands[1], err)
-                       : show(tool, words->json, words->pem, err);
+    if (init)
+        code = lct_tool_make_authority(tool, request, err);
+    else if (importing)
+        code = import(tool, operands[1], err);
+    if (code != LCT_OK || ((init || importing) && !tool->json))
+        return code;
+    return show(tool, words->pem, err);
 }
 
 enum lct_code lct_authority_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    struct words words = {.json = false};
+    struct words words = {.pem = false};
     const struct lct_option options[] = {
         {"out", &words.request.out, NULL},
         {"algorithm", &words.request.algorithm, NULL},
         {"passphrase", NULL, &words.request.passphrase},
-        {"json", NULL, &words.json},
+        {"json", NULL, &tool->json},
         {"pem", NULL, &words.pem},
     };
     char **operands;

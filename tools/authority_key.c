@@ -172,8 +172,6 @@ enum lct_code lct_authority_key_read(EVP_PKEY **pkey, const struct lct_tool *too
                              : LCT_ERR_INTERNAL;
 
     if (code == LCT_OK && !encrypted)
-        (void)fprintf(stderr,
-                      "lct: warning: %s is not encrypted: whoever reads it can approve any boot\n",
-                      file);
+        lct_tool_warn(NULL, "%s is not encrypted: whoever reads it can approve any boot", file);
     return code;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/json.h"
 #include "tools/private_file.h"
 #include "tools/tar.h"
 #include "tools/tool.h"
@@ -173,6 +174,21 @@ static enum lct_code write_backup(struct lct_backup *backup, const struct lct_to
     return code;
 }
 
+static enum lct_code say_written(const struct lct_tool *tool, const struct lct_backup *backup,
+                                 const char *file, struct lct_err *err)
+{
+    json_t *ids = json_array();
+
+    for (size_t i = 0; i < backup->num_identities; i++)
+        (void)json_array_append_new(ids, json_string(backup->identities[i].record->id));
+    if (tool->json)
+        return lct_tool_print_json(
+            json_pack("{s:i, s:s, s:o}", "version", 1, "file", file, "ids", ids), err);
+    json_decref(ids);
+    lct_tool_note(tool, "identities in the backup: %zu", backup->num_identities);
+    return LCT_OK;
+}
+
 /* What can be taken is written, though something cannot. */
 static enum lct_code back_up(struct lct_tool *tool, char *const *ids, size_t num_ids, bool all,
                              const char *file, struct lct_err *err)
@@ -194,7 +210,7 @@ static enum lct_code back_up(struct lct_tool *tool, char *const *ids, size_t num
         code = write_backup(&backup, tool, file, err);
     }
     if (code == LCT_OK)
-        (void)fprintf(stderr, "lct: identities in the backup: %zu\n", backup.num_identities);
+        code = say_written(tool, &backup, file, err);
     lct_backup_clear(&backup);
     if (code == LCT_OK && worst != LCT_OK) {
         *err = wrong;
@@ -206,15 +222,18 @@ static enum lct_code back_up(struct lct_tool *tool, char *const *ids, size_t num
 enum lct_code lct_backup_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     const char *file = NULL;
-    const struct lct_option options[] = {{"out", &file, NULL}};
+    const struct lct_option options[] = {{"out", &file, NULL}, {"json", NULL, &tool->json}};
     char **operands, **ids = NULL;
     int num_operands;
     size_t num_ids = 0;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, 1, 0, -1, &operands, &num_operands, err);
+        lct_options_parse(tool, argc, argv, options, 2, 0, -1, &operands, &num_operands, err);
 
     if (code != LCT_OK)
         return code;
+    if (file == NULL && tool->json)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "--json goes with --out FILE.tar: standard output is the backup's");
     if (file == NULL && isatty(STDOUT_FILENO))
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "a backup is not for a terminal: lct backup >FILE.tar, or --out FILE.tar");

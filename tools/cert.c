@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
+#include "tools/describe.h"
+#include "tools/json.h"
 #include "tools/rotate.h"
 #include "tools/tool.h"
 
@@ -74,12 +76,13 @@ static enum lct_code say_set(const struct request *request, const struct lct_key
     if (code != LCT_OK)
         return code;
     if (certificate.validity != LCT_VALIDITY_NOW)
-        (void)fprintf(stderr, "lct: %s: warning: its certificate is %s (%s to %s)\n", key->label,
+        lct_tool_warn(key->label, "its certificate is %s (%s to %s)",
                       certificate.validity == LCT_VALIDITY_OVER ? "expired" : "not valid yet",
                       certificate.not_before, certificate.not_after);
-    return lct_tool_print(err, "%s: keeps the certificate of %s, %s, and %zu of its issuers\n",
-                          key->label, certificate.subject,
-                          lct_certificate_expiry(expiry, &certificate), certs->num - 1);
+    return lct_tool_say(request->tool, err,
+                        "%s: keeps the certificate of %s, %s, and %zu of its issuers\n", key->label,
+                        certificate.subject, lct_certificate_expiry(expiry, &certificate),
+                        certs->num - 1);
 }
 
 /* Whether the chain is of the pending generation: then that is loaded. */
@@ -117,7 +120,7 @@ static enum lct_code switch_over(const struct request *request, const struct lct
                                  request->id, overlap, certs, err);
     if (code == LCT_OK)
         code = say_set(request, pending, certs, err);
-    return code == LCT_OK ? lct_rotate_say(request->id, &rotated, err) : code;
+    return code == LCT_OK ? lct_rotate_say(request->tool, request->id, &rotated, err) : code;
 }
 
 static enum lct_code keep(const struct request *request, const struct lct_key *key,
@@ -160,12 +163,54 @@ static enum lct_code set(const struct request *request, const struct lct_key *ke
     return code;
 }
 
+static enum lct_code write_pem(const struct lct_certs *certs, struct lct_err *err)
+{
+    uint8_t *pem = NULL;
+    size_t pem_len = 0;
+    enum lct_code code = lct_certs_write(&pem, &pem_len, certs, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_print(err, "%.*s", (int)pem_len, (const char *)pem);
+    OPENSSL_free(pem);
+    return code;
+}
+
+/* One of a chain, with its PEM; NULL: it cannot be told. */
+static json_t *certificate_json(const struct request *request, const struct lct_certs *certs,
+                                size_t i)
+{
+    const struct lct_certs alone = {.num = 1, .certs = {certs->certs[i]}};
+    struct lct_certificate certificate;
+    uint8_t *pem = NULL;
+    size_t pem_len = 0;
+    json_t *json = NULL;
+
+    if (lct_certificate_describe(&certificate, certs->certs[i].x509, request->tool->crypto, NULL) ==
+            LCT_OK &&
+        lct_certs_write(&pem, &pem_len, &alone, NULL) == LCT_OK) {
+        json = lct_certificate_json(&certificate, certs->num - i, NULL);
+        (void)json_object_set_new(json, "pem", json_stringn((const char *)pem, pem_len));
+    }
+    OPENSSL_free(pem);
+    return json;
+}
+
+static enum lct_code write_json(const struct request *request, unsigned generation,
+                                const struct lct_certs *certs, struct lct_err *err)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < certs->num; i++)
+        (void)json_array_append_new(array, certificate_json(request, certs, i));
+    return lct_tool_print_json(json_pack("{s:i, s:s, s:i, s:o}", "version", 1, "id", request->id,
+                                         "generation", (int)generation, "certificates", array),
+                               err);
+}
+
 static enum lct_code print(const struct request *request, const struct lct_key *key,
                            struct lct_err *err)
 {
     struct lct_certs certs;
-    uint8_t *pem = NULL;
-    size_t pem_len = 0;
     enum lct_code code = lct_certs_read(&request->tool->store, request->tool->crypto, request->id,
                                         key->number, &certs, err);
 
@@ -183,10 +228,8 @@ static enum lct_code print(const struct request *request, const struct lct_key *
     else if (code == LCT_OK && lct_certs_check_leaf(&certs, key, err) != LCT_OK)
         code = lct_err_prefix(err, key->label);
     if (code == LCT_OK)
-        code = lct_certs_write(&pem, &pem_len, &certs, err);
-    if (code == LCT_OK)
-        code = lct_tool_print(err, "%.*s", (int)pem_len, (const char *)pem);
-    OPENSSL_free(pem);
+        code = request->tool->json ? write_json(request, key->number, &certs, err)
+                                   : write_pem(&certs, err);
     lct_certs_clear(&certs);
     return code;
 }
@@ -202,8 +245,9 @@ static enum lct_code remove_chain(const struct request *request, const struct lc
                         request->generation, record->active);
     enum lct_code code =
         lct_certs_remove(&request->tool->store, request->id, generation->number, err);
-    return code == LCT_OK ? lct_tool_print(err, "lct:%s: keeps no certificate now\n", request->id)
-                          : code;
+    return code == LCT_OK
+               ? lct_tool_say(request->tool, err, "lct:%s: keeps no certificate now\n", request->id)
+               : code;
 }
 
 static enum lct_code run(const struct request *request, struct lct_err *err)
@@ -235,7 +279,8 @@ enum lct_code lct_cert_run(struct lct_tool *tool, int argc, char **argv, struct 
     const struct lct_option options[] = {{"set", &request.file, NULL},
                                          {"remove", NULL, &request.remove},
                                          {"generation", &generation, NULL},
-                                         {"overlap", &request.overlap, NULL}};
+                                         {"overlap", &request.overlap, NULL},
+                                         {"json", NULL, &tool->json}};
     enum lct_code code = lct_tool_begin(tool, argc, argv, options,
                                         sizeof options / sizeof options[0], &request.id, err);
 
@@ -245,5 +290,9 @@ enum lct_code lct_cert_run(struct lct_tool *tool, int argc, char **argv, struct 
         code = LCT_FAIL(err, LCT_ERR_USAGE, "--overlap goes with --set");
     if (code == LCT_OK)
         code = lct_tool_generation(&request.generation, generation, err);
-    return code == LCT_OK ? run(&request, err) : code;
+    if (code == LCT_OK)
+        code = run(&request, err);
+    return code == LCT_OK && (request.file != NULL || request.remove)
+               ? lct_describe_result(tool, request.id, err)
+               : code;
 }

@@ -27,7 +27,7 @@ lct_tool_counter(struct lct_tool *tool, struct lct_counter *counter, const char 
 {
     struct lct_secret owner_auth = {0};
     struct counting counting = {
-        tool, counter, {label, NULL, lct_crypto_get(tool->crypto, err)}, command};
+        tool, counter, {.label = label, .libctx = lct_crypto_get(tool->crypto, err)}, command};
     enum lct_code code = counting.request.libctx != NULL
                              ? lct_tool_as_owner(tool, &owner_auth, count, &counting, err)
                              : LCT_ERR_INTERNAL;

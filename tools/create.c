@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/authority.h"
+#include "tools/describe.h"
 #include "tools/making.h"
 #include "tools/seal_text.h"
 #include "tools/sealing.h"
@@ -58,14 +59,14 @@ static enum lct_code say_approvals(struct lct_tool *tool, struct lct_key *key, s
     if (seal->kind != LCT_SEAL_AUTHORITY)
         return LCT_OK;
     if (is_refused(tool, key))
-        code = lct_tool_print(err,
-                              "it signs once a state is approved: lct approve --authority %s %s\n",
-                              lct_authority_key_file(file, tool, seal), key->id);
+        code = lct_tool_say(tool, err,
+                            "it signs once a state is approved: lct approve --authority %s %s\n",
+                            lct_authority_key_file(file, tool, seal), key->id);
     if (code == LCT_OK && seal->counter.handle != 0)
-        code = lct_tool_print(err,
-                              "its counter takes an index of the TPM's NV memory, 0x%08x, until "
-                              "lct delete %s\n",
-                              seal->counter.handle, key->id);
+        code = lct_tool_say(tool, err,
+                            "its counter takes an index of the TPM's NV memory, 0x%08x, until "
+                            "lct delete %s\n",
+                            seal->counter.handle, key->id);
     return code;
 }
 
@@ -77,14 +78,13 @@ static enum lct_code say_created(struct lct_tool *tool, struct lct_key *key, boo
     char words[LCT_SEAL_WORDS];
 
     if (provision && generation->parent != lct_srk_handle)
-        (void)fprintf(
-            stderr,
-            "lct: the TPM keeps no storage root key at 0x%08x: its NV memory may be full; "
-            "it is made anew each time the key is loaded\n",
-            lct_srk_handle);
-    enum lct_code code = lct_tool_print(
-        err, "created %s (%s, %s%s, in the TPM: %s%s)\n", key->label, generation->algorithm->name,
-        lct_seal_words(words, &generation->seal, NULL, key->libctx),
+        lct_tool_note(tool,
+                      "the TPM keeps no storage root key at 0x%08x: its NV memory may be full; "
+                      "it is made anew each time the key is loaded",
+                      lct_srk_handle);
+    enum lct_code code = lct_tool_say(
+        tool, err, "created %s (%s, %s%s, in the TPM: %s%s)\n", key->label,
+        generation->algorithm->name, lct_seal_words(words, &generation->seal, NULL, key->libctx),
         generation->passphrase ? ", with a passphrase" : "", generation->tpm,
         generation->software_tpm ? ", a software TPM" : "");
     return code == LCT_OK ? say_approvals(tool, key, err) : code;
@@ -114,7 +114,7 @@ static enum lct_code accept_existing(struct lct_tool *tool, const struct request
         code = LCT_FAIL(err, LCT_ERR_EXISTS, "lct:%s: this identity exists already, sealed to %s",
                         request->id, text);
     else
-        code = lct_tool_print(err, "lct:%s is there already (%s)\n", request->id, algorithm);
+        code = lct_tool_say(tool, err, "lct:%s is there already (%s)\n", request->id, algorithm);
     free(record);
     return code;
 }
@@ -179,8 +179,10 @@ static enum lct_code create(struct lct_tool *tool, const struct request *request
         code = lct_making_begin(&making, tool, request->passphrase, err);
     if (code == LCT_OK)
         code = lct_enrol_check(&tool->store, request->id, &identity.owner, err);
-    if (code == LCT_OK)
+    if (code == LCT_OK) {
+        making.algorithm = identity.algorithm->name;
         code = seal_and_make(tool, request, seal, &identity, &making, &key, err);
+    }
     lct_making_end(&making);
     if (code == LCT_ERR_EXISTS && request->if_absent)
         return accept_existing(tool, request, seal, err);
@@ -223,8 +225,9 @@ static enum lct_code make_software(struct lct_tool *tool, const struct request *
             lct_identity_create_software(&tool->store, tool->crypto, &with_passphrase, &key, err);
     lct_making_end(&making);
     if (code == LCT_OK)
-        code = lct_tool_print(err, "created lct:%s (%s, custody: software, with a passphrase)\n",
-                              request->id, identity->algorithm->name);
+        code =
+            lct_tool_say(tool, err, "created lct:%s (%s, custody: software, with a passphrase)\n",
+                         request->id, identity->algorithm->name);
     lct_key_free(key);
     return code;
 }
@@ -257,7 +260,7 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
         {"owner", &request.owner, NULL},           {"if-absent", NULL, &request.if_absent},
         {"passphrase", NULL, &request.passphrase}, {"bind", NULL, &request.bind},
         {"revocable", NULL, &request.revocable},   {"software", NULL, &request.software},
-        {"new-parent", NULL, &request.new_parent},
+        {"new-parent", NULL, &request.new_parent}, {"json", NULL, &tool->json},
     };
     struct lct_sealing_request sealing = {0};
     struct lct_seal seal = {0};
@@ -266,11 +269,13 @@ enum lct_code lct_create_run(struct lct_tool *tool, int argc, char **argv, struc
 
     if (code != LCT_OK)
         return code;
-    if (request.software)
-        return create_software(tool, &request, err);
     sealing.spec = request.seal;
     sealing.bind = request.bind;
     sealing.revocable = request.revocable;
-    code = lct_sealing_parse(&seal, tool, &sealing, err);
-    return code == LCT_OK ? create(tool, &request, &seal, err) : code;
+    if (!request.software)
+        code = lct_sealing_parse(&seal, tool, &sealing, err);
+    if (code == LCT_OK)
+        code = request.software ? create_software(tool, &request, err)
+                                : create(tool, &request, &seal, err);
+    return code == LCT_OK ? lct_describe_result(tool, request.id, err) : code;
 }

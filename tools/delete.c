@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/as_owner.h"
 #include "tools/counter.h"
+#include "tools/json.h"
 #include "tools/tool.h"
 
 #include "store/record.h"
@@ -9,20 +10,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Once the identity is gone: a counter that cannot go is told, and harms nobody. */
+/* Once the identity is gone: a counter that cannot go is told, and harms nobody. What stays in the
+ * TPM is added to `left`. */
 static enum lct_code remove_counter(struct lct_tool *tool, const char *label,
-                                    const struct lct_counter *recorded, struct lct_err *err)
+                                    const struct lct_counter *recorded, json_t *left,
+                                    struct lct_err *err)
 {
     struct lct_err why = {.code = LCT_OK};
     enum lct_code code = lct_tool_counter_remove(tool, recorded, label, &why);
 
     if (code == LCT_OK)
         return LCT_OK;
-    (void)fprintf(stderr, "lct: warning: %s\n", why.text);
+    lct_tool_warn(NULL, "%s", why.text);
     if (code == LCT_ERR_OTHER_TPM) /* what is at its index, if anything, is not ours to name */
         return LCT_OK;
-    return lct_tool_print(err, "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x\n",
-                          recorded->handle);
+    (void)json_array_append_new(left, json_sprintf("0x%08x", recorded->handle));
+    return lct_tool_say(tool, err, "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x\n",
+                        recorded->handle);
 }
 
 /* All that is ours at persistent handles. */
@@ -47,19 +51,21 @@ static bool is_counter_of_earlier(const struct lct_record *record, size_t i)
 
 /* What its generations have in the TPM besides goes where that is ours, else it is told. */
 static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_record *record,
-                                     const char *label, struct lct_err *err)
+                                     const char *label, json_t *left, struct lct_err *err)
 {
     enum lct_code code = LCT_OK;
 
     for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++) {
         const struct lct_generation *generation = &record->generations[i];
-        if (generation->handle != 0) /* it was imported from there */
-            code = lct_tool_print(err,
-                                  "its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x\n",
-                                  generation->handle);
+        if (generation->handle != 0) { /* it was imported from there */
+            (void)json_array_append_new(left, json_sprintf("0x%08x", generation->handle));
+            code = lct_tool_say(tool, err,
+                                "its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x\n",
+                                generation->handle);
+        }
         if (code == LCT_OK && generation->seal.counter.handle != 0 &&
             !is_counter_of_earlier(record, i))
-            code = remove_counter(tool, label, &generation->seal.counter, err);
+            code = remove_counter(tool, label, &generation->seal.counter, left, err);
     }
     return code;
 }
@@ -85,21 +91,28 @@ static enum lct_code delete_it(struct lct_tool *tool, const char *id,
     if (record != NULL)
         evict_each(tool, record);
     enum lct_code code = lct_store_delete(&tool->store, id, shred, err);
-    if (code == LCT_OK)
-        code = lct_tool_print(err, "deleted %s\n", label);
+    if (code != LCT_OK)
+        return code;
+    json_t *left = json_array();
+    code = lct_tool_say(tool, err, "deleted %s\n", label);
     if (code == LCT_OK && record != NULL)
-        code = remove_from_tpm(tool, record, label, err);
+        code = remove_from_tpm(tool, record, label, left, err);
+    if (code == LCT_OK && tool->json)
+        return lct_tool_print_json(
+            json_pack("{s:i, s:s, s:o}", "version", 1, "id", id, "left_in_tpm", left), err);
+    json_decref(left);
     return code;
 }
 
 enum lct_code lct_delete_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     bool yes = false, shred = false;
-    const struct lct_option options[] = {{"yes", NULL, &yes}, {"shred", NULL, &shred}};
+    const struct lct_option options[] = {
+        {"yes", NULL, &yes}, {"shred", NULL, &shred}, {"json", NULL, &tool->json}};
     const char *id = NULL;
     struct lct_record *record = NULL;
     uint32_t handle = 0;
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &id, err);
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 3, &id, err);
 
     if (code == LCT_OK)
         code = lct_store_check_delete(&tool->store, id, err);

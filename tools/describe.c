@@ -93,13 +93,14 @@ json_t *lct_describe_json(const struct lct_record *record, const struct lct_key 
                           const char *dir)
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:o, s:n, s:s, s:s}", "id", record->id, "algorithm",
-        generation->algorithm->name, "custody", lct_custody_name(generation->custody), "tpm",
-        lct_key_is_software(key) ? NULL : generation->tpm, "software_tpm", generation->software_tpm,
-        "hardware_bound", lct_key_is_bound(key), "passphrase", generation->passphrase, "seal",
-        seal_json(generation, key->libctx), "certificate", "created", record->created, "store",
-        dir);
+    json_t *json =
+        json_pack("{s:i, s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:o, s:n, s:s, s:s}", "version", 1,
+                  "id", record->id, "algorithm", generation->algorithm->name, "custody",
+                  lct_custody_name(generation->custody), "tpm",
+                  lct_key_is_software(key) ? NULL : generation->tpm, "software_tpm",
+                  generation->software_tpm, "hardware_bound", lct_key_is_bound(key), "passphrase",
+                  generation->passphrase, "seal", seal_json(generation, key->libctx), "certificate",
+                  "created", record->created, "store", dir);
 
     if (json != NULL)
         add_life(json, record);
@@ -119,8 +120,8 @@ static void end_text(char text[32], const struct lct_generation *generation, enu
 }
 
 /* Another generation than the active one. */
-static enum lct_code describe_other(const struct lct_record *record,
-                                    const struct lct_generation *generation, struct lct_err *err)
+static void describe_other(struct lct_sheet *sheet, const struct lct_record *record,
+                           const struct lct_generation *generation)
 {
     const struct lct_life life = lct_record_life(record, generation);
     const enum lct_stage stage = lct_life_stage(&life, time(NULL));
@@ -129,24 +130,20 @@ static enum lct_code describe_other(const struct lct_record *record,
     end_text(end, generation, stage);
     if (generation->persistent != 0)
         (void)snprintf(place, sizeof place, ", at 0x%08x", generation->persistent);
-    return lct_tool_print(err, "  generation %u  %s%s, %s, %s%s\n", generation->number,
-                          lct_stage_name(stage), end, generation->algorithm->name,
-                          lct_custody_name(generation->custody), place);
+    lct_sheet_say(sheet, "  generation", "%u  %s%s, %s, %s%s", generation->number,
+                  lct_stage_name(stage), end, generation->algorithm->name,
+                  lct_custody_name(generation->custody), place);
 }
 
-enum lct_code lct_describe_life(const struct lct_record *record, struct lct_err *err)
+void lct_describe_life(struct lct_sheet *sheet, const struct lct_record *record)
 {
-    enum lct_code code = LCT_OK;
-
     if (record->ending != LCT_NOT_ENDED)
-        code = lct_tool_print(err, "state        %s at %s%s%s, generation %u\n",
-                              lct_ending_name(record->ending), record->ended,
-                              record->reason[0] != '\0' ? " for " : "", record->reason,
-                              record->active);
+        lct_sheet_say(sheet, "state", "%s at %s%s%s, generation %u",
+                      lct_ending_name(record->ending), record->ended,
+                      record->reason[0] != '\0' ? " for " : "", record->reason, record->active);
     else
-        code = lct_tool_print(err, "state        active, generation %u\n", record->active);
-    for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++)
+        lct_sheet_say(sheet, "state", "active, generation %u", record->active);
+    for (size_t i = 0; i < record->num_generations; i++)
         if (record->generations[i].number != record->active)
-            code = describe_other(record, &record->generations[i], err);
-    return code;
+            describe_other(sheet, record, &record->generations[i]);
 }

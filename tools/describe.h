@@ -5,6 +5,7 @@
 #include "store/key.h"
 #include "store/record.h"
 #include "tools/certificate.h"
+#include "tools/sheet.h"
 #include "tools/tool.h"
 
 #include <jansson.h>
@@ -14,9 +15,12 @@
 json_t *lct_describe_json(const struct lct_record *record, const struct lct_key *key,
                           const char *dir);
 
-/* The lines of `lct show` on the life of an identity: its state, and its other generations.
- * LCT_ERR_IO. */
-enum lct_code lct_describe_life(const struct lct_record *record, struct lct_err *err);
+/* What a command has made of an identity: with --json all of it, as `lct show --json` has it; else
+ * nothing. In show.c, whose errors it has. */
+enum lct_code lct_describe_result(const struct lct_tool *tool, const char *id, struct lct_err *err);
+
+/* The lines of `lct show` on the life of an identity: its state, and its other generations. */
+void lct_describe_life(struct lct_sheet *sheet, const struct lct_record *record);
 
 /* "tpm", or "tpm (software)" where the TPM said that it is a simulator or emulator; of a key that
  * is not bound to it, imported; "software". `key`: NULL if it cannot be read. */

@@ -73,6 +73,9 @@ void lct_doctor_tpm(struct lct_doctor *doctor);
 void lct_doctor_slots(struct lct_doctor *doctor);
 /* Keys whose persistent handles are not as their records say: doctor_persist.c. After the probe. */
 void lct_doctor_persist(struct lct_doctor *doctor);
+
+/* NV counters of no identity: the same file. Talks to the TPM. */
+void lct_doctor_counters(struct lct_doctor *doctor);
 /* The files of authorizations, and whether the TPM takes what is in them: doctor_secret.c. */
 void lct_doctor_secrets(struct lct_doctor *doctor);
 /* What the kernel and the firmware say: doctor_machine.c. False: the TPM is none that we can use.
@@ -85,6 +88,10 @@ void lct_doctor_openssl(struct lct_doctor *doctor, bool configured);
 void lct_doctor_store(struct lct_doctor *doctor);
 /* Whether the certificates of these identities can be used: doctor_certificate.c. */
 void lct_doctor_certificates(struct lct_doctor *doctor, char *const *ids, size_t num_ids);
+/* Whether this boot opens the seal of an identity: doctor_seal.c. What cannot be found out is shut.
+ */
+enum lct_opening { LCT_OPENING_FREE /* no PCR seals it */, LCT_OPENING_OPEN, LCT_OPENING_SHUT };
+enum lct_opening lct_doctor_opening(const struct lct_tool *tool, const char *id);
 /* The recovery authority, and where its private half lies: doctor_seal.c. */
 void lct_doctor_authority(struct lct_doctor *doctor);
 /* Which sealed identities this boot opens: doctor_seal.c. */
@@ -92,6 +99,10 @@ void lct_doctor_seals(struct lct_doctor *doctor);
 /* What the identity asked about is sealed to, which PCR differs, and what approves: doctor_seal.c.
  */
 void lct_doctor_seal(struct lct_doctor *doctor);
+/* What all of that is in numbers, in Prometheus' text format, to `file`, "-" or NULL for standard
+ * output: doctor_metrics.c. A TPM that does not answer is a number, too. LCT_ERR_IO; errors of
+ * lct_tool_open. */
+enum lct_code lct_doctor_metrics(struct lct_tool *tool, const char *file, struct lct_err *err);
 /* A signature, and the identity asked about: doctor_signature.c. */
 void lct_doctor_sign(struct lct_doctor *doctor);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "tools/openssl_conf.h"
 #include "tools/sealing.h"
 
 #include <limits.h>
@@ -10,11 +11,9 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
-#include <openssl/store.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 static const enum lct_topic topic = LCT_TOPIC_OPENSSL;
@@ -34,11 +33,6 @@ static json_t *problem(struct lct_doctor *doctor, const struct openssl *openssl,
                               openssl->file, text);
 }
 
-static const char *get(const struct openssl *openssl, const char *section, const char *name)
-{
-    return section != NULL ? NCONF_get_string(openssl->conf, section, name) : NULL;
-}
-
 /* The place of a provider in the list of them, from 0, or -1. */
 static int place_of(const struct openssl *openssl, const char *name)
 {
@@ -50,30 +44,19 @@ static int place_of(const struct openssl *openssl, const char *name)
     return -1;
 }
 
-static bool is_activated(const struct openssl *openssl, const char *name)
-{
-    static const char *const no[] = {"0", "no", "off", "false"};
-    const char *value = get(openssl, get(openssl, openssl->providers, name), "activate");
-
-    for (size_t i = 0; value != NULL && i < sizeof no / sizeof no[0]; i++)
-        if (strcasecmp(value, no[i]) == 0)
-            return false;
-    return value != NULL;
-}
-
 /* Whether the file names and activates the providers. False: there is no more to ask. */
 static bool judge_sections(struct lct_doctor *doctor, const struct openssl *openssl)
 {
-    if (get(openssl, openssl->providers, "lct") == NULL) {
-        (void)problem(doctor, openssl,
-                      "lct is not in the list of providers; add the sections of lct.cnf");
+    if (lct_conf_get(openssl->conf, openssl->providers, "lct") == NULL) {
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, "lct setup",
+                                 "%s: lct is not in the list of providers", openssl->file);
         return false;
     }
-    if (!is_activated(openssl, "lct")) {
+    if (!lct_conf_activates(openssl->conf, openssl->providers, "lct")) {
         (void)problem(doctor, openssl, "lct is not activated; put activate = 1 into its section");
         return false;
     }
-    if (!is_activated(openssl, "default"))
+    if (!lct_conf_activates(openssl->conf, openssl->providers, "default"))
         (void)problem(doctor, openssl,
                       "the default provider is not activated, and OpenSSL adds it by itself only "
                       "where no other is; list default before lct, with activate = 1");
@@ -88,7 +71,8 @@ static bool judge_sections(struct lct_doctor *doctor, const struct openssl *open
 /* Where libcrypto looks for the module: provider_core.c, provider_init(). */
 static void find_module(const struct openssl *openssl, char *path, size_t size)
 {
-    const char *module = get(openssl, get(openssl, openssl->providers, "lct"), "module");
+    const char *module = lct_conf_get(
+        openssl->conf, lct_conf_get(openssl->conf, openssl->providers, "lct"), "module");
     const char *dir = secure_getenv("OPENSSL_MODULES");
 
     if (dir == NULL)
@@ -117,25 +101,6 @@ static int take_version(OSSL_PROVIDER *provider, void *arg)
     return 1;
 }
 
-/* The first reason that libcrypto gives: what dlopen said, say. */
-static const char *first_reason(void)
-{
-    const char *data = "";
-    int flags = 0;
-
-    (void)ERR_peek_error_data(&data, &flags);
-    return (flags & ERR_TXT_STRING) != 0 && *data != '\0' ? data : "libcrypto does not say why";
-}
-
-/* lct's loader without a property query of its own: what default_properties leave of it. */
-static bool is_hidden(OSSL_LIB_CTX *libctx)
-{
-    OSSL_STORE_LOADER *loader = OSSL_STORE_LOADER_fetch(libctx, "lct", NULL);
-
-    OSSL_STORE_LOADER_free(loader);
-    return loader == NULL;
-}
-
 static void judge_version(struct lct_doctor *doctor, const char *version, const char *module)
 {
     if (version == NULL || strcmp(version, LCT_VERSION) != 0)
@@ -150,7 +115,8 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
                          OSSL_LIB_CTX *libctx, const char *module)
 {
     const char *properties =
-        get(openssl, get(openssl, openssl->init, "alg_section"), "default_properties");
+        lct_conf_get(openssl->conf, lct_conf_get(openssl->conf, openssl->init, "alg_section"),
+                     "default_properties");
     const char *version = NULL;
 
     ERR_clear_error();
@@ -158,12 +124,12 @@ static void judge_loaded(struct lct_doctor *doctor, const struct openssl *openss
     if (OSSL_PROVIDER_available(libctx, "lct") != 1) {
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
                                  "%s: OpenSSL does not load lct from %s: %.300s", openssl->file,
-                                 module, first_reason());
+                                 module, lct_conf_reason(libctx, module));
         return;
     }
     (void)OSSL_PROVIDER_do_all(libctx, take_version, &version);
     judge_version(doctor, version, module);
-    if (is_hidden(libctx))
+    if (lct_conf_hides_lct(libctx))
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, openssl->command,
                                  "%s: default_properties = %s hides lct from programs; take it "
                                  "out, or put a ? before it",
@@ -202,6 +168,20 @@ static void list_setting(struct lct_doctor_list *list, const char *key, const ch
                         by != NULL ? by : "", by != NULL ? ")" : "");
 }
 
+/* Without its audit no key signs. */
+static void find_lines(struct lct_doctor *doctor)
+{
+    const struct lct_lines *audit = doctor->tool->config.audit, *log = doctor->tool->config.log;
+    struct lct_err err;
+
+    if (log != NULL && lct_lines_check(log, &err) != LCT_OK)
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, NULL, "no trace is kept: %s",
+                              err.text);
+    if (audit != NULL && lct_lines_check(audit, &err) != LCT_OK)
+        (void)lct_doctor_problem(doctor, topic, LCT_ERR_CONFIG, NULL,
+                                 "audit: %s; nothing is signed without it", err.text);
+}
+
 /* What is set, and by whom if not by the file. Secrets' files have lines of their own. */
 static void find_settings(struct lct_doctor *doctor)
 {
@@ -220,6 +200,10 @@ static void find_settings(struct lct_doctor *doctor)
         lct_doctor_list(&list, ", ", "timeout = %d", config->timeout);
     list_setting(&list, "seal", config->seal, NULL, NULL);
     list_setting(&list, "pcr_signature", config->pcr_signature, NULL, NULL);
+    list_setting(&list, "log", config->log != NULL ? lct_lines_where(config->log) : NULL, NULL,
+                 "LCT_LOG");
+    list_setting(&list, "audit", config->audit != NULL ? lct_lines_where(config->audit) : NULL,
+                 NULL, NULL);
     json_t *finding =
         lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "settings of lct: %s",
                         list.num > 0 ? lct_doctor_list_end(&list) : "none, which are the defaults");
@@ -250,20 +234,20 @@ void lct_doctor_openssl(struct lct_doctor *doctor, bool configured)
     if (file != NULL && openssl.conf != NULL) {
         (void)lct_doctor_command(openssl.command, "editor", file);
         if (access(file, F_OK) != 0) {
-            (void)problem(doctor, &openssl,
-                          named ? "there is no such file, which OPENSSL_CONF names, so that "
-                                  "OpenSSL does not load lct; make it with the sections of lct.cnf"
-                                : "there is no such file, so that OpenSSL does not load lct; make "
-                                  "it with the sections of lct.cnf");
+            (void)lct_doctor_problem(
+                doctor, topic, LCT_ERR_CONFIG, "lct setup",
+                "%s%s: there is no such file, so that OpenSSL does not load lct", file,
+                openssl.named_by);
         } else if (NCONF_load(openssl.conf, file, NULL) == 1) { /* else it has been told already */
             openssl.init = NCONF_get_string(openssl.conf, NULL, "openssl_conf");
-            openssl.providers = get(&openssl, openssl.init, "providers");
+            openssl.providers = lct_conf_get(openssl.conf, openssl.init, "providers");
             if (judge_sections(doctor, &openssl))
                 judge_loading(doctor, &openssl);
         }
     }
     if (configured) {
         find_settings(doctor);
+        find_lines(doctor);
         judge_seal(doctor, &openssl);
     }
     ERR_clear_error();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "store/counters.h"
 #include "store/persist.h"
 
 #include <stdio.h>
@@ -60,4 +61,27 @@ void lct_doctor_persist(struct lct_doctor *doctor)
         for (size_t i = 0; i < findings.num; i++)
             find_one(doctor, &findings.all[i]);
     lct_persist_clear(&findings);
+}
+
+/* What cannot be read of the store is told with it. */
+void lct_doctor_counters(struct lct_doctor *doctor)
+{
+    struct lct_tool *tool = doctor->tool;
+    struct lct_tpm_counters there;
+    struct lct_counter_findings findings = {0};
+    struct lct_err why;
+    OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, NULL);
+    size_t num;
+
+    if (libctx == NULL || lct_tpm_list_counters(tool->tpm, &there, "the TPM", NULL) != LCT_OK ||
+        lct_counters_sort(&findings, &tool->store, &there, libctx, &why) != LCT_OK)
+        return;
+    num = lct_counters_ours(&findings);
+    if (num > 0)
+        (void)json_object_set_new(
+            lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, "lct gc --evict",
+                            "NV counters that were made for this store and are of no identity in "
+                            "it: %zu",
+                            num),
+            "counters", json_integer((json_int_t)num));
 }

@@ -45,7 +45,7 @@ static bool is_for_now(const struct lct_tool *tool, const struct lct_approval *a
 static enum lct_code read_counter(struct standing *standing, const struct lct_tool *tool,
                                   const char *label, OSSL_LIB_CTX *libctx, struct lct_err *err)
 {
-    const struct lct_tpm_counter_request request = {label, NULL, libctx};
+    const struct lct_tpm_counter_request request = {.label = label, .libctx = libctx};
     struct lct_counter counter = standing->generation.seal.counter;
 
     if (counter.handle == 0)
@@ -262,9 +262,24 @@ void lct_doctor_seal(struct lct_doctor *doctor)
     free(standing);
 }
 
-void lct_doctor_seals(struct lct_doctor *doctor)
+enum lct_opening lct_doctor_opening(const struct lct_tool *tool, const char *id)
 {
     struct standing *standing = calloc(1, sizeof *standing);
+    enum lct_opening opening = LCT_OPENING_FREE;
+
+    if (standing == NULL)
+        return LCT_OPENING_SHUT;
+    if (find_standing(standing, tool, id))
+        opening =
+            judge(standing, tool, id, NULL) == LCT_OK && (standing->as_sealed || standing->approved)
+                ? LCT_OPENING_OPEN
+                : LCT_OPENING_SHUT;
+    free(standing);
+    return opening;
+}
+
+void lct_doctor_seals(struct lct_doctor *doctor)
+{
     const struct lct_tool *tool = doctor->tool;
     struct lct_doctor_list locked = {0};
     char command[LCT_MAX_ID + 16] = "";
@@ -272,13 +287,10 @@ void lct_doctor_seals(struct lct_doctor *doctor)
     size_t num_ids = 0, num_sealed = 0;
 
     (void)lct_store_list(&tool->store, &ids, &num_ids, NULL);
-    for (size_t i = 0; standing != NULL && i < num_ids; i++) {
-        memset(standing, 0, sizeof *standing);
-        if (!find_standing(standing, tool, ids[i]))
-            continue;
-        num_sealed++;
-        if (judge(standing, tool, ids[i], NULL) == LCT_OK &&
-            (standing->as_sealed || standing->approved))
+    for (size_t i = 0; i < num_ids; i++) {
+        enum lct_opening opening = lct_doctor_opening(tool, ids[i]);
+        num_sealed += opening != LCT_OPENING_FREE;
+        if (opening != LCT_OPENING_SHUT)
             continue;
         if (locked.num == 0)
             (void)snprintf(command, sizeof command, "lct doctor %s", ids[i]);
@@ -292,7 +304,6 @@ void lct_doctor_seals(struct lct_doctor *doctor)
         (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_OK, NULL,
                               "keys that are sealed: %zu, which this boot opens", num_sealed);
     lct_store_free_ids(ids, num_ids);
-    free(standing);
 }
 
 /* Whether a file is on something that can be taken out: Linux, Documentation/ABI, sysfs-block. */

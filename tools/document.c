@@ -207,9 +207,7 @@ static enum lct_code make(struct made *made, struct lct_err *err)
     if (code == LCT_ERR_UNSUPPORTED)
         return lct_err_prefix(err, key->label);
     if (code == LCT_OK && !made->signs)
-        (void)fprintf(stderr,
-                      "lct: %s: warning: it signs no more, so the document has no binding proof\n",
-                      key->label);
+        lct_tool_warn(key->label, "it signs no more, so the document has no binding proof");
     return code;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
 #include "tools/json.h"
+#include "tools/progress.h"
 #include "tools/tool.h"
 #include "tools/unlock.h"
 
@@ -95,8 +96,7 @@ static enum lct_code show_pem(const struct shown *shown, struct lct_err *err)
     enum lct_code code = LCT_OK;
 
     if (shown->info.software)
-        (void)fprintf(stderr,
-                      "lct: this is a software TPM: its keys are as safe as its files are\n");
+        lct_tool_note(shown->tool, "this is a software TPM: its keys are as safe as its files are");
     for (size_t i = 0; i < eks->num && code == LCT_OK; i++)
         if (has_certificate(&eks->eks[i]))
             code = print_pem(shown, &eks->eks[i].cert, NULL, err);
@@ -257,9 +257,9 @@ static enum lct_code show_json(const struct shown *shown, struct lct_err *err)
         (void)json_array_append_new(issuers, certificate_json(shown, &eks->chain[i]));
     if (eks->chain_err.code != LCT_OK)
         (void)json_array_append_new(issuers, lct_certificate_json(NULL, 0, eks->chain_err.text));
-    return lct_tool_print_json(json_pack("{s:s, s:b, s:o, s:o}", "tpm", shown->info.description,
-                                         "software", shown->info.software, "eks", keys, "issuers",
-                                         issuers),
+    return lct_tool_print_json(json_pack("{s:i, s:s, s:b, s:o, s:o}", "version", 1, "tpm",
+                                         shown->info.description, "software", shown->info.software,
+                                         "eks", keys, "issuers", issuers),
                                err);
 }
 
@@ -269,6 +269,18 @@ static bool needs_endorsement(const struct lct_eks *eks)
         if (eks->eks[i].key_err.code == LCT_ERR_AUTH)
             return true;
     return false;
+}
+
+/* A TPM takes a minute for an endorsement key of RSA that it does not keep. */
+static enum lct_code read_once(struct shown *shown, const struct lct_ek_request *request,
+                               struct lct_err *err)
+{
+    struct lct_progress progress;
+
+    lct_progress_begin(&progress, shown->tool, "waiting for the TPM's endorsement keys");
+    enum lct_code code = lct_tpm_read_eks(shown->tool->tpm, &shown->eks, request, err);
+    lct_progress_end(&progress);
+    return code;
 }
 
 /* With the authorizations there are, and once more with that of the endorsement hierarchy where it
@@ -283,12 +295,12 @@ static enum lct_code read_eks(struct shown *shown, struct lct_err *err)
     if (code == LCT_OK)
         code = lct_tool_endorsement_auth(&endorsement_auth, tool, false, err);
     if (code == LCT_OK)
-        code = lct_tpm_read_eks(tool->tpm, &shown->eks, &request, err);
+        code = read_once(shown, &request, err);
     if (code == LCT_OK && endorsement_auth.len == 0 && needs_endorsement(&shown->eks)) {
         code = lct_tool_endorsement_auth(&endorsement_auth, tool, true, err);
         if (code == LCT_OK && endorsement_auth.len > 0) {
             lct_eks_clear(&shown->eks);
-            code = lct_tpm_read_eks(tool->tpm, &shown->eks, &request, err);
+            code = read_once(shown, &request, err);
         }
     }
     lct_secret_wipe(&owner_auth);
@@ -296,7 +308,7 @@ static enum lct_code read_eks(struct shown *shown, struct lct_err *err)
     return code;
 }
 
-static enum lct_code show(struct lct_tool *tool, bool json, bool pem, struct lct_err *err)
+static enum lct_code show(struct lct_tool *tool, bool pem, struct lct_err *err)
 {
     struct shown *shown = calloc(1, sizeof *shown);
     enum lct_code code = LCT_OK;
@@ -310,7 +322,9 @@ static enum lct_code show(struct lct_tool *tool, bool json, bool pem, struct lct
     if (code == LCT_OK)
         code = read_eks(shown, err);
     if (code == LCT_OK)
-        code = json ? show_json(shown, err) : pem ? show_pem(shown, err) : show_text(shown, err);
+        code = tool->json ? show_json(shown, err)
+               : pem      ? show_pem(shown, err)
+                          : show_text(shown, err);
     if (code == LCT_OK)
         code = find_wrong(&shown->eks, err);
     lct_eks_clear(&shown->eks);
@@ -320,16 +334,16 @@ static enum lct_code show(struct lct_tool *tool, bool json, bool pem, struct lct
 
 enum lct_code lct_ek_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    bool json = false, pem = false;
-    const struct lct_option options[] = {{"json", NULL, &json}, {"pem", NULL, &pem}};
+    bool pem = false;
+    const struct lct_option options[] = {{"json", NULL, &tool->json}, {"pem", NULL, &pem}};
     char **operands;
     int num_operands;
     enum lct_code code =
         lct_options_parse(tool, argc, argv, options, 2, 0, 0, &operands, &num_operands, err);
 
-    if (code == LCT_OK && json && pem)
+    if (code == LCT_OK && tool->json && pem)
         code = LCT_FAIL(err, LCT_ERR_USAGE, "--json and --pem exclude each other");
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
-    return code == LCT_OK ? show(tool, json, pem, err) : code;
+    return code == LCT_OK ? show(tool, pem, err) : code;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/attest.h"
+#include "tools/nearest.h"
 #include "tools/tool.h"
 #include "tools/verify.h"
 
@@ -7,10 +8,22 @@
 #include <string.h>
 
 static const struct lct_subcommand subcommands[] = {
+    {"setup", "[--system|--user] [--undo] [--yes] [--module FILE]",
+     "have programs that use OpenSSL take lct:ID as a key",
+     "openssl.cnf gets one line, which includes lct.cnf beside it. The change is shown, and asked\n"
+     "about; it is tried out before. Then it is as lct doctor says.\n"
+     "  --system        the machine's openssl.cnf: every user's programs (default for root)\n"
+     "  --user          one of your own, in ~/.config/lct, which OPENSSL_CONF has to name "
+     "(default\n"
+     "                  for others); without either, that which OPENSSL_CONF names already\n"
+     "  --undo          take it back\n"
+     "  --yes           do not ask; needed where there is no terminal to ask on\n"
+     "  --module FILE   the provider; default: where it was installed\n",
+     lct_setup_run},
     {"create",
      "ID [--algorithm A] [--passphrase] [--seal SPEC [--bind] [--revocable]] [--owner USER:GROUP] "
-     "[--if-absent] [--new-parent] | --software ID [--algorithm A] [--owner USER:GROUP] "
-     "[--if-absent]",
+     "[--if-absent] [--new-parent] [--json] | --software ID [--algorithm A] [--owner USER:GROUP] "
+     "[--if-absent] [--json]",
      "make an identity: a key in the TPM that lct:ID stands for",
      "  --algorithm A        ec-p256 (default), ec-p384, rsa-2048 or rsa-3072\n"
      "  --passphrase         signing takes a passphrase: asked for now, or --passphrase-file FILE\n"
@@ -31,14 +44,16 @@ static const struct lct_subcommand subcommands[] = {
      "  --software           not in the TPM: a file that is encrypted under a passphrase, asked "
      "for\n"
      "                       now, or --passphrase-file FILE; ec-p256, ec-p384 or ed25519. Whoever\n"
-     "                       has both has the key, and nothing limits guesses\n",
+     "                       has both has the key, and nothing limits guesses\n"
+     "  --json               print the identity as lct show --json does\n",
      lct_create_run},
     {"import",
-     "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP] [--new-parent] | "
-     "[ID] --prototype FILE.json [--owner USER:GROUP] [--new-parent]",
+     "ID FILE [--software] [--passphrase|--no-passphrase] [--owner USER:GROUP] [--new-parent] "
+     "[--json] | "
+     "[ID] --prototype FILE.json [--owner USER:GROUP] [--new-parent] [--json]",
      "make an identity of a key that was made elsewhere",
      "FILE is a TSS2 PRIVATE KEY of this TPM, as other tools write them, or a persistent handle:\n"
-     "0x81000100. What its attributes do not say is not claimed: see hardware_bound in lct(1).\n"
+     "0x81000100. What its attributes do not say is not claimed: see lct-import(1).\n"
      "  --software           FILE is an ordinary private key, which goes into the TPM\n"
      "  --prototype FILE     the key that Web4's Python prototype wrote this of, in\n"
      "                       ~/.web4/identity/tpm2: adopted if it is still in its place\n"
@@ -48,15 +63,19 @@ static const struct lct_subcommand subcommands[] = {
      "  --new-parent         as for lct create\n",
      lct_import_run},
     {"list", "[--json]", "list the identities", NULL, lct_list_run},
-    {"show", "ID [--json]", "show what is known of an identity", NULL, lct_show_run},
-    {"check", "[--hardware-bound] [ID...]",
+    {"show", "ID [--json|--html [--out FILE]]", "show what is known of an identity",
+     "  --html       a page to mail or to print, complete in itself\n"
+     "  --out FILE   put it into FILE\n",
+     lct_show_run},
+    {"check", "[--hardware-bound] [--json] [ID...]",
      "check with the TPM that identities are whole and can sign",
      "  --hardware-bound   and that the key was made in the TPM and cannot leave it\n"
      "Without an ID, all. For ExecStartPre= of a service, so that a key that cannot sign stops it\n"
      "at start and not at its first handshake.\n",
      lct_check_run},
     {"authority",
-     "init --out FILE [--algorithm A] [--passphrase] | show [--json|--pem] | import FILE",
+     "init --out FILE [--algorithm A] [--passphrase] [--json] | show [--json|--pem] | "
+     "import FILE [--json]",
      "make or take the recovery authority, who approves the boot after an update",
      "Keys are sealed to the boot as it is, or as the authority approves it: lct approve. One may\n"
      "serve many machines.\n"
@@ -74,8 +93,9 @@ static const struct lct_subcommand subcommands[] = {
      "  import FILE       takes a public key in PEM (-: standard input): P-256, RSA 2048 to 4096\n",
      lct_authority_run},
     {"approve",
-     "--authority KEY.pem [--pcrs current|FILE] [--predict CHANGE]... [--out FILE] [ID...] | "
-     "--import FILE",
+     "--authority KEY.pem [--pcrs current|FILE] [--predict CHANGE]... [--out FILE] [--json] "
+     "[ID...] | "
+     "--import FILE [--json]",
      "approve a state of the boot, so that sealed keys sign in it",
      "Without an ID, for all that this authority seals. The recovery phrase or passphrase of "
      "KEY.pem\n"
@@ -95,7 +115,7 @@ static const struct lct_subcommand subcommands[] = {
      "  --import FILE        take an approval that was made elsewhere, or systemd's\n"
      "                       tpm2-pcr-signature.json (-: standard input)\n",
      lct_approve_run},
-    {"reseal", "ID --authority KEY.pem [--revoke]",
+    {"reseal", "ID --authority KEY.pem [--revoke] [--json]",
      "approve the boot as it is now for an identity, and perhaps no other",
      "  --authority KEY.pem  the private half, as for lct approve\n"
      "  --revoke             what was approved before is void; of what is made with --revocable\n",
@@ -106,12 +126,12 @@ static const struct lct_subcommand subcommands[] = {
      "those that new keys are sealed to. An id that looks like a SPEC is written lct:ID.\n"
      "  --predict CHANGE, --eventlog FILE, --cmdline FILE   as for lct approve\n",
      lct_pcrs_run},
-    {"affected", "firmware|secureboot|bootloader|kernel|initramfs",
+    {"affected", "firmware|secureboot|bootloader|kernel|initramfs [--json]",
      "say which keys an update may lock, and what approves; else nothing",
      "For the hooks of package managers, before a reboot: lct config apt-hook, kernel-hook,\n"
      "initramfs-hook, fwupd-hook.path and fwupd-hook.service print them. The TPM is not asked.\n",
      lct_affected_run},
-    {"persist", "ID [--handle HANDLE] [--generation N]",
+    {"persist", "ID [--handle HANDLE] [--generation N] [--json]",
      "keep the key of an identity in the TPM, too, at a persistent handle",
      "Then it need not be loaded: a signature is one command to the TPM, or two with a "
      "passphrase.\n"
@@ -120,13 +140,14 @@ static const struct lct_subcommand subcommands[] = {
      "  --handle HANDLE   0x81000100 to 0x817fffff; default: the first that is free\n"
      "  --generation N    that key of the identity, not the active one\n",
      lct_persist_run},
-    {"unpersist", "ID [--generation N]", "take it away from there again",
+    {"unpersist", "ID [--generation N] [--json]", "take it away from there again",
      "  --generation N   that key of the identity, not the active one\n", lct_unpersist_run},
-    {"gc", "[--evict [--yes]]",
-     "compare the TPM's persistent handles with the records, and mend them",
+    {"gc", "[--evict [--yes]] [--json]",
+     "compare the TPM's persistent handles and NV counters with the records, and mend them",
      "A key of an identity whose record does not say that it is there, since a command was\n"
      "interrupted, is recorded again. What is of no identity here is listed and left alone.\n"
-     "  --evict   evicts such keys, and those that sign no more or are there twice\n"
+     "  --evict   evicts such keys, and those that sign no more or are there twice; removes NV\n"
+     "            counters that were made for this store and are of no identity in it\n"
      "  --yes     do not ask; needed where there is no terminal to ask on\n",
      lct_gc_run},
     {"csr", "ID [--subject /CN=NAME] [--evidence FILE] [--generation N]",
@@ -138,7 +159,8 @@ static const struct lct_subcommand subcommands[] = {
      lct_csr_run},
     {"rotate",
      "ID [--reason REASON] [KEY OPTIONS] [--without-old-key] | ID --statement [--evidence FILE] | "
-     "ID --commit [--overlap SECONDS] | ID --overlap SECONDS | ID --withdraw",
+     "ID --commit [--overlap SECONDS] [--json] | ID --overlap SECONDS [--json] | "
+     "ID --withdraw [--json]",
      "let a new key follow the identity's, and print a statement on that",
      "The new key is pending: lct csr --generation asks for its certificate. It becomes the "
      "active\n"
@@ -184,7 +206,7 @@ static const struct lct_subcommand subcommands[] = {
     {"export", "ID", "write the key file itself (TSS2 PRIVATE KEY), for other TPM software",
      "Only this TPM can use it. It works without the store, and stays this one key.\n",
      lct_export_run},
-    {"cert", "ID [--set FILE|--remove] [--generation N] [--overlap SECONDS]",
+    {"cert", "ID [--set FILE|--remove] [--generation N] [--overlap SECONDS] [--json]",
      "print, keep or remove the certificates of an identity",
      "Without an option, prints the chain in PEM: the identity's certificate, then its issuers.\n"
      "  --set FILE       keep the chain in FILE (-: standard input), which is in that order, PEM\n"
@@ -237,18 +259,18 @@ static const struct lct_subcommand subcommands[] = {
      "                       document then names by its SHA-256\n"
      "  --jose               all of it signed: a compact JWS over its canonical form\n",
      lct_document_run},
-    {"delete", "ID [--yes] [--shred]", "delete an identity and its keys, for ever",
+    {"delete", "ID [--yes] [--shred] [--json]", "delete an identity and its keys, for ever",
      "Of one that was retired or revoked a note stays, so that no backup brings it back.\n"
      "  --yes     do not ask; needed where there is no terminal to ask on\n"
-     "  --shred   overwrite its key files before; lct(1) says what that is worth\n",
+     "  --shred   overwrite its key files before; lct-delete(1) says what that is worth\n",
      lct_delete_run},
-    {"backup", "[--out FILE] [ID...] >FILE.tar",
+    {"backup", "[--out FILE [--json]] [ID...] >FILE.tar",
      "write a backup of identities, in which no key is in the clear",
      "Without an ID, all. Keys of a TPM are of use with that TPM alone; those in software are "
      "encrypted.\n"
      "  --out FILE   a new file, in place of the standard output\n",
      lct_backup_run},
-    {"restore", "[--check] [--yes] FILE.tar",
+    {"restore", "[--check] [--yes] [--json] FILE.tar",
      "put the identities of a backup back, or say which can be used here",
      "A newer record in the store stays, and so does an identity that was retired or revoked.\n"
      "FILE.tar may be -, for the standard input.\n"
@@ -264,15 +286,20 @@ static const struct lct_subcommand subcommands[] = {
      "Where endorsement keys have to be made anew, and the endorsement hierarchy has an\n"
      "authorization: endorsement_auth_file in openssl.cnf, or it is asked for.\n",
      lct_ek_run},
-    {"doctor", "[ID] [--json] [--root DIR]",
+    {"doctor", "[ID] [--json|--html [--out FILE]] [--root DIR] | --metrics [--out FILE]",
      "find out whether signing works here, and what to do if not",
      "Which TPM, who fills its slots, its authorizations, which way in, the boot, OpenSSL's\n"
      "configuration, the store, one signature; with an ID, that identity too.\n"
      "Changes nothing. Exit status 0 only if signing works, else that of the first problem.\n"
-     "  --json       an array of {topic, severity, text, command, ...}\n"
-     "  --root DIR   look for /sys, /dev, /proc and /run below DIR\n",
+     "  --json       an array of {version, topic, severity, text, command, ...}\n"
+     "  --html       a page to mail or to print, complete in itself\n"
+     "  --root DIR   look for /sys, /dev, /proc and /run below DIR\n"
+     "  --metrics    numbers for Prometheus instead; signs for a second with a key that it makes,\n"
+     "               to measure, and throws away\n"
+     "  --out FILE   put the page, or the numbers, into FILE; the numbers in one step\n",
      lct_doctor_run},
-    {"config", "[PROGRAM [ID]]", "print the configuration of a program that takes key files",
+    {"config", "[--json] | PROGRAM [ID]",
+     "print the configuration of a program that takes key files",
      "Without a PROGRAM, lists those there are. NAME.service is the drop-in of a service, openssl "
      "what\n"
      "goes into openssl.cnf. Without an ID it is for the identity web. Its first lines say where "
@@ -292,23 +319,40 @@ const struct lct_subcommand *lct_subcommand_by_name(const char *name)
     return lct_attest_part(name);
 }
 
+const struct lct_subcommand *lct_subcommand_at(size_t i)
+{
+    return i < num_subcommands ? &subcommands[i] : NULL;
+}
+
+enum lct_code lct_subcommand_fail(const char *name, struct lct_err *err)
+{
+    struct lct_nearest nearest = {.typed = name};
+    char hint[LCT_NEAREST_HINT];
+
+    for (size_t i = 0; i < num_subcommands; i++)
+        lct_nearest_try(&nearest, subcommands[i].name);
+    return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"%s%s lct help lists them", name,
+                    lct_nearest_hint(hint, &nearest, ""), nearest.word == NULL ? ";" : "");
+}
+
 static void print_overview(void)
 {
     (void)printf("usage: lct COMMAND [ARGUMENT...] [--tcti NAME:CONF] [--store DIR]\n\n"
                  "Identities whose private keys live in this machine's TPM and cannot leave it.\n"
                  "Every program that uses OpenSSL takes lct:ID as a key.\n\n");
     for (size_t i = 0; i < num_subcommands; i++)
-        (void)printf("  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
-    (void)printf("\n  --tcti NAME:CONF   the way in to the TPM, as in device:/dev/tpmrm0\n"
-                 "  --store DIR        the directory of identities\n"
-                 "  --passphrase-file FILE  the passphrase of the identity, else it is asked for\n"
-                 "  --version          the version\n\n"
-                 "exit status: ");
-#define LCT_CODE_LINE(name, status, text)                                                          \
-    (void)printf("%s%d %s", (status) > 0 ? ", " : "", status, text);
+        (void)printf("  %-9s  %s\n", subcommands[i].name, subcommands[i].summary);
+    (void)printf(
+        "\n  --tcti NAME:CONF        the way in to the TPM, as in device:/dev/tpmrm0\n"
+        "  --store DIR             the directory of identities\n"
+        "  --passphrase-file FILE  the passphrase of the identity, else it is asked for\n"
+        "  --quiet                 no word of what was done: results, warnings and errors alone\n"
+        "  --version               the version\n\n"
+        "--json, of a command that has it, prints for programs: lct-json(7)\n"
+        "exit status:\n");
+#define LCT_CODE_LINE(name, status, text) (void)printf("  %2d  %s\n", status, text);
     LCT_CODES(LCT_CODE_LINE)
 #undef LCT_CODE_LINE
-    (void)printf("\n");
 }
 
 void lct_help_print(const char *name)
@@ -346,8 +390,7 @@ enum lct_code lct_help_run(struct lct_tool *tool, int argc, char **argv, struct 
         (void)snprintf(name, sizeof name, "%s%s%s", operands[0], num_operands == 2 ? " " : "",
                        num_operands == 2 ? operands[1] : "");
     if (num_operands > 0 && lct_subcommand_by_name(name) == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",
-                        name);
+        return lct_subcommand_fail(name, err);
     lct_help_print(num_operands > 0 ? name : NULL);
     return LCT_OK;
 }

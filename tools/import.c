@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/ask.h"
+#include "tools/describe.h"
 #include "tools/prototype.h"
 #include "tools/tool.h"
 #include "tools/unlock.h"
@@ -208,36 +209,37 @@ static enum lct_code find_secrets(struct secrets *secrets, const struct lct_tool
 }
 
 /* What may not be claimed of the key is said at once: `lct show` says it for ever. */
-static enum lct_code say_imported(const struct lct_key *key, const struct request *request,
-                                  struct lct_err *err)
+static enum lct_code say_imported(const struct lct_tool *tool, const struct lct_key *key,
+                                  const struct request *request, struct lct_err *err)
 {
     struct lct_generation unpacked;
     const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     TPMA_OBJECT attributes = key->attributes;
     bool made_outside = (attributes & TPMA_OBJECT_SENSITIVEDATAORIGIN) == 0;
     bool can_leave = (attributes & TPMA_OBJECT_FIXEDTPM) == 0;
-    enum lct_code code = lct_tool_print(
-        err, "imported %s (%s, unsealed%s, in the TPM: %s%s)\n", key->label,
+    enum lct_code code = lct_tool_say(
+        tool, err, "imported %s (%s, unsealed%s, in the TPM: %s%s)\n", key->label,
         generation->algorithm->name, generation->passphrase ? ", with a passphrase" : "",
         generation->tpm, generation->software_tpm ? ", a software TPM" : "");
 
     if (code == LCT_OK && lct_key_is_bound(key))
-        return lct_tool_print(err, "hardware_bound: true: the TPM says that it was made there and "
-                                   "cannot leave\n");
+        return lct_tool_say(tool, err,
+                            "hardware_bound: true: the TPM says that it was made there and "
+                            "cannot leave\n");
     if (code == LCT_OK)
-        code = lct_tool_print(err,
-                              "hardware_bound: false, for ever: %s%s%s; it may not be claimed that "
-                              "the key is in this TPM alone\n",
-                              made_outside ? "it was made outside of the TPM" : "",
-                              made_outside && can_leave ? ", and " : "",
-                              can_leave      ? "it can leave the TPM"
-                              : made_outside ? ""
-                                             : "it can move to another parent");
+        code = lct_tool_say(tool, err,
+                            "hardware_bound: false, for ever: %s%s%s; it may not be claimed that "
+                            "the key is in this TPM alone\n",
+                            made_outside ? "it was made outside of the TPM" : "",
+                            made_outside && can_leave ? ", and " : "",
+                            can_leave      ? "it can leave the TPM"
+                            : made_outside ? ""
+                                           : "it can move to another parent");
     if (code == LCT_OK && request->software)
-        code = lct_tool_print(err,
-                              "whoever has a copy of %s can sign in its name: destroy the file and "
-                              "every backup of it\n",
-                              request->file);
+        code = lct_tool_say(tool, err,
+                            "whoever has a copy of %s can sign in its name: destroy the file and "
+                            "every backup of it\n",
+                            request->file);
     return code;
 }
 
@@ -262,10 +264,11 @@ static enum lct_code run_import(struct lct_tool *tool, const struct lct_import_r
                                    err);
     explicit_bzero(&secrets, sizeof secrets);
     if (made_srk)
-        (void)fprintf(stderr, "lct: made the TPM's storage root key and put it at 0x%08x\n",
-                      lct_srk_handle);
+        lct_tool_note(tool, "made the TPM's storage root key and put it at 0x%08x", lct_srk_handle);
     if (code == LCT_OK)
-        code = say_imported(key, request, err);
+        code = say_imported(tool, key, request, err);
+    if (code == LCT_OK)
+        code = lct_describe_result(tool, import.id, err);
     lct_key_free(key);
     return code;
 }
@@ -374,6 +377,7 @@ enum lct_code lct_import_run(struct lct_tool *tool, int argc, char **argv, struc
         {"passphrase", NULL, &request.passphrase},
         {"no-passphrase", NULL, &request.no_passphrase},
         {"new-parent", NULL, &request.new_parent},
+        {"json", NULL, &tool->json},
     };
     char **operands;
     int num_operands;

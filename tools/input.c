@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { LINE = 1024 }; /* of what is told; a sentence is shorter */
+
 const char lct_kernel_eventlog[] = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
 const char *lct_tool_file(const char *file)
@@ -50,14 +52,60 @@ enum lct_code lct_tool_read(uint8_t **bytes, size_t *bytes_len, const char *file
     return code;
 }
 
+LCT_PRINTF(2, 0)
+static enum lct_code print(struct lct_err *err, const char *format, va_list args)
+{
+    return vprintf(format, args) >= 0
+               ? LCT_OK
+               : LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
+}
+
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    int n = vprintf(format, args);
+    enum lct_code code = print(err, format, args);
     va_end(args);
-    return n >= 0 ? LCT_OK : LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
+    return code;
+}
+
+enum lct_code lct_tool_say(const struct lct_tool *tool, struct lct_err *err, const char *format,
+                           ...)
+{
+    va_list args;
+
+    if (tool->quiet || tool->json)
+        return LCT_OK;
+    va_start(args, format);
+    enum lct_code code = print(err, format, args);
+    va_end(args);
+    return code;
+}
+
+void lct_tool_warn(const char *label, const char *format, ...)
+{
+    char text[LINE];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    (void)fprintf(stderr, "lct: %s%swarning: %s\n", label != NULL ? label : "",
+                  label != NULL ? ": " : "", text);
+}
+
+void lct_tool_note(const struct lct_tool *tool, const char *format, ...)
+{
+    char text[LINE];
+    va_list args;
+
+    if (tool->quiet)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    (void)fprintf(stderr, "lct: %s\n", text);
 }
 
 enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err *err)

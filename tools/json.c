@@ -4,7 +4,10 @@
 
 #include "proof/document.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum lct_code lct_tool_read_sent(uint8_t **bytes, size_t *bytes_len, const char *file, size_t max,
                                  struct lct_err *err)
@@ -49,6 +52,62 @@ enum lct_code lct_tool_document_into(void *into, OSSL_LIB_CTX *libctx, const cha
     code = read(into, libctx, document, err);
     json_decref(document);
     return code == LCT_OK ? LCT_OK : lct_err_prefix(err, lct_tool_file(file));
+}
+
+bool lct_tool_wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strlen(argv[i]) > 2 && strncmp("--json", argv[i], strlen(argv[i])) == 0)
+            return true;
+    return false;
+}
+
+/* "not_found" of LCT_ERR_NOT_FOUND. */
+static void name_error(char name[32], enum lct_code code)
+{
+    static const char prefix[] = "LCT_ERR_";
+    const char *constant = "LCT_ERR_INTERNAL";
+    size_t i = 0;
+
+#define LCT_CODE_NAME(known, status, text) constant = code == (known) ? #known : constant;
+    LCT_CODES(LCT_CODE_NAME)
+#undef LCT_CODE_NAME
+    for (constant += sizeof prefix - 1; i < 31 && constant[i] != '\0'; i++)
+        name[i] = (char)tolower((unsigned char)constant[i]);
+    name[i] = '\0';
+}
+
+/* What a file is called, and a sentence that is cut within a letter, may be no UTF-8. */
+static json_t *message_json(const struct lct_err *err)
+{
+    char text[sizeof err->text];
+    json_t *json = json_string(err->text);
+
+    if (json != NULL)
+        return json;
+    (void)snprintf(text, sizeof text, "%s", err->text);
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return json_string(text);
+}
+
+void lct_tool_print_error(const char *program, bool json, const struct lct_err *err)
+{
+    char name[32], *text = NULL;
+
+    if (json) {
+        name_error(name, err->code);
+        json_t *object = json_pack("{s:{s:i, s:s, s:o}}", "error", "status", (int)err->code, "name",
+                                   name, "message", message_json(err));
+        text = object != NULL ? json_dumps(object, 0) : NULL;
+        json_decref(object);
+    }
+    if (text != NULL)
+        (void)fprintf(stderr, "%s\n", text);
+    else
+        (void)fprintf(stderr, "%s: %s\n", program, err->text);
+    free(text);
 }
 
 enum lct_code lct_tool_print_json(json_t *json, struct lct_err *err)

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <openssl/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,13 @@ enum lct_code lct_tool_document_into(void *into, OSSL_LIB_CTX *libctx, const cha
                                                            const json_t *document,
                                                            struct lct_err *err),
                                      struct lct_err *err);
+
+/* Whether the arguments have --json, or as getopt takes it, --js; be they right or wrong. */
+bool lct_tool_wants_json(int argc, char **argv);
+
+/* How a program ends that failed: one line on stderr, "lct: " and the sentence, or for a program
+ * {"error": {"status": 3, "name": "not_found", "message": "..."}}. */
+void lct_tool_print_error(const char *program, bool json, const struct lct_err *err);
 
 /* Prints any value and a newline to stdout; takes it over. LCT_ERR_IO; LCT_ERR_INTERNAL for NULL,
  * which is out of memory. */

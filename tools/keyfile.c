@@ -5,7 +5,6 @@
 #include "store/reference.h"
 
 #include <openssl/crypto.h>
-#include <stdio.h>
 
 static enum lct_code write_keyfile(uint8_t **text, size_t *text_len, const struct lct_key *key,
                                    struct lct_err *err)
@@ -17,10 +16,10 @@ static enum lct_code write_keyfile(uint8_t **text, size_t *text_len, const struc
         code = lct_key_export(text, text_len, key, err);
     /* The format has no field for alternatives, nor an approval that it can be held to. */
     if (code == LCT_OK && key->seal == LCT_SEAL_EITHER)
-        (void)fprintf(stderr,
-                      "lct: %s: warning: other tools cannot sign with this file: its seal has two "
-                      "ways, which the format cannot say; lct pem %s stands for it here\n",
-                      key->label, key->id);
+        lct_tool_warn(key->label,
+                      "other tools cannot sign with this file: its seal has two ways, which the "
+                      "format cannot say; lct pem %s stands for it here",
+                      key->id);
     return code;
 }
 

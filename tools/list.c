@@ -2,6 +2,7 @@
 #include "tools/certificate.h"
 #include "tools/describe.h"
 #include "tools/json.h"
+#include "tools/terminal.h"
 #include "tools/tool.h"
 
 #include <errno.h>
@@ -22,14 +23,18 @@ static enum lct_code print_row(const struct lct_tool *tool, const struct lct_rec
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
     struct lct_key *key = NULL;
-    char seal[LCT_SEAL_TEXT];
+    char seal[LCT_SEAL_TEXT], cut[LCT_TERMINAL_CUT], custody[LCT_TERMINAL_CUT];
+    char state[LCT_TERMINAL_WORD], until[LCT_TERMINAL_WORD];
 
     lct_seal_text(seal, &generation->seal);
     (void)lct_store_get_key(&tool->store, tool->crypto, record->id, 0, &key, NULL);
-    enum lct_code code = lct_tool_print(err, "%-*s  %-9s  %-*s  %-*s  %-7s  %s\n", widths->id,
-                                        record->id, generation->algorithm->name, widths->custody,
-                                        lct_describe_custody(generation, key), widths->seal, seal,
-                                        lct_ending_name(record->ending), certificate);
+    enum lct_code code = lct_tool_print(
+        err, "%-*s  %-9s  %-*s  %-*s  %s  %s\n", widths->id, record->id,
+        generation->algorithm->name, widths->custody,
+        lct_terminal_cut(custody, lct_describe_custody(generation, key), (size_t)widths->custody),
+        widths->seal, lct_terminal_cut(cut, seal, (size_t)widths->seal),
+        lct_terminal_word(state, lct_ending_name(record->ending), sizeof "retired" - 1),
+        lct_terminal_word(until, certificate, 0));
     lct_key_free(key);
     return code;
 }
@@ -68,7 +73,7 @@ static enum lct_code list_record(const struct lct_tool *tool, const struct lct_r
                                                   record->active, NULL, &wrong);
 
     if (code != LCT_OK)
-        (void)fprintf(stderr, "lct: warning: %s\n", wrong.text);
+        lct_tool_warn(NULL, "%s", wrong.text);
     if (code == LCT_OK && num > 0)
         (void)lct_certificate_expiry(expiry, &certificate);
     if (array == NULL)
@@ -113,6 +118,30 @@ static struct widths find_widths(const struct lct_tool *tool, char *const *ids, 
     return widths;
 }
 
+/* Takes from a column what there is too much of, and leaves it `least`. */
+static void narrow(int *width, int *excess, int least)
+{
+    int part = *width - least < *excess ? *width - least : *excess;
+
+    if (part <= 0)
+        return;
+    *width -= part;
+    *excess -= part;
+}
+
+/* A terminal's columns are for what names an identity first: ids are not cut. */
+static void fit(struct widths *widths)
+{
+    enum { OTHERS = 5 * 2 + 9 + 7 + sizeof "expired 2026-11-30" - 1 };
+    const int columns = (int)lct_terminal_columns();
+    int excess = widths->id + widths->custody + widths->seal + (int)OTHERS - columns;
+
+    if (columns == 0)
+        return;
+    narrow(&widths->seal, &excess, sizeof "sha256:7.." - 1);
+    narrow(&widths->custody, &excess, sizeof "CUSTODY" - 1);
+}
+
 /* One identity: a row, or an entry of `array`. A damaged one is told on stderr; the others are
  * listed all the same. */
 static enum lct_code list_one(const struct lct_tool *tool, const char *id,
@@ -128,8 +157,9 @@ static enum lct_code list_one(const struct lct_tool *tool, const char *id,
     return code;
 }
 
-static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err *err)
+static enum lct_code list(const struct lct_tool *tool, struct lct_err *err)
 {
+    const bool json = tool->json;
     json_t *array = json ? json_array() : NULL;
     struct lct_err pending = {.code = LCT_OK};
     char **ids = NULL;
@@ -137,8 +167,10 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
     enum lct_code code = lct_store_list(&tool->store, &ids, &num_ids, err);
     struct widths widths = {0};
 
-    if (!json)
+    if (!json) {
         widths = find_widths(tool, ids, num_ids);
+        fit(&widths);
+    }
     if (code == LCT_OK && !json)
         code =
             lct_tool_print(err, "%-*s  %-9s  %-*s  %-*s  %-7s  %s\n", widths.id, "ID", "ALGORITHM",
@@ -147,9 +179,7 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
         struct lct_err one;
         if (list_one(tool, ids[i], &widths, array, &one) == LCT_OK)
             continue;
-        if (pending.code != LCT_OK) /* main shows the last one */
-            (void)fprintf(stderr, "lct: %s\n", pending.text);
-        pending = one;
+        lct_tool_fail_later(&pending, &one);
     }
     lct_store_free_ids(ids, num_ids);
     if (code == LCT_OK && json)
@@ -164,14 +194,13 @@ static enum lct_code list(const struct lct_tool *tool, bool json, struct lct_err
 static void note_absence(const struct lct_tool *tool)
 {
     if (tool->config.store != NULL && access(tool->config.store, F_OK) != 0 && errno == ENOENT)
-        (void)fprintf(stderr, "lct: there is no store %s yet; lct create would make it\n",
+        lct_tool_note(tool, "there is no store %s yet; lct create would make it",
                       tool->config.store);
 }
 
 enum lct_code lct_list_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    bool json = false;
-    const struct lct_option options[] = {{"json", NULL, &json}};
+    const struct lct_option options[] = {{"json", NULL, &tool->json}};
     char **operands;
     int num_operands;
     enum lct_code code =
@@ -182,5 +211,5 @@ enum lct_code lct_list_run(struct lct_tool *tool, int argc, char **argv, struct 
     if (code != LCT_OK)
         return code;
     note_absence(tool);
-    return list(tool, json, err);
+    return list(tool, err);
 }

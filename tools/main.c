@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/names.h"
+#include "tools/complete.h"
 #include "tools/issuer.h"
+#include "tools/json.h"
+#include "tools/nearest.h"
 #include "tools/tool.h"
 
 #include <openssl/crypto.h>
@@ -23,8 +26,17 @@ enum lct_code lct_tool_id(struct lct_tool *tool, const char **id, const char *op
                             operand);
         operand = tool->uri.id;
     }
-    *id = operand;
+    *id = tool->asked = operand;
     return code == LCT_OK ? lct_id_check(*id, err) : code;
+}
+
+/* What is only looked for when something is wrong keeps nothing from working. */
+static void warn_of_log(const struct lct_lines *log)
+{
+    struct lct_err why;
+
+    if (log != NULL && lct_lines_check(log, &why) != LCT_OK)
+        lct_tool_warn(NULL, "no trace is kept: %s", why.text);
 }
 
 enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err)
@@ -37,8 +49,10 @@ enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err)
         code = lct_config_set(&tool->config, "tcti", tool->tcti, err);
     if (code == LCT_OK && tool->store_dir != NULL)
         code = lct_config_set(&tool->config, "store", tool->store_dir, err);
-    if (code == LCT_OK)
+    if (code == LCT_OK) {
+        warn_of_log(tool->config.log);
         code = lct_store_open(&tool->store, &tool->config, err);
+    }
     if (code == LCT_OK)
         code = lct_tpm_open(&tool->tpm, &tool->config, err);
     tool->crypto = lct_crypto_new();
@@ -49,6 +63,7 @@ enum lct_code lct_tool_open(struct lct_tool *tool, struct lct_err *err)
 
 void lct_tool_close(struct lct_tool *tool)
 {
+    lct_descriptor_close(&tool->making);
     lct_tpm_close(tool->tpm);
     lct_store_close(&tool->store);
     lct_crypto_free(tool->crypto);
@@ -105,7 +120,7 @@ enum lct_code lct_tool_owner_auth(struct lct_secret *owner_auth, const struct lc
                : LCT_OK;
 }
 
-static bool takes_argument(const char *option)
+bool lct_tool_takes_argument(const char *option)
 {
     static const char *const options[] = {"--tcti", "--store", "--passphrase-file"};
 
@@ -120,7 +135,7 @@ int lct_tool_find_name(int argc, char **argv)
     int i = 1;
 
     while (i < argc && strncmp(argv[i], "--", 2) == 0)
-        i += takes_argument(argv[i]) ? 2 : 1;
+        i += lct_tool_takes_argument(argv[i]) ? 2 : 1;
     return i < argc ? i : 0;
 }
 
@@ -130,6 +145,25 @@ void lct_tool_put_first(char **argv, int at)
 
     memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
     argv[1] = name;
+}
+
+/* Of an identity that there is not: the one that may have been meant. */
+static void suggest_id(const struct lct_tool *tool, struct lct_err *err)
+{
+    struct lct_nearest nearest = {.typed = tool->asked};
+    char **ids = NULL, hint[LCT_NEAREST_HINT];
+    size_t num_ids = 0, len = strlen(err->text);
+
+    if (err->code != LCT_ERR_NOT_FOUND || tool->asked == NULL ||
+        strstr(err->text, tool->asked) == NULL ||
+        lct_store_list(&tool->store, &ids, &num_ids, NULL) != LCT_OK)
+        return;
+    for (size_t i = 0; i < num_ids; i++)
+        lct_nearest_try(&nearest, ids[i]);
+    if (nearest.distance > 0) /* of one that there is, something else was not found */
+        (void)snprintf(err->text + len, sizeof err->text - len, "%s",
+                       lct_nearest_hint(hint, &nearest, "lct:"));
+    lct_store_free_ids(ids, num_ids);
 }
 
 static enum lct_code run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
@@ -146,10 +180,11 @@ static enum lct_code run(struct lct_tool *tool, int argc, char **argv, struct lc
     }
     if (at == 0)
         return LCT_FAIL(err, LCT_ERR_USAGE, "which command? lct help lists them");
+    if (at == 1 && strcmp(argv[at], "complete") == 0)
+        return lct_complete(tool, argc - 2, argv + 2, err);
     const struct lct_subcommand *subcommand = lct_subcommand_by_name(argv[at]);
     if (subcommand == NULL)
-        return LCT_FAIL(err, LCT_ERR_USAGE, "there is no command \"%s\"; lct help lists them",
-                        argv[at]);
+        return lct_subcommand_fail(argv[at], err);
     /* The subcommand parses what stood before its name, too. */
     lct_tool_put_first(argv, at);
     return subcommand->run(tool, argc - 1, argv + 1, err);
@@ -166,11 +201,14 @@ int main(int argc, char **argv)
     /* The configuration is ours to read: libcrypto shall not load providers for this program, least
      * of all ours. */
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    const bool json = lct_tool_wants_json(argc, argv);
     enum lct_code code = run(&tool, argc, argv, &err);
+    if (code != LCT_OK)
+        suggest_id(&tool, &err);
     lct_tool_close(&tool);
     if (fflush(stdout) != 0 && code == LCT_OK)
         code = LCT_FAIL(&err, LCT_ERR_IO, "standard output cannot be written");
     if (code != LCT_OK)
-        (void)fprintf(stderr, "lct: %s\n", err.text);
+        lct_tool_print_error("lct", json, &err);
     return (int)code;
 }

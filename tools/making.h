@@ -9,6 +9,8 @@
 struct lct_making {
     struct lct_secret passphrase; /* of what is made; empty: none */
     struct lct_secret owner_auth; /* of the TPM's owner; empty: none, or not known */
+    const char *algorithm;        /* of the key, for who waits for it; NULL: it is none */
+    const struct lct_tool *tool;
 };
 
 /* Finds them: the passphrase in --passphrase-file or, with `passphrase`, asked for. Errors of

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/complete.h"
+#include "tools/nearest.h"
 #include "tools/tool.h"
 
 #include <getopt.h>
@@ -48,6 +50,21 @@ static enum lct_code take_one(const struct lct_option *option, bool again, const
     return LCT_OK;
 }
 
+/* What was typed, as getopt found it: the option it may have been is told with it. */
+static enum lct_code fail_unknown(const struct lct_option *options, size_t num_options,
+                                  const char *typed, const char *hint, struct lct_err *err)
+{
+    char name[LCT_CALL_TEXT], meant[LCT_NEAREST_HINT];
+    struct lct_nearest nearest = {.typed = name};
+
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(typed + strspn(typed, "-"), "="),
+                   typed + strspn(typed, "-"));
+    for (size_t i = 0; i < num_options; i++)
+        lct_nearest_try(&nearest, options[i].name);
+    return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here%s%s see %s", typed,
+                    lct_nearest_hint(meant, &nearest, "--"), nearest.word == NULL ? ";" : "", hint);
+}
+
 /* `num_own` of the options are the subcommand's; the last of the others that is given counts. */
 static enum lct_code take(const struct lct_option *options, size_t num_options, size_t num_own,
                           int argc, char **argv, struct lct_err *err)
@@ -66,8 +83,7 @@ static enum lct_code take(const struct lct_option *options, size_t num_options, 
             return LCT_FAIL(err, LCT_ERR_USAGE, "%s takes an argument; see %s", argv[optind - 1],
                             hint);
         if (got < 0 || (size_t)got >= num_options)
-            return LCT_FAIL(err, LCT_ERR_USAGE, "%s is not an option here; see %s",
-                            argv[optind - 1], hint);
+            return fail_unknown(options, num_options, argv[optind - 1], hint, err);
         enum lct_code code = take_one(&options[got], seen[got], hint, err);
         if (code != LCT_OK)
             return code;
@@ -90,7 +106,10 @@ enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
     all[num++] = (struct lct_option){"tcti", &tool->tcti, NULL};
     all[num++] = (struct lct_option){"store", &tool->store_dir, NULL};
     all[num++] = (struct lct_option){"passphrase-file", &tool->passphrase_file, NULL};
+    all[num++] = (struct lct_option){"quiet", NULL, &tool->quiet};
     all[num++] = (struct lct_option){"help", NULL, &help};
+    if (tool->completing != NULL)
+        tool->completing->complete(tool, argv[0], all, num);
     enum lct_code code = take(all, num, num_options, argc, argv, err);
     if (code != LCT_OK)
         return code;

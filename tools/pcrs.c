@@ -51,7 +51,8 @@ static enum lct_code print(struct lct_tool *tool, struct whose *whose,
 {
     char label[sizeof "lct:" + LCT_MAX_ID] = "lct pcrs";
     struct lct_pcr_values values = {.pcrs = whose->seal.pcrs.pcrs};
-    const struct lct_tpm_counter_request request = {label, NULL, lct_crypto_get(tool->crypto, err)};
+    const struct lct_tpm_counter_request request = {.label = label,
+                                                    .libctx = lct_crypto_get(tool->crypto, err)};
     char *text = NULL;
 
     if (whose->id != NULL)

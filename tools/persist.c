@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/as_owner.h"
+#include "tools/describe.h"
 #include "tools/tool.h"
 
 #include "proof/json.h"
@@ -58,9 +59,9 @@ enum lct_code lct_persist_run(struct lct_tool *tool, int argc, char **argv, stru
 {
     struct persisting persisting = {.tool = tool};
     const char *handle = NULL, *generation = NULL;
-    const struct lct_option options[] = {{"handle", &handle, NULL},
-                                         {"generation", &generation, NULL}};
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &persisting.request.id, err);
+    const struct lct_option options[] = {
+        {"handle", &handle, NULL}, {"generation", &generation, NULL}, {"json", NULL, &tool->json}};
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 3, &persisting.request.id, err);
 
     if (code == LCT_OK)
         code = read_handle(&persisting.request.handle, handle, err);
@@ -68,17 +69,19 @@ enum lct_code lct_persist_run(struct lct_tool *tool, int argc, char **argv, stru
         code = lct_tool_generation(&persisting.request.generation, generation, err);
     if (code == LCT_OK)
         code = run_as_owner(&persisting, persist, err);
-    return code == LCT_OK ? lct_tool_print(err, "lct:%s: its key is at 0x%08x in the TPM now\n",
-                                           persisting.request.id, persisting.handle)
-                          : code;
+    if (code == LCT_OK)
+        code = lct_tool_say(tool, err, "lct:%s: its key is at 0x%08x in the TPM now\n",
+                            persisting.request.id, persisting.handle);
+    return code == LCT_OK ? lct_describe_result(tool, persisting.request.id, err) : code;
 }
 
 enum lct_code lct_unpersist_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
     struct persisting persisting = {.tool = tool};
     const char *generation = NULL;
-    const struct lct_option options[] = {{"generation", &generation, NULL}};
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &persisting.request.id, err);
+    const struct lct_option options[] = {{"generation", &generation, NULL},
+                                         {"json", NULL, &tool->json}};
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 2, &persisting.request.id, err);
 
     if (code == LCT_OK)
         code = lct_tool_generation(&persisting.request.generation, generation, err);
@@ -86,11 +89,12 @@ enum lct_code lct_unpersist_run(struct lct_tool *tool, int argc, char **argv, st
         code = run_as_owner(&persisting, undo, err);
     if (code != LCT_OK)
         return code;
-    return lct_tool_print(
-        err,
-        persisting.evicted ? "lct:%s: its key is no longer at 0x%08x, and is loaded from its key "
-                             "file\n"
-                           : "lct:%s: its key was not at 0x%08x any more, where its record had "
-                             "it; it is loaded from its key file\n",
-        persisting.request.id, persisting.handle);
+    code = lct_tool_say(tool, err,
+                        persisting.evicted
+                            ? "lct:%s: its key is no longer at 0x%08x, and is loaded from its key "
+                              "file\n"
+                            : "lct:%s: its key was not at 0x%08x any more, where its record had "
+                              "it; it is loaded from its key file\n",
+                        persisting.request.id, persisting.handle);
+    return code == LCT_OK ? lct_describe_result(tool, persisting.request.id, err) : code;
 }

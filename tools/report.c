@@ -2,6 +2,7 @@
 #include "tools/report.h"
 
 #include "base/encode.h"
+#include "tools/terminal.h"
 #include "tools/tool.h"
 
 #include <openssl/bio.h>
@@ -51,11 +52,16 @@ enum lct_code lct_report_claims(unsigned *claims, const char *text, struct lct_e
 enum lct_code lct_report_print(const struct lct_verdict *verdict, struct lct_err *err)
 {
     enum lct_code code = LCT_OK;
+    char word[LCT_TERMINAL_WORD];
 
-    for (size_t i = 0; i < LCT_NUM_CLAIMS && code == LCT_OK; i++)
-        code = lct_tool_print(err, "%-11s  %-15s  %s\n",
-                              lct_outcome_name(verdict->findings[i].outcome),
-                              lct_claim_name((enum lct_claim)i), verdict->findings[i].reason);
+    for (size_t i = 0; i < LCT_NUM_CLAIMS && code == LCT_OK; i++) {
+        const struct lct_finding *finding = &verdict->findings[i];
+        code = lct_tool_print(err, "%s  %-15s  ",
+                              lct_terminal_word(word, lct_outcome_name(finding->outcome), 11),
+                              lct_claim_name((enum lct_claim)i));
+        if (code == LCT_OK)
+            code = lct_terminal_print(err, 30, finding->reason);
+    }
     return code;
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/ask.h"
+#include "tools/json.h"
 #include "tools/tar.h"
 #include "tools/tool.h"
 
 #include "store/backup.h"
+#include "store/counters.h"
 #include "store/part.h"
 #include "store/restore.h"
 
@@ -21,6 +23,7 @@ struct restoring {
     struct lct_tool *tool;
     struct lct_store store;
     bool check, yes;
+    json_t *all; /* --json: an object for each identity, else NULL */
     /* The parent that was asked for last, since most keys have the same one. */
     uint32_t where;
     bool rsa, asked;
@@ -251,9 +254,7 @@ static struct lct_owner find_owner(const struct lct_backup_identity *identity)
     if (group != NULL)
         owner.group = group->gr_gid;
     if (passwd == NULL || group == NULL)
-        (void)fprintf(stderr,
-                      "lct: warning: lct:%s: this system does not have its owner %s:%s; see "
-                      "chown(1)\n",
+        lct_tool_warn(NULL, "lct:%s: this system does not have its owner %s:%s; see chown(1)",
                       identity->record->id, identity->user, identity->group);
     return owner;
 }
@@ -271,6 +272,22 @@ static enum lct_code put(const struct restoring *restoring, const char **done,
                                        ? find_owner(identity)
                                        : (struct lct_owner){(uid_t)-1, (gid_t)-1};
     return lct_restore_put(&restoring->store, identity, &owner, found, err);
+}
+
+/* `wrong`: why it is not put back, or is of no use here; NULL: it is. */
+static void add(const struct restoring *restoring, const char *id, const struct lct_found *found,
+                const char *words, bool restored, const struct lct_err *wrong)
+{
+    static const char *const standings[] = {
+        [LCT_STANDING_NEW] = "new",         [LCT_STANDING_SAME] = "same",
+        [LCT_STANDING_NEWER] = "newer",     [LCT_STANDING_OLDER] = "older",
+        [LCT_STANDING_DIFFERS] = "differs", [LCT_STANDING_DAMAGED] = "damaged",
+        [LCT_STANDING_OTHER] = "other",     [LCT_STANDING_ENDED] = "ended"};
+
+    (void)json_array_append_new(
+        restoring->all, json_pack("{s:s, s:s, s:s, s:b, s:s?}", "id", id, "standing",
+                                  standings[found->standing], "text", words, "restored",
+                                  (int)restored, "error", wrong != NULL ? wrong->text : NULL));
 }
 
 /* One identity: what is not of this TPM is restored as well, since its successor takes its record.
@@ -293,16 +310,23 @@ static enum lct_code restore_one(struct restoring *restoring,
         code = confirm(restoring, &found, label, words, err);
     if (code == LCT_OK)
         code = put(restoring, &done, identity, &found, err);
-    if (code != LCT_OK)
+    if (code != LCT_OK) {
+        add(restoring, identity->record->id, &found, words, false, err);
         return code;
+    }
     const enum lct_code usable = check_key(restoring, use, identity, &useless);
-    code = lct_tool_print(err, "%s: %s%s%s%s\n", label, words, done, *use != '\0' ? "; " : "", use);
+    if (restoring->all != NULL)
+        add(restoring, label + strlen("lct:"), &found, words, *done != '\0',
+            usable == LCT_OK ? NULL : &useless);
+    else if (restoring->check || !restoring->tool->quiet)
+        code = lct_tool_print(err, "%s: %s%s%s%s\n", label, words, done, *use != '\0' ? "; " : "",
+                              use);
     if (usable == LCT_OK || code != LCT_OK)
         return code;
     *err = useless;
     if (restoring->check)
         return usable;
-    (void)fprintf(stderr, "lct: warning: %s\n", useless.text);
+    lct_tool_warn(NULL, "%s", useless.text);
     return LCT_OK;
 }
 
@@ -319,6 +343,35 @@ static enum lct_code restore(struct restoring *restoring, const struct lct_backu
             lct_tool_fail_later(&worst, &one);
     *err = worst;
     return worst.code;
+}
+
+static enum lct_code restore_text(struct restoring *restoring, const struct lct_backup *backup,
+                                  struct lct_err *err)
+{
+    enum lct_code code = LCT_OK;
+
+    if (restoring->check || !restoring->tool->quiet)
+        code = lct_tool_print(err, "a backup of %s%s%s; identities in it: %zu\n", backup->created,
+                              backup->has_tpm ? ", made with the TPM " : "", backup->tpm,
+                              backup->num_identities);
+    return code == LCT_OK ? restore(restoring, backup, err) : code;
+}
+
+static enum lct_code restore_json(struct restoring *restoring, const struct lct_backup *backup,
+                                  struct lct_err *err)
+{
+    struct lct_err wrong = {.code = LCT_OK};
+
+    restoring->all = json_array();
+    const enum lct_code restored = restore(restoring, backup, &wrong);
+    enum lct_code code =
+        lct_tool_print_json(json_pack("{s:i, s:s, s:s?, s:b, s:o}", "version", 1, "created",
+                                      backup->created, "tpm", backup->has_tpm ? backup->tpm : NULL,
+                                      "check", (int)restoring->check, "identities", restoring->all),
+                            err);
+    if (code == LCT_OK)
+        *err = wrong;
+    return code == LCT_OK ? restored : code;
 }
 
 static enum lct_code read_backup(struct lct_backup *backup, const struct lct_tool *tool,
@@ -346,25 +399,28 @@ enum lct_code lct_restore_run(struct lct_tool *tool, int argc, char **argv, stru
 {
     struct restoring restoring = {.tool = tool};
     const struct lct_option options[] = {{"check", NULL, &restoring.check},
-                                         {"yes", NULL, &restoring.yes}};
+                                         {"yes", NULL, &restoring.yes},
+                                         {"json", NULL, &tool->json}};
     struct lct_backup backup = {0};
     char **operands;
     int num_operands;
     enum lct_code code =
-        lct_options_parse(tool, argc, argv, options, 2, 1, 1, &operands, &num_operands, err);
+        lct_options_parse(tool, argc, argv, options, 3, 1, 1, &operands, &num_operands, err);
 
     if (code == LCT_OK)
         code = lct_tool_open(tool, err);
     if (code != LCT_OK)
         return code;
     restoring.store = lct_store_of_new(&tool->store);
+    if (!restoring.check) /* what comes back may have a counter that lct gc is about to remove */
+        code = lct_counters_lock(&tool->making, &tool->store, false, err);
+    if (code != LCT_OK)
+        return code;
     code = read_backup(&backup, tool, operands[0], err);
-    if (code == LCT_OK)
-        code = lct_tool_print(err, "a backup of %s%s%s; identities in it: %zu\n", backup.created,
-                              backup.has_tpm ? ", made with the TPM " : "", backup.tpm,
-                              backup.num_identities);
-    if (code == LCT_OK)
-        code = restore(&restoring, &backup, err);
+    if (code == LCT_OK && tool->json)
+        code = restore_json(&restoring, &backup, err);
+    else if (code == LCT_OK)
+        code = restore_text(&restoring, &backup, err);
     lct_backup_clear(&backup);
     return code;
 }

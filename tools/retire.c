@@ -70,14 +70,17 @@ static enum lct_code confirm(const struct request *request, struct lct_err *err)
                             err);
 }
 
-static enum lct_code say(const struct request *request, const char *statement, struct lct_err *err)
+static enum lct_code say(const struct lct_tool *tool, const struct request *request,
+                         const char *statement, struct lct_err *err)
 {
     static const char format[] = "lct:%s: %s; it signs no more%s\n";
     const char *done = request->ending == LCT_REVOKED ? "revoked" : "retired";
 
     if (statement == NULL)
-        return lct_tool_print(err, format, request->id, done, ", and there is no statement of it");
-    (void)fprintf(stderr, format, request->id, done, "");
+        return lct_tool_say(tool, err, format, request->id, done,
+                            ", and there is no statement of it");
+    if (!tool->quiet)
+        (void)fprintf(stderr, format, request->id, done, "");
     return lct_tool_print(err, "%s\n", statement);
 }
 
@@ -107,7 +110,7 @@ static enum lct_code end(struct lct_tool *tool, const struct request *request, s
     }
     lct_signing_close(&signing);
     if (code == LCT_OK)
-        code = say(request, statement, err);
+        code = say(tool, request, statement, err);
     free(statement);
     return code;
 }

@@ -3,6 +3,7 @@
 
 #include "tools/as_owner.h"
 #include "tools/counter.h"
+#include "tools/describe.h"
 #include "tools/tool.h"
 
 #include "proof/json.h"
@@ -34,19 +35,20 @@ enum lct_code lct_rotate_overlap(int *overlap, const char *text, struct lct_err 
                     "--overlap takes seconds, or hours as in 24h, and 48 hours at most");
 }
 
-enum lct_code lct_rotate_say(const char *id, const struct lct_rotated *rotated, struct lct_err *err)
+enum lct_code lct_rotate_say(const struct lct_tool *tool, const char *id,
+                             const struct lct_rotated *rotated, struct lct_err *err)
 {
     time_t until = 0;
 
     if (lct_json_seconds(&until, rotated->until) && until <= time(NULL))
-        return lct_tool_print(err,
-                              "lct:%s: generation %u is the active one now; generation %u signs no "
-                              "more\n",
-                              id, rotated->now, rotated->before);
-    return lct_tool_print(err,
-                          "lct:%s: generation %u is the active one now; generation %u signs until "
-                          "%s, in programs that have loaded it\n",
-                          id, rotated->now, rotated->before, rotated->until);
+        return lct_tool_say(tool, err,
+                            "lct:%s: generation %u is the active one now; generation %u signs no "
+                            "more\n",
+                            id, rotated->now, rotated->before);
+    return lct_tool_say(tool, err,
+                        "lct:%s: generation %u is the active one now; generation %u signs until "
+                        "%s, in programs that have loaded it\n",
+                        id, rotated->now, rotated->before, rotated->until);
 }
 
 static enum lct_code commit(struct lct_tool *tool, const struct lct_rotate_request *request,
@@ -59,7 +61,7 @@ static enum lct_code commit(struct lct_tool *tool, const struct lct_rotate_reque
     if (code == LCT_OK)
         code = lct_rotate_commit(&rotated, &tool->store, tool->crypto, request->id, overlap, NULL,
                                  err);
-    return code == LCT_OK ? lct_rotate_say(request->id, &rotated, err) : code;
+    return code == LCT_OK ? lct_rotate_say(tool, request->id, &rotated, err) : code;
 }
 
 /* For a compromise that is found out the day after. */
@@ -72,8 +74,8 @@ static enum lct_code shorten(struct lct_tool *tool, const struct lct_rotate_requ
 
     if (code == LCT_OK)
         code = lct_rotate_shorten(until, &tool->store, request->id, (unsigned)overlap, err);
-    return code == LCT_OK ? lct_tool_print(err, "lct:%s: no earlier key of it signs after %s\n",
-                                           request->id, until)
+    return code == LCT_OK ? lct_tool_say(tool, err, "lct:%s: no earlier key of it signs after %s\n",
+                                         request->id, until)
                           : code;
 }
 
@@ -102,7 +104,7 @@ static void remove_counter(struct lct_tool *tool, const char *id, const struct l
         return;
     (void)snprintf(label, sizeof label, "lct:%s", id);
     if (lct_tool_counter_remove(tool, counter, label, &why) != LCT_OK)
-        (void)fprintf(stderr, "lct: warning: %s\n", why.text);
+        lct_tool_warn(NULL, "%s", why.text);
 }
 
 /* What lct persist has put into the TPM of the pending generation goes before it is withdrawn. */
@@ -128,8 +130,8 @@ static enum lct_code withdraw(struct lct_tool *tool, const struct lct_rotate_req
     if (code != LCT_OK)
         return code;
     remove_counter(tool, request->id, &withdrawn.seal.counter);
-    return lct_tool_print(err, "lct:%s: generation %u is withdrawn, and its key is gone\n",
-                          request->id, withdrawn.number);
+    return lct_tool_say(tool, err, "lct:%s: generation %u is withdrawn, and its key is gone\n",
+                        request->id, withdrawn.number);
 }
 
 /* What goes with which of the five things that the command does. */
@@ -182,6 +184,7 @@ enum lct_code lct_rotate_run(struct lct_tool *tool, int argc, char **argv, struc
         {"commit", NULL, &request.commit},
         {"overlap", &request.overlap, NULL},
         {"withdraw", NULL, &request.withdraw},
+        {"json", NULL, &tool->json},
     };
     enum lct_code code = lct_tool_begin(tool, argc, argv, options,
                                         sizeof options / sizeof options[0], &request.id, err);
@@ -190,12 +193,12 @@ enum lct_code lct_rotate_run(struct lct_tool *tool, int argc, char **argv, struc
         code = check(&request, err);
     if (code != LCT_OK)
         return code;
-    if (request.commit)
-        return commit(tool, &request, err);
-    if (request.withdraw)
-        return withdraw(tool, &request, err);
-    if (request.overlap != NULL)
-        return shorten(tool, &request, err);
-    return request.statement ? lct_rotate_state(tool, &request, err)
-                             : lct_rotate_make(tool, &request, err);
+    if (request.statement)
+        return lct_rotate_state(tool, &request, err);
+    if (!request.commit && !request.withdraw && request.overlap == NULL)
+        return lct_rotate_make(tool, &request, err);
+    code = request.commit     ? commit(tool, &request, err)
+           : request.withdraw ? withdraw(tool, &request, err)
+                              : shorten(tool, &request, err);
+    return code == LCT_OK ? lct_describe_result(tool, request.id, err) : code;
 }

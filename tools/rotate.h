@@ -31,7 +31,7 @@ enum lct_code lct_rotate_state(struct lct_tool *tool, const struct lct_rotate_re
 enum lct_code lct_rotate_overlap(int *overlap, const char *text, struct lct_err *err);
 
 /* Says that another generation is the active one. LCT_ERR_IO. */
-enum lct_code lct_rotate_say(const char *id, const struct lct_rotated *rotated,
-                             struct lct_err *err);
+enum lct_code lct_rotate_say(const struct lct_tool *tool, const char *id,
+                             const struct lct_rotated *rotated, struct lct_err *err);
 
 #endif

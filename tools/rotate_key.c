@@ -148,6 +148,8 @@ static enum lct_code say(const struct work *work, const struct lct_generation *g
     const char *id = work->request->id;
     char words[LCT_SEAL_WORDS];
 
+    if (work->tool->quiet)
+        return lct_tool_print(err, "%s\n", statement);
     (void)fprintf(
         stderr,
         "lct:%s: generation %u is pending (%s, %s%s); its certificate is asked for with lct csr %s "
@@ -181,6 +183,16 @@ static enum lct_code add(struct work *work, const struct lct_made_key *made, str
     return code;
 }
 
+/* Approvals by a counter can be made once that is there, and the statement takes one now. */
+static enum lct_code fail_new_counter(const struct work *work, struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_SEALED,
+                    "lct:%s: a key with a counter of its own has no approval yet, and cannot sign "
+                    "that it follows; choose another seal for it: --seal authority, without "
+                    "--revocable",
+                    work->request->id);
+}
+
 /* Makes the key: what is made in the TPM for its seal goes if it does not come to be a generation.
  */
 static enum lct_code seal_and_make(struct work *work, struct lct_making *making,
@@ -211,9 +223,12 @@ static enum lct_code seal_and_make(struct work *work, struct lct_making *making,
     identity.seal = seal.kind != LCT_SEAL_NONE ? &seal : NULL;
     identity.passphrase = making->passphrase.len > 0 ? &making->passphrase : NULL;
     identity.owner_auth = &making->owner_auth;
+    making->algorithm = identity.algorithm->name;
     code = lct_making_run(making, make, &attempt, err);
     if (code == LCT_OK)
         code = add(work, &made, err);
+    if (code == LCT_ERR_SEALED && sealing.revocable)
+        code = fail_new_counter(work, err);
     if (code != LCT_OK)
         lct_sealing_abandon(&seal, tool, &sealing);
     lct_made_key_clear(&made);

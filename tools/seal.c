@@ -57,9 +57,9 @@ static void say_approvals(struct lct_tool *tool, const struct lct_seal *seal, co
     if (seal->kind != LCT_SEAL_AUTHORITY || !is_refused(tool, text, passphrase))
         return;
     lct_pcrs_text(pcrs, &seal->pcrs.pcrs);
-    (void)fprintf(stderr,
-                  "lct: it is unsealed once a state is approved: lct pcrs %s | lct approve "
-                  "--authority KEY.pem --pcrs - --out - | lct approve --import -\n",
+    lct_tool_note(tool,
+                  "it is unsealed once a state is approved: lct pcrs %s | lct approve --authority "
+                  "KEY.pem --pcrs - --out - | lct approve --import -",
                   pcrs);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/sealing.h"
 
+#include "store/counters.h"
 #include "tools/authority.h"
 #include "tools/ask.h"
 
@@ -107,15 +108,21 @@ static bool offer_authority(struct lct_tool *tool, enum lct_code *code, struct l
     return typed;
 }
 
-/* With the owner's authorization, if an NV counter takes it and there is somebody to ask. */
+/* With the owner's authorization, if an NV counter takes it and there is somebody to ask. What is
+ * locked for a counter stays so until the command ends: then the record is in place, or nobody's.
+ */
 static enum lct_code prepare(struct lct_seal *seal, bool *blank, struct lct_tool *tool,
                              const struct lct_sealing_request *request, struct lct_err *err)
 {
     const struct lct_seal_request prepared = to_request(request);
     const struct lct_seal parsed = *seal;
-    enum lct_code code =
-        lct_seal_prepare(seal, blank, &tool->store, tool->tpm, tool->crypto, &prepared, err);
+    enum lct_code code = LCT_OK;
 
+    if (request->revocable && tool->making.ino == 0)
+        code = lct_counters_lock(&tool->making, &tool->store, false, err);
+    if (code != LCT_OK)
+        return code;
+    code = lct_seal_prepare(seal, blank, &tool->store, tool->tpm, tool->crypto, &prepared, err);
     if (code != LCT_ERR_AUTH || !request->revocable || request->owner_auth->len > 0 ||
         !lct_can_ask())
         return code;
@@ -144,26 +151,30 @@ enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
     if (code != LCT_OK || !blank)
         return code;
     lct_pcrs_text(pcrs, &seal->pcrs.pcrs);
-    (void)fprintf(stderr,
-                  "lct: %s: warning: all of %s are zero: nothing is measured on this machine, and "
-                  "one boot is like any other\n",
-                  request->label, pcrs);
+    lct_tool_warn(
+        request->label,
+        "all of %s are zero: nothing is measured on this machine, and one boot is like any other",
+        pcrs);
     return LCT_OK;
 }
 
 /* Whether the identity has a key of this counter: what failed may have been no more than writing
- * its record to disk for sure. */
+ * its record to disk for sure. One that cannot be read now may have; lct gc finds a counter. One
+ * that was lost may have had the same handle. */
 static bool is_in_use(const struct lct_tool *tool, const char *id,
                       const struct lct_counter *counter)
 {
     struct lct_record *record = NULL;
     bool used = false;
 
-    if (counter->handle == 0 ||
-        lct_store_get_record(&tool->store, id, &record, NULL, NULL) != LCT_OK)
+    if (counter->handle == 0)
         return false;
+    enum lct_code code = lct_store_get_record(&tool->store, id, &record, NULL, NULL);
+    if (code != LCT_OK)
+        return code != LCT_ERR_NOT_FOUND;
     for (size_t i = 0; i < record->num_generations; i++)
-        used |= record->generations[i].seal.counter.handle == counter->handle;
+        used |= record->generations[i].seal.counter.handle == counter->handle &&
+                lct_name_equal(&record->generations[i].seal.counter.name, &counter->name);
     free(record);
     return used;
 }

@@ -3,6 +3,7 @@
 #include "tools/describe.h"
 #include "tools/json.h"
 #include "tools/seal_text.h"
+#include "tools/sheet.h"
 #include "tools/tool.h"
 
 #include "base/encode.h"
@@ -67,13 +68,12 @@ static json_t *web4_json(const struct lct_key *key)
                                                                        : json_null();
 }
 
-static enum lct_code show_web4(const struct lct_key *key, struct lct_err *err)
+static void show_web4(struct lct_sheet *sheet, const struct lct_key *key)
 {
     char name[LCT_WEB4_NAME];
     bool has = lct_web4_name(name, key->libctx, key->pkey, NULL) == LCT_OK;
 
-    return lct_tool_print(err, "web4         %s\n",
-                          has ? name : "none: Web4 has no names for such keys");
+    lct_sheet_say(sheet, "web4", "%s", has ? name : "none: Web4 has no names for such keys");
 }
 
 /* What is the TPM's of a key; of one in software nothing. */
@@ -120,97 +120,136 @@ static json_t *show_json(const struct shown *shown)
     return json;
 }
 
-static enum lct_code show_certificate(const struct shown *shown, struct lct_err *err)
+static void show_certificate(struct lct_sheet *sheet, const struct shown *shown)
 {
     const struct lct_certificate *certificate = &shown->certificate;
     char expiry[LCT_CERTIFICATE_EXPIRY];
 
-    if (shown->code != LCT_OK)
-        return lct_tool_print(err, "certificate  cannot be used: %s\n", shown->wrong.text);
-    if (shown->num_certs == 0)
-        return lct_tool_print(err, "certificate  none\n");
-    return lct_tool_print(err,
-                          "certificate  %s, the first of %zu\n"
-                          "  subject    %s\n  issuer     %s\n  serial     %s\n"
-                          "  valid      %s to %s\n  SHA-256    %s\n",
-                          lct_certificate_expiry(expiry, certificate), shown->num_certs,
-                          certificate->subject, certificate->issuer, certificate->serial,
-                          certificate->not_before, certificate->not_after,
-                          certificate->fingerprint);
+    lct_sheet_part(sheet, "Certificate");
+    if (shown->code != LCT_OK) {
+        lct_sheet_say(sheet, "certificate", "cannot be used: %s", shown->wrong.text);
+        return;
+    }
+    if (shown->num_certs == 0) {
+        lct_sheet_say(sheet, "certificate", "none");
+        return;
+    }
+    lct_sheet_say(sheet, "certificate", "%s, the first of %zu",
+                  lct_certificate_expiry(expiry, certificate), shown->num_certs);
+    lct_sheet_say(sheet, "  subject", "%s", certificate->subject);
+    lct_sheet_say(sheet, "  issuer", "%s", certificate->issuer);
+    lct_sheet_say(sheet, "  serial", "%s", certificate->serial);
+    lct_sheet_say(sheet, "  valid", "%s to %s", certificate->not_before, certificate->not_after);
+    lct_sheet_say(sheet, "  SHA-256", "%s", certificate->fingerprint);
 }
 
 /* Of a key in software there is nothing of a TPM to tell. */
-static enum lct_code show_software(const struct shown *shown, struct lct_err *err)
+static void show_software(struct lct_sheet *sheet, const struct shown *shown)
 {
     struct lct_generation unpacked;
     const struct lct_generation *generation = lct_key_generation(&unpacked, shown->key);
-    enum lct_code code = lct_tool_print(
-        err, "identity     lct:%s\nalgorithm    %s\ncustody      %s\npassphrase   yes\n",
-        shown->record->id, generation->algorithm->name,
-        lct_describe_custody(generation, shown->key));
 
-    if (code == LCT_OK)
-        code = lct_describe_life(shown->record, err);
-    return code == LCT_OK ? lct_tool_print(err, "created      %s\nhardware_bound false\n",
-                                           shown->record->created)
-                          : code;
+    lct_sheet_say(sheet, "identity", "lct:%s", shown->record->id);
+    lct_sheet_say(sheet, "algorithm", "%s", generation->algorithm->name);
+    lct_sheet_say(sheet, "custody", "%s", lct_describe_custody(generation, shown->key));
+    lct_sheet_say(sheet, "passphrase", "yes");
+    lct_describe_life(sheet, shown->record);
+    lct_sheet_say(sheet, "created", "%s", shown->record->created);
+    lct_sheet_say(sheet, "hardware_bound", "false");
 }
 
-static enum lct_code show_tpm(const struct shown *shown, struct lct_err *err)
+/* What the TPM knows the key by. */
+static void show_names(struct lct_sheet *sheet, const struct lct_generation *generation)
+{
+    char name[NAME_TEXT], parent[NAME_TEXT];
+
+    name_text(name, &generation->name);
+    name_text(parent, &generation->parent_name);
+    lct_sheet_say(sheet, "name", "%s", name);
+    if (generation->handle != 0)
+        lct_sheet_say(sheet, "handle", "0x%08x", generation->handle);
+    else if (generation->persistent != 0)
+        lct_sheet_say(sheet, "persistent", "0x%08x", generation->persistent);
+    lct_sheet_say(sheet, generation->handle != 0 ? "salted" : "parent", "0x%08x %s",
+                  generation->parent, parent);
+}
+
+static void show_tpm(struct lct_sheet *sheet, const struct shown *shown)
 {
     const struct lct_key *key = shown->key;
     struct lct_generation unpacked;
     const struct lct_generation *generation = lct_key_generation(&unpacked, key);
     const char *salt = lct_pss_salt_name(generation->pss_salt);
-    char name[NAME_TEXT], parent[NAME_TEXT], attributes[LCT_ATTRIBUTES_TEXT], hashes[256];
-    char handle[32] = "", words[LCT_SEAL_WORDS] = "none";
+    char attributes[LCT_ATTRIBUTES_TEXT], hashes[256], words[LCT_SEAL_WORDS] = "none";
 
-    name_text(name, &generation->name);
-    name_text(parent, &generation->parent_name);
     lct_public_attributes(attributes, key->attributes);
     hashes_text(hashes, sizeof hashes, generation);
     if (generation->seal.kind != LCT_SEAL_NONE)
         (void)lct_seal_words(words, &generation->seal, generation->created, key->libctx);
-    if (generation->handle != 0)
-        (void)snprintf(handle, sizeof handle, "handle       0x%08x\n", generation->handle);
-    else if (generation->persistent != 0)
-        (void)snprintf(handle, sizeof handle, "persistent   0x%08x\n", generation->persistent);
-    enum lct_code code = lct_tool_print(
-        err,
-        "identity     %s\nalgorithm    %s\ncustody      %s\ntpm          %s\nseal         %s\n"
-        "passphrase   %s\n",
-        key->label, generation->algorithm->name, lct_describe_custody(generation, key),
-        generation->tpm, words, generation->passphrase ? "yes" : "none");
-    if (code == LCT_OK)
-        code = lct_describe_life(shown->record, err);
-    if (code == LCT_OK)
-        code = lct_tool_print(
-            err,
-            "created      %s\nname         %s\n"
-            "%s%s       0x%08x %s\nhardware_bound %s\nattributes   %s\nhashes       %s\n%s%s%s",
-            shown->record->created, name, handle, generation->handle != 0 ? "salted" : "parent",
-            generation->parent, parent, lct_key_is_bound(key) ? "true" : "false", attributes,
-            hashes, salt != NULL ? "PSS salt     " : "", salt != NULL ? salt : "",
-            salt != NULL ? "\n" : "");
-    return code;
+    lct_sheet_say(sheet, "identity", "%s", key->label);
+    lct_sheet_say(sheet, "algorithm", "%s", generation->algorithm->name);
+    lct_sheet_say(sheet, "custody", "%s", lct_describe_custody(generation, key));
+    lct_sheet_say(sheet, "tpm", "%s", generation->tpm);
+    lct_sheet_say(sheet, "seal", "%s", words);
+    lct_sheet_say(sheet, "passphrase", "%s", generation->passphrase ? "yes" : "none");
+    lct_describe_life(sheet, shown->record);
+    lct_sheet_say(sheet, "created", "%s", shown->record->created);
+    lct_sheet_part(sheet, "Key");
+    show_names(sheet, generation);
+    lct_sheet_say(sheet, "hardware_bound", "%s", lct_key_is_bound(key) ? "true" : "false");
+    lct_sheet_say(sheet, "attributes", "%s", attributes);
+    lct_sheet_say(sheet, "hashes", "%s", hashes);
+    if (salt != NULL)
+        lct_sheet_say(sheet, "PSS salt", "%s", salt);
 }
 
-static enum lct_code show_text(const struct shown *shown, struct lct_err *err)
+/* What a page begins with: how the identity comes out, before all that is known of it. */
+static void begin(struct lct_sheet *sheet, const struct shown *shown)
 {
-    enum lct_code code =
-        lct_key_is_software(shown->key) ? show_software(shown, err) : show_tpm(shown, err);
+    const struct lct_record *record = shown->record;
+    const bool ended = record->ending != LCT_NOT_ENDED;
+    const bool expired = shown->code == LCT_OK && shown->num_certs > 0 &&
+                         shown->certificate.validity == LCT_VALIDITY_OVER;
+    char sentence[sizeof shown->wrong.text + 64];
 
-    if (code == LCT_OK)
-        code = show_web4(shown->key, err);
-    if (code == LCT_OK)
-        code = show_certificate(shown, err);
-    return code == LCT_OK ? lct_tool_print(err, "store        %s/%s\n%s", shown->dir,
-                                           shown->record->id, shown->pem)
-                          : code;
+    if (ended)
+        (void)snprintf(sentence, sizeof sentence, "since %s, and not to be used any more",
+                       record->ended);
+    else if (shown->code != LCT_OK)
+        (void)snprintf(sentence, sizeof sentence, "its certificate cannot be used: %s",
+                       shown->wrong.text);
+    else
+        (void)snprintf(sentence, sizeof sentence, "%s",
+                       expired ? "its certificate is expired"
+                               : "as its record and key file say; the TPM was not asked");
+    lct_sheet_begin(sheet, shown->key->label,
+                    ended                              ? LCT_SHEET_PROBLEM
+                    : expired || shown->code != LCT_OK ? LCT_SHEET_WARNING
+                                                       : LCT_SHEET_NOTE,
+                    lct_ending_name(record->ending), sentence);
+    lct_sheet_part(sheet, "Identity");
 }
 
-static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown, bool json,
-                              struct lct_err *err)
+static enum lct_code show_sheet(const struct shown *shown, const struct lct_sheet_request *request,
+                                struct lct_err *err)
+{
+    struct lct_sheet sheet = {.page = request->html};
+
+    begin(&sheet, shown);
+    if (lct_key_is_software(shown->key))
+        show_software(&sheet, shown);
+    else
+        show_tpm(&sheet, shown);
+    show_web4(&sheet, shown->key);
+    show_certificate(&sheet, shown);
+    lct_sheet_part(&sheet, "Store and public key");
+    lct_sheet_say(&sheet, "store", "%s/%s", shown->dir, shown->record->id);
+    lct_sheet_lines(&sheet, shown->pem);
+    return lct_sheet_end(&sheet, request->out, err);
+}
+
+static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown,
+                              const struct lct_sheet_request *request, struct lct_err *err)
 {
     const struct lct_key *key = shown->key;
     char *pem = public_pem(key);
@@ -220,13 +259,14 @@ static enum lct_code show_key(const struct lct_tool *tool, struct shown *shown, 
     shown->pem = pem;
     shown->code = lct_describe_certificate(&shown->certificate, &shown->num_certs, tool,
                                            shown->record->id, key->number, key, &shown->wrong);
-    enum lct_code code = json ? lct_tool_print_json(show_json(shown), err) : show_text(shown, err);
+    enum lct_code code = request->json ? lct_tool_print_json(show_json(shown), err)
+                                       : show_sheet(shown, request, err);
     free(pem);
     return code;
 }
 
-static enum lct_code show(const struct lct_tool *tool, const char *id, bool json,
-                          struct lct_err *err)
+static enum lct_code show(const struct lct_tool *tool, const char *id,
+                          const struct lct_sheet_request *request, struct lct_err *err)
 {
     struct shown shown = {.num_certs = 0};
     struct lct_record *record = NULL;
@@ -238,19 +278,30 @@ static enum lct_code show(const struct lct_tool *tool, const char *id, bool json
     if (code == LCT_OK) {
         shown.record = record;
         shown.key = key;
-        code = show_key(tool, &shown, json, err);
+        code = show_key(tool, &shown, request, err);
     }
     lct_key_free(key);
     free(record);
     return code;
 }
 
+enum lct_code lct_describe_result(const struct lct_tool *tool, const char *id, struct lct_err *err)
+{
+    static const struct lct_sheet_request request = {.json = true};
+
+    return tool->json ? show(tool, id, &request, err) : LCT_OK;
+}
+
 enum lct_code lct_show_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
 {
-    bool json = false;
-    const struct lct_option options[] = {{"json", NULL, &json}};
+    struct lct_sheet_request request = {.out = NULL};
+    const struct lct_option options[] = {
+        {"json", NULL, &tool->json}, {"html", NULL, &request.html}, {"out", &request.out, NULL}};
     const char *id = NULL;
-    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 1, &id, err);
+    enum lct_code code = lct_tool_begin(tool, argc, argv, options, 3, &id, err);
 
-    return code == LCT_OK ? show(tool, id, json, err) : code;
+    request.json = tool->json;
+    if (code == LCT_OK)
+        code = lct_sheet_check(&request, argv[0], err);
+    return code == LCT_OK ? show(tool, id, &request, err) : code;
 }

@@ -114,8 +114,9 @@ static enum lct_code sign_input(const struct lct_signing *signing, bool raw, str
     enum lct_code code = signing->scheme.hash != NULL ? sign_digest(signing, &signature, err)
                                                       : sign_whole(signing, &signature, err);
 
-    if (code == LCT_OK)
-        code = to_form(signing, raw, bytes, &bytes_len, &signature, err);
+    if (code != LCT_OK)
+        return code;
+    code = to_form(signing, raw, bytes, &bytes_len, &signature, err);
     return code == LCT_OK ? write_output(bytes, bytes_len, err) : code;
 }
 

@@ -6,15 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Neither TAR_OPTIONS nor another PATH. */
@@ -153,146 +152,139 @@ enum lct_code lct_tar_read(uint8_t **bytes, size_t *bytes_len, size_t max, int f
     return run(bytes, bytes_len, max, arguments, fd, &mask, err);
 }
 
-/* Files that wait to be packed: below `path` what is packed, and in `names` the order. */
-struct staging {
-    char *path;
-    int fd;
-    FILE *names;
+enum { BLOCK = 512, DIRECTORY = '5', REGULAR = '0', EXTENDED = 'x' };
+
+/* POSIX.1-2017, pax, ustar Header Block. All numbers are octal, and end with a NUL. */
+struct header {
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
+    char linked[100], magic[6], version[2], user[32], group[32], major[8], minor[8];
+    char prefix[155], unused[12];
 };
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+_Static_assert(sizeof(struct header) == BLOCK, "a header is a block");
+
+/* The checksum is of a header that has spaces in its place. */
+static void set_checksum(struct header *header)
 {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    (void)remove(path);
-    return 0;
+    uint8_t bytes[BLOCK];
+    unsigned sum = 0;
+
+    memset(header->checksum, ' ', sizeof header->checksum);
+    memcpy(bytes, header, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        sum += bytes[i];
+    (void)snprintf(header->checksum, sizeof header->checksum - 1, "%06o", sum);
 }
 
-static void staging_close(struct staging *staging)
+/* What is not of the file says nothing of this machine. */
+static bool write_header(FILE *out, const char *name, char type, size_t size)
 {
-    enum { OPEN_DIRS = 8 };
+    struct header header = {.type = type,
+                            .mode = "0000600",
+                            .uid = "0000000",
+                            .gid = "0000000",
+                            .magic = "ustar",
+                            .version = {'0', '0'},
+                            .user = "root",
+                            .group = "root",
+                            .major = "0000000",
+                            .minor = "0000000"};
 
-    if (staging->names != NULL)
-        (void)fclose(staging->names);
-    if (staging->fd >= 0)
-        close(staging->fd);
-    if (staging->fd >= 0 && staging->path != NULL)
-        (void)nftw(staging->path, remove_one, OPEN_DIRS, FTW_DEPTH | FTW_PHYS);
-    free(staging->path);
+    if (type == DIRECTORY)
+        memcpy(header.mode, "0000700", sizeof header.mode);
+    memcpy(header.name, name, strnlen(name, sizeof header.name));
+    (void)snprintf(header.size, sizeof header.size, "%011zo", size);
+    (void)snprintf(header.mtime, sizeof header.mtime, "%011llo", (unsigned long long)time(NULL));
+    set_checksum(&header);
+    return fwrite(&header, sizeof header, 1, out) == 1;
 }
 
-static enum lct_code fail_staging(const struct staging *staging, struct lct_err *err)
+static bool write_content(FILE *out, const void *bytes, size_t len)
 {
-    return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be written: %s; name another directory in TMPDIR",
-                    staging->path, strerror(errno));
+    static const char zeros[BLOCK];
+    size_t padding = (BLOCK - len % BLOCK) % BLOCK;
+
+    return fwrite(bytes, 1, len, out) == len && fwrite(zeros, 1, padding, out) == padding;
 }
 
-static enum lct_code staging_open(struct staging *staging, struct lct_err *err)
+/* POSIX.1-2017, pax Extended Header: "LENGTH path=PATH\n", where the length is of all of that. */
+static bool write_long_path(FILE *out, const char *path)
 {
-    const char *tmp = secure_getenv("TMPDIR");
+    char *record = NULL;
+    int len = (int)(sizeof " path=\n" - 1 + strlen(path)), digits = 1;
 
-    *staging = (struct staging){.fd = -1};
-    if (asprintf(&staging->path, "%s/lct.XXXXXX", tmp != NULL && *tmp == '/' ? tmp : "/tmp") < 0)
-        staging->path = NULL;
-    if (staging->path == NULL)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    if (mkdtemp(staging->path) == NULL)
-        return fail_staging(staging, err);
-    staging->fd = open(staging->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    int names = staging->fd >= 0
-                    ? openat(staging->fd, "names", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
-                    : -1;
-    staging->names = names >= 0 ? fdopen(names, "w") : NULL;
-    return staging->names != NULL ? LCT_OK : fail_staging(staging, err);
-}
-
-/* The directories that a path leads through, each of which is named once. */
-static bool stage_dirs(struct staging *staging, char *path)
-{
-    for (char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        bool made = mkdirat(staging->fd, path, 0700) == 0;
-        bool good =
-            (made && fprintf(staging->names, "%s\n", path) > 0) || (!made && errno == EEXIST);
-        *slash = '/';
-        if (!good)
-            return false;
-    }
-    return true;
-}
-
-static bool stage_file(struct staging *staging, const char *top, const struct lct_tar_file *file)
-{
-    char *path = NULL;
-
-    if (asprintf(&path, "%s/%s%s%s", top, file->dir, *file->dir != '\0' ? "/" : "", file->name) < 0)
-        return false;
-    int fd = stage_dirs(staging, path)
-                 ? openat(staging->fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
-                 : -1;
-    bool good = fd >= 0 && lct_fd_write_all(fd, file->bytes, file->bytes_len) &&
-                fprintf(staging->names, "%s\n", path) > 0;
-    if (fd >= 0 && close(fd) != 0)
-        good = false;
-    free(path);
+    for (int limit = 10; len + digits >= limit; limit *= 10)
+        digits++;
+    bool good = asprintf(&record, "%d path=%s\n", len + digits, path) == len + digits &&
+                write_header(out, "path", EXTENDED, strlen(record)) &&
+                write_content(out, record, strlen(record));
+    free(record);
     return good;
 }
 
-/* What is staged, as tar packs it: what it does not say of the files, it says of no machine. */
-static enum lct_code pack(uint8_t **tar, size_t *tar_len, const struct staging *staging,
-                          const sigset_t *mask, struct lct_err *err)
+static bool write_entry(FILE *out, const char *path, char type, const uint8_t *bytes, size_t len)
 {
-    char *directory = NULL, *names = NULL;
-    enum lct_code code;
+    if (strlen(path) > sizeof((struct header *)0)->name && !write_long_path(out, path))
+        return false;
+    return write_header(out, path, type, len) && (len == 0 || write_content(out, bytes, len));
+}
 
-    if (asprintf(&directory, "--directory=%s", staging->path) < 0)
-        directory = NULL;
-    if (asprintf(&names, "--files-from=%s/names", staging->path) < 0)
-        names = NULL;
-    if (directory != NULL && names != NULL) {
-        const char *const arguments[] = {"tar",
-                                         "--create",
-                                         "--file=-",
-                                         "--format=pax",
-                                         "--pax-option=delete=atime,delete=ctime,delete=mtime",
-                                         "--owner=root:0",
-                                         "--group=root:0",
-                                         "--no-recursion",
-                                         "--verbatim-files-from",
-                                         directory,
-                                         names,
-                                         NULL};
-        code = run(tar, tar_len, SIZE_MAX / 4, arguments, -1, mask, err);
-    } else {
-        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+/* The directories that a path leads through, but for those of the path before. */
+static bool write_dirs(FILE *out, const char *path, const char *before)
+{
+    bool good = true;
+
+    for (const char *slash = strchr(path, '/'); good && slash != NULL;
+         slash = strchr(slash + 1, '/')) {
+        size_t len = (size_t)(slash - path) + 1;
+        if (strncmp(path, before, len) == 0)
+            continue;
+        char *dir = strndup(path, len);
+        good = dir != NULL && write_entry(out, dir, DIRECTORY, NULL, 0);
+        free(dir);
     }
-    if (code == LCT_ERR_BAD_RECORD)
-        code = LCT_FAIL(err, LCT_ERR_IO, "tar has failed; GNU tar is needed");
-    free(directory);
-    free(names);
-    return code;
+    return good;
+}
+
+/* One after another; the two blocks of zeros that end it are another's. */
+static bool write_files(FILE *out, const char *top, const struct lct_tar_file *files,
+                        size_t num_files)
+{
+    char *path = NULL, *before = strdup("");
+    bool good = before != NULL;
+
+    for (size_t i = 0; i < num_files && good; i++) {
+        const struct lct_tar_file *file = &files[i];
+        if (asprintf(&path, "%s/%s%s%s", top, file->dir, *file->dir != '\0' ? "/" : "",
+                     file->name) < 0)
+            path = NULL;
+        good = path != NULL && write_dirs(out, path, before) &&
+               write_entry(out, path, REGULAR, file->bytes, file->bytes_len);
+        free(before);
+        before = path;
+        path = NULL;
+    }
+    free(before);
+    return good;
 }
 
 enum lct_code lct_tar_make(uint8_t **tar, size_t *tar_len, const char *top,
                            const struct lct_tar_file *files, size_t num_files, struct lct_err *err)
 {
-    struct staging staging;
-    sigset_t all, mask;
+    static const char end[2 * BLOCK];
+    char *bytes = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&bytes, &len);
+    bool good = out != NULL && write_files(out, top, files, num_files) &&
+                fwrite(end, sizeof end, 1, out) == 1;
 
+    if (out != NULL && fclose(out) != 0)
+        good = false;
+    *tar = (uint8_t *)bytes;
+    *tar_len = len;
+    if (good)
+        return LCT_OK;
+    free(bytes);
     *tar = NULL;
-    /* Whoever ends us meanwhile ends us when the directory is gone again; tar itself is ended. */
-    (void)sigfillset(&all);
-    (void)sigprocmask(SIG_SETMASK, &all, &mask);
-    enum lct_code code = staging_open(&staging, err);
-    for (size_t i = 0; i < num_files && code == LCT_OK; i++)
-        if (!stage_file(&staging, top, &files[i]))
-            code = fail_staging(&staging, err);
-    if (code == LCT_OK && fflush(staging.names) != 0)
-        code = fail_staging(&staging, err);
-    if (code == LCT_OK)
-        code = pack(tar, tar_len, &staging, &mask, err);
-    staging_close(&staging);
-    (void)sigprocmask(SIG_SETMASK, &mask, NULL);
-    return code;
+    return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }

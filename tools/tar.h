@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 /*
- * Archives, by tar(1), which every system has: a library that reads them would bring a dozen others
- * into each start of the program.
+ * Archives. They are read by tar(1), which every system has: a library that reads them would bring
+ * a dozen others into each start of the program. One is written in memory: tar would take the files
+ * from a directory, which would stay behind if somebody killed us.
  */
 
 /* A file of an archive; borrowed. */
@@ -20,9 +21,8 @@ struct lct_tar_file {
 };
 
 /*
- * The archive of these files, in their order, and of their directories, below the directory `top`;
- * the caller frees *tar. They are for that time in a directory of our own below TMPDIR or /tmp,
- * which is gone when it returns; no signal is taken meanwhile. LCT_ERR_IO; LCT_ERR_INTERNAL.
+ * The archive (pax) of these files, in their order, and of their directories, below the directory
+ * `top`; files of one directory are beside each other. The caller frees *tar. LCT_ERR_INTERNAL.
  */
 enum lct_code lct_tar_make(uint8_t **tar, size_t *tar_len, const char *top,
                            const struct lct_tar_file *files, size_t num_files, struct lct_err *err);

@@ -3,6 +3,7 @@
 #define LCT_TOOLS_TOOL_H
 
 #include "base/config.h"
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "store/store.h"
 #include "tcg/crypto.h"
@@ -11,17 +12,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct lct_completing;
 struct lct_identities;
 
 /* What a subcommand works with. */
 struct lct_tool {
     struct lct_config config;
-    const char *tcti, *store_dir; /* --tcti, --store: over everything else */
-    const char *passphrase_file;  /* --passphrase-file: of the identity it is about */
+    const char *tcti, *store_dir;            /* --tcti, --store: over everything else */
+    const char *passphrase_file;             /* --passphrase-file: of the identity it is about */
+    bool quiet;                              /* --quiet: neither notes nor what was done is said */
+    bool json;                               /* --json: the result is for a program */
+    const char *asked;                       /* the id that was given last; NULL: none was */
+    const struct lct_completing *completing; /* tools/complete.h; NULL: the subcommand is run */
     struct lct_store store;
     struct lct_crypto *crypto;
-    struct lct_uri uri;                      /* of the operand, where it is one */
-    struct lct_tpm *tpm;                     /* connects at the first command that needs it */
+    struct lct_uri uri;           /* of the operand, where it is one */
+    struct lct_tpm *tpm;          /* connects at the first command that needs it */
+    struct lct_descriptor making; /* lct_counters_lock, where a counter is needed from now on */
     const struct lct_identities *identities; /* tools/issuer.h; NULL: the program has none */
 };
 
@@ -40,6 +47,12 @@ struct lct_subcommand {
 
 const struct lct_subcommand *lct_subcommand_by_name(const char *name);
 
+/* The rows of the table, from 0; NULL: there are no more. */
+const struct lct_subcommand *lct_subcommand_at(size_t i);
+
+/* Fails for a name that is of no row: LCT_ERR_USAGE. */
+enum lct_code lct_subcommand_fail(const char *name, struct lct_err *err);
+
 /*
  * An option "--name": `value` takes its argument, once, or `flag` becomes true. With both it may be
  * given more than once: `value` is an array of LCT_MAX_VALUES and one more that stays NULL, all
@@ -54,13 +67,17 @@ struct lct_option {
 enum { LCT_MAX_OPTIONS = 32, LCT_MAX_VALUES = 15 };
 
 /*
- * Parses the options of a subcommand and --tcti, --store, --passphrase-file and --help, in any
- * place. *operands and *num_operands are what is left, which must be `min` to `max`. LCT_ERR_USAGE.
- * With --help, prints the help of `name` and exits.
+ * Parses the options of a subcommand and --tcti, --store, --passphrase-file, --quiet and --help, in
+ * any place. *operands and *num_operands are what is left, which must be `min` to `max`.
+ * LCT_ERR_USAGE. With --help, prints the help of `name` and exits; where it is to be completed,
+ * prints the words and exits.
  */
 enum lct_code lct_options_parse(struct lct_tool *tool, int argc, char **argv,
                                 const struct lct_option *options, size_t num_options, int min,
                                 int max, char ***operands, int *num_operands, struct lct_err *err);
+
+/* Whether that is an option of all subcommands that has an argument, "--store". */
+bool lct_tool_takes_argument(const char *option);
 
 /* The place in argv of a name that options of all subcommands may stand before, which have an
  * argument each; 0: there is none. */
@@ -132,8 +149,20 @@ enum lct_code lct_tool_write(const char *file, const char *text, struct lct_err 
 /* A file by name for a sentence: "-" is "standard input". */
 const char *lct_tool_file(const char *file);
 
-/* Prints text to stdout. LCT_ERR_IO. */
+/* Prints text to stdout: a result. LCT_ERR_IO. */
 enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_PRINTF(2, 3);
+
+/* Prints to stdout what was done: not with --quiet, nor with --json, of which the result is
+ * another. LCT_ERR_IO. */
+enum lct_code lct_tool_say(const struct lct_tool *tool, struct lct_err *err, const char *format,
+                           ...) LCT_PRINTF(3, 4);
+
+/* Warns on stderr, in a line of its own: "lct: warning: ...", or of what has a label "lct:
+ * lct:alice: warning: ..."; NULL: it has none. */
+void lct_tool_warn(const char *label, const char *format, ...) LCT_PRINTF(2, 3);
+
+/* Tells on stderr, in a line of its own, what is no result and no warning: not with --quiet. */
+void lct_tool_note(const struct lct_tool *tool, const char *format, ...) LCT_PRINTF(2, 3);
 
 /* Of each program its own: the help of a subcommand; how one is called, "lct attest offer", and
  * what prints its help, "lct help attest offer". */
@@ -170,6 +199,7 @@ enum lct_code lct_retire_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_revoke_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_rotate_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_seal_run(struct lct_tool *, int, char **, struct lct_err *);
+enum lct_code lct_setup_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_show_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_sign_run(struct lct_tool *, int, char **, struct lct_err *);
 enum lct_code lct_unpersist_run(struct lct_tool *, int, char **, struct lct_err *);

@@ -9,10 +9,10 @@
 static void warn_of_software(const struct lct_tool *tool, const struct lct_key *key)
 {
     if (lct_key_is_software(key) && tool->config.require_hardware == LCT_REQUIRE_NEW)
-        (void)fprintf(stderr,
-                      "lct: %s: warning: its key is in software, and require_hardware is new; lct "
-                      "rotate %s --to tpm makes one in the TPM\n",
-                      key->label, key->id);
+        lct_tool_warn(key->label,
+                      "its key is in software, and require_hardware is new; lct rotate %s --to tpm "
+                      "makes one in the TPM",
+                      key->id);
 }
 
 enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)

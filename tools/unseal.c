@@ -83,11 +83,10 @@ static void say_unpinned(const struct lct_key *key)
     struct lct_generation generation;
 
     if (key->has_passphrase && lct_key_generation(&generation, key)->parent_name.len == 0)
-        (void)fprintf(stderr,
-                      "lct: %s: it does not say which storage key it is under, so its passphrase "
+        lct_tool_warn(key->label,
+                      "it does not say which storage key it is under, so its passphrase "
                       "can be guessed at by who answers in the TPM's place; seal it anew: lct "
-                      "unseal FILE | lct seal --passphrase >NEW\n",
-                      key->label);
+                      "unseal FILE | lct seal --passphrase >NEW");
 }
 
 /* What was sealed, which the caller wipes and frees. */

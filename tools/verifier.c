@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lct-verify: `lct verify`, and of `lct attest` what needs no TPM, as a program of its own, for
  * machines without TSS. */
+#include "tools/json.h"
 #include "tools/verify.h"
 
 #include <openssl/crypto.h>
@@ -74,8 +75,11 @@ static enum lct_code run(int argc, char **argv, struct lct_err *err)
         argc--;
     }
     (void)snprintf(name, sizeof name, "%s", part->name);
+    char *word = argv[0];
     argv[0] = name;
-    return part->run(&tool, argc, argv, err);
+    enum lct_code code = part->run(&tool, argc, argv, err);
+    argv[0] = word;
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -85,10 +89,11 @@ int main(int argc, char **argv)
     /* Passphrases, private keys and states are not to be in a core that stays behind. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    const bool json = lct_tool_wants_json(argc, argv);
     enum lct_code code = run(argc, argv, &err);
     if (fflush(stdout) != 0 && code == LCT_OK)
         code = LCT_FAIL(&err, LCT_ERR_IO, "standard output cannot be written");
     if (code != LCT_OK)
-        (void)fprintf(stderr, "lct-verify: %s\n", err.text);
+        lct_tool_print_error("lct-verify", json, &err);
     return (int)code;
 }

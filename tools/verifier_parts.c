@@ -31,8 +31,10 @@ const struct lct_subcommand lct_attest_verifier_parts[LCT_NUM_VERIFIER_PARTS] = 
      "  --passphrase-file FILE\n"
      "                      the passphrase of KEY; else it is asked for\n",
      lct_attest_issue_run},
-    {"attest show", "FILE [--json]",
-     "explain a file of an attestation, and believe none of it; needs no TPM", NULL,
+    {"attest show", "FILE [--json|--html [--out FILE]]",
+     "explain a file of an attestation, and believe none of it; needs no TPM",
+     "  --html       a page to mail or to print, complete in itself\n"
+     "  --out FILE   put it into FILE\n",
      lct_attest_show_run},
 };
 

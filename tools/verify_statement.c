@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/json.h"
 #include "tools/report.h"
+#include "tools/terminal.h"
 #include "tools/tool.h"
 #include "tools/verify_kinds.h"
 
@@ -185,11 +186,15 @@ static enum lct_code print_signatures(const struct judging *judging, struct lct_
 {
     const struct lct_judgement *judgement = &judging->judgement;
     enum lct_code code = LCT_OK;
+    char word[LCT_TERMINAL_WORD];
 
     for (size_t i = 0; i < judgement->num_signatures && code == LCT_OK; i++) {
         const struct lct_signature_finding *finding = &judgement->signatures[i];
-        code = lct_tool_print(err, "%-11s  %-8s %.16s  %s\n", outcome_of(finding),
-                              lct_role_name(finding->role), finding->kid, finding->reason);
+        code = lct_tool_print(err, "%s  %-8s %.16s  ",
+                              lct_terminal_word(word, outcome_of(finding), 11),
+                              lct_role_name(finding->role), finding->kid);
+        if (code == LCT_OK)
+            code = lct_terminal_print(err, 40, finding->reason);
     }
     return code;
 }

@@ -6,7 +6,6 @@
 #include "proof/jws.h"
 #include "proof/succession.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -54,14 +53,14 @@ static void say(const struct lct_jws_general *jws, const struct lct_succession *
                 const char *verdict)
 {
     if (lct_jws_general_find(jws, LCT_ROLE_OLD) == NULL)
-        (void)fprintf(stderr,
-                      "lct: the old key has not signed that lct:%s has another one: that it is so "
-                      "is for you to know\n",
+        lct_tool_warn(NULL,
+                      "the old key has not signed that lct:%s has another one: that it is so "
+                      "is for you to know",
                       succession->id);
     if (verdict == NULL)
-        (void)fprintf(stderr,
-                      "lct: without --verdict you are a witness that the keys signed, and not that "
-                      "the new one of lct:%s is in a TPM\n",
+        lct_tool_warn(NULL,
+                      "without --verdict you are a witness that the keys signed, and not that "
+                      "the new one of lct:%s is in a TPM",
                       succession->id);
 }
 

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/setup_try.h"
+
+#include "base/fd.h"
+#include "tools/openssl_conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PATIENCE = 60 }; /* seconds, of a module that hangs */
+
+/* Loads the text as a file that has no name. A part of it that fails is seen by what is missing. */
+static OSSL_LIB_CTX *load(const char *text)
+{
+    char path[64];
+    int fd = memfd_create("openssl.cnf", MFD_CLOEXEC);
+    OSSL_LIB_CTX *libctx = OSSL_LIB_CTX_new();
+
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (fd < 0 || libctx == NULL || !lct_fd_write_all(fd, (const uint8_t *)text, strlen(text))) {
+        OSSL_LIB_CTX_free(libctx);
+        libctx = NULL;
+    }
+    ERR_clear_error();
+    if (libctx != NULL)
+        (void)OSSL_LIB_CTX_load_config(libctx, path);
+    if (fd >= 0)
+        close(fd);
+    return libctx;
+}
+
+struct comparison {
+    OSSL_LIB_CTX *after;
+    const char *missing;
+};
+
+static int compare(OSSL_PROVIDER *provider, void *arg)
+{
+    struct comparison *comparison = arg;
+    const char *name = OSSL_PROVIDER_get0_name(provider);
+
+    if (comparison->missing == NULL && OSSL_PROVIDER_available(comparison->after, name) != 1)
+        comparison->missing = name;
+    return 1;
+}
+
+/* One sentence of what is wrong, or an empty one. In the child. */
+static void judge(char *text, size_t size, const char *before, const char *after,
+                  const char *module)
+{
+    struct comparison comparison = {.after = load(after)};
+
+    text[0] = '\0';
+    if (comparison.after == NULL)
+        (void)snprintf(text, size, "OpenSSL cannot be tried out: %s", strerror(errno));
+    else if (OSSL_PROVIDER_available(comparison.after, "lct") != 1)
+        (void)snprintf(text, size, "OpenSSL does not load lct: %s",
+                       lct_conf_reason(comparison.after, module));
+    else if (OSSL_PROVIDER_available(comparison.after, "default") != 1)
+        (void)snprintf(text, size, "OpenSSL does not load the default provider");
+    else if (lct_conf_hides_lct(comparison.after))
+        (void)snprintf(text, size,
+                       "OpenSSL hides lct from programs by default_properties; take them out, or "
+                       "put a ? before them");
+    if (text[0] != '\0')
+        return;
+    OSSL_LIB_CTX *libctx = load(before);
+    if (libctx != NULL)
+        (void)OSSL_PROVIDER_do_all(libctx, compare, &comparison);
+    if (comparison.missing != NULL)
+        (void)snprintf(text, size, "OpenSSL does not load the provider %s any more",
+                       comparison.missing);
+}
+
+/* The sentence, and a byte to say that it is whole, through a pipe. */
+static void tell(int fd, const char *before, const char *after, const char *module)
+{
+    char text[400];
+
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)alarm(PATIENCE);
+    judge(text, sizeof text, before, after, module);
+    (void)lct_fd_write_all(fd, (const uint8_t *)text, strlen(text) + 1);
+    _exit(0);
+}
+
+static enum lct_code hear(int fd, pid_t child, struct lct_err *err)
+{
+    uint8_t text[400] = {0};
+    size_t len = 0;
+    int status = 0;
+
+    bool heard = lct_fd_read_all(fd, text, &len, sizeof text) && len > 0 && text[len - 1] == '\0';
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (!heard)
+        return LCT_FAIL(err, LCT_ERR_CONFIG, "OpenSSL %s while it loads its providers",
+                        WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "hangs" : "crashes");
+    return len == 1 ? LCT_OK : LCT_FAIL(err, LCT_ERR_CONFIG, "%s", (const char *)text);
+}
+
+enum lct_code lct_setup_try(const char *before, const char *after, const char *module,
+                            struct lct_err *err)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "no pipe can be had: %s", strerror(errno));
+    pid_t child = fork();
+    if (child == 0)
+        tell(fds[1], before, after, module);
+    close(fds[1]);
+    enum lct_code code =
+        child > 0 ? hear(fds[0], child, err)
+                  : LCT_FAIL(err, LCT_ERR_INTERNAL, "no process can be had: %s", strerror(errno));
+    close(fds[0]);
+    return code;
+}
