@@ -62,7 +62,7 @@ static void put(struct command *command, const void *bytes, size_t len)
 
 static void put_number(struct command *command, uint64_t number, size_t len)
 {
-    uint8_t bytes[sizeof number];
+    uint8_t bytes[sizeof number] = {0};
 
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t)(number >> (8 * (len - 1 - i)));

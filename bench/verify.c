@@ -16,7 +16,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { MAX_FILE = 1 << 20, SECONDS = 2 };
+enum { MAX_FILE = 1 << 20 };
+static const double duration = 2; /* s */
 
 static char *read_file(const char *path, size_t *len)
 {
@@ -99,7 +100,7 @@ int main(int argc, char **argv)
     char *state = read_file(argv[2], &state_len), *evidence = read_file(argv[3], &len);
     double start = seconds(), now = start;
     bool holds = true;
-    while (holds && now - start < SECONDS) {
+    while (holds && now - start < duration) {
         holds = judge(libctx, trust, state, state_len, evidence, len);
         num++;
         now = seconds();

@@ -22,6 +22,7 @@ import functools
 import http.server
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -50,10 +51,17 @@ extendedKeyUsage = serverAuth, clientAuth
 
 
 def free_port(kind=socket.SOCK_STREAM) -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """
+    A port of the loopback interface that is free now, and nobody's before it is used: the kernel
+    gives none of these away by itself, and each process of a test run has its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    while True:
+        port = random.choice(range(10000 + worker, 32768, workers))
+        with socket.socket(type=kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:
@@ -209,10 +217,14 @@ class Machine:
 
     def restart_tpm(self):
         """As if its power failed: what was loaded is gone, and so are connections."""
+        self.start_tpm_again()
+        self.forget_wrong_tries()
+
+    def start_tpm_again(self):
+        """The same, where no key has a passphrase."""
         self.tpm.stop()
         self.tpm.start()
         self.tpm.path.chmod(0o666)
-        self.forget_wrong_tries()
 
     def forget_wrong_tries(self):
         """Power that fails counts as one, too, once a key that has a passphrase was used."""

@@ -18,9 +18,9 @@ import maker as makers
 import sealing
 import tpm as tpms
 import tpmrm
+from tpm import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 120
 ALGORITHMS = {"ec": "ec-p256", "p384": "ec-p384", "rsa": "rsa-2048", "rsa3072": "rsa-3072"}
 NOISE = re.compile(r"^(ERROR|WARNING):|src/tss2-|CRITICAL|Sanitizer|runtime error:", re.MULTILINE)
 SANITIZERS = ("libasan", "libtsan")
@@ -74,6 +74,35 @@ def pytest_addoption(parser):
                      help="each fault at each command of each operation, instead of some of them")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    import parallel  # which needs pytest-xdist
+
+    return parallel.Scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class Running:
+    """Says, when all is over, which tests had begun and not ended: of a run that is interrupted."""
+
+    def __init__(self):
+        self.tests = []
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.tests.append(nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid):
+        self.tests.remove(nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for nodeid in self.tests:
+            terminalreporter.write_line(f"not ended: {nodeid}")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # that of a process of pytest-xdist
+        config.pluginmanager.register(Running())
+
+
 class Server:
     """A program that runs beside the test: its output so far, its end."""
 
@@ -123,6 +152,8 @@ class User:
         self.preload = sanitizer_preload(build)
         self.env = {"PATH": os.environ["PATH"], "HOME": str(directory), "LANG": "C.UTF-8",
                     "OPENSSL_CONF": str(self.conf),
+                    # Who may not write counts, in a chroot or as another user, does not say so.
+                    "GCOV_ERROR_FILE": os.devnull,
                     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
                     "UBSAN_OPTIONS": "halt_on_error=0:print_stacktrace=1",
                     "TSAN_OPTIONS": f"suppressions={ROOT}/tests/tsan.supp:exitcode=99"}
@@ -249,7 +280,7 @@ def sanitizer_preload(build: Path) -> list[str]:
     module itself, which then is still there to be named in reports at the program's end.
     """
     needs = subprocess.run(["ldd", build / "lct.so"], capture_output=True, text=True,
-                           check=True).stdout
+                           check=False).stdout  # ldd refuses one of another architecture
     runtimes = [path for path in re.findall(r"=> (\S+)", needs)
                 if Path(path).name.startswith(SANITIZERS)]
     return [*runtimes, str(build / "lct.so")] if runtimes else []
@@ -519,7 +550,7 @@ class Prompted:
 
     def end(self) -> str:
         """Ends it, and returns what it left on standard error."""
-        output, errors = self.process.communicate(timeout=20)
+        output, errors = self.process.communicate(timeout=TIMEOUT)
         assert (output, self.process.returncode) == ("ok\n", 0), errors
         return errors
 

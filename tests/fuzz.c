@@ -489,6 +489,7 @@ static const struct {
     {"approval", fuzz_approval},
     {"sealed", fuzz_sealed},
     {"bus", fuzz_bus},
+    {"html", fuzz_html},
     {"tpm", fuzz_tpm},
 };
 

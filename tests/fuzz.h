@@ -24,6 +24,7 @@ void fuzz_configuration(const uint8_t *bytes, size_t len);
 void fuzz_approval(const uint8_t *bytes, size_t len);
 void fuzz_sealed(const uint8_t *bytes, size_t len);
 void fuzz_bus(const uint8_t *bytes, size_t len);
+void fuzz_html(const uint8_t *bytes, size_t len);
 
 /* tests/fuzz_tpm.c: a TPM's responses, to whatever is asked of it. */
 void fuzz_tpm(const uint8_t *bytes, size_t len);

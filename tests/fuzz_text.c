@@ -13,7 +13,9 @@
 #include "tpm/bus_message.h"
 #include "tpm/option.h"
 #include "tpm/wire.h"
+#include "tools/html.h"
 
+#include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +112,12 @@ static void read_way(const char *tcti)
         (void)lct_option_get(value, sizeof value, conf, keys[i], "otherwise", NULL);
 }
 
+/* What would be written to, wherever a line says. */
+static bool opens_a_file(const char *name, const char *value)
+{
+    return (strcmp(name, "log") == 0 || strcmp(name, "audit") == 0) && strchr(value, '/') != NULL;
+}
+
 /* Lines of "name = value" as OpenSSL gives them to us from openssl.cnf. */
 void fuzz_configuration(const uint8_t *bytes, size_t len)
 {
@@ -119,7 +127,7 @@ void fuzz_configuration(const uint8_t *bytes, size_t len)
 
     for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
         char *name = strsep(&line, "=");
-        if (line != NULL)
+        if (line != NULL && !opens_a_file(name, line))
             (void)lct_config_set(&config, name, line, NULL);
     }
     if (config.tcti != NULL)
@@ -294,4 +302,61 @@ void fuzz_bus(const uint8_t *bytes, size_t len)
     if (fd >= 0)
         (void)close(fd);
     (void)close(conversation.peer);
+}
+
+static size_t count(const char *text, char letter)
+{
+    size_t num = 0;
+
+    for (; *text != '\0'; text++)
+        num += *text == letter ? 1 : 0;
+    return num;
+}
+
+static char *page_of(const uint8_t *bytes, size_t len)
+{
+    struct lct_html *html = lct_html_new("a page");
+
+    lct_html_open(html, LCT_HTML_H1);
+    lct_html_text(html, (const char *)bytes, len);
+    lct_html_close(html, LCT_HTML_H1);
+    char *page = lct_html_end(html);
+    if (page == NULL)
+        abort();
+    return page;
+}
+
+static bool is_escape(const char *text)
+{
+    static const char *const escapes[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#39;"};
+
+    for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++)
+        if (strncmp(text, escapes[i], strlen(escapes[i])) == 0)
+            return true;
+    return false;
+}
+
+/* A text on a page: no letter of it is markup, all of the page is UTF-8, and nothing in it turns
+ * the direction of writing, begins a line or cannot be seen. */
+void fuzz_html(const uint8_t *bytes, size_t len)
+{
+    static const char markup[] = "<>\"'\n";
+    static const char *const unseen[] = {
+        "\xE2\x80\xAE", "\xE2\x81\xA7", "\xE2\x80\x8B", "\xEF\xBB\xBF",
+        "\xC2\x85",     "\x1B",         "\x7F",         "\r"};
+    char *empty = page_of(NULL, 0), *page = page_of(bytes, len);
+    json_t *utf8 = json_string(page);
+    bool good = utf8 != NULL;
+
+    for (size_t i = 0; markup[i] != '\0'; i++)
+        good = good && count(page, markup[i]) == count(empty, markup[i]);
+    for (size_t i = 0; i < sizeof unseen / sizeof unseen[0]; i++)
+        good = good && strstr(page, unseen[i]) == NULL;
+    for (const char *at = page; good && (at = strchr(at, '&')) != NULL; at++)
+        good = is_escape(at);
+    if (!good)
+        abort();
+    json_decref(utf8);
+    free(empty);
+    free(page);
 }

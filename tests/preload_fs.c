@@ -7,7 +7,8 @@
  *
  * LCT_FS_STEP: the step to stop at, from 1; 0 or unset: none.
  *
- * LCT_FS_ACTION: "kill", SIGKILL before the step, or "kill-after"; or a loss of power before it:
+ * LCT_FS_ACTION: "kill", SIGKILL before the step, or "kill-after"; "stop", SIGSTOP before it, and
+ * after SIGCONT it goes on; or a loss of power before it:
  * "lose", all that was not synced is lost, or "tear", of that content alone (preload_fs_journal.h),
  * and at the program's end if there is no such step; or the errno with which it fails, "ENOSPC",
  * "EDQUOT", "EIO", "EROFS" or "EINTR", with a "+" after it that step and all later ones; or
@@ -46,6 +47,7 @@ static struct {
     bool onwards;
     bool in_parts;
     bool after;
+    bool stops;
     bool loses, tears;
     long steps;
     pthread_mutex_t mutex;
@@ -70,6 +72,7 @@ __attribute__((constructor)) static void read_plan(void)
     for (size_t i = 0; action != NULL && i < sizeof errors / sizeof *errors; i++)
         if (strncmp(action, errors[i].name, strlen(errors[i].name)) == 0)
             plan.error = errors[i].error;
+    plan.stops = action != NULL && strcmp(action, "stop") == 0;
     plan.after = action != NULL && strcmp(action, "kill-after") == 0;
     plan.loses = action != NULL && strcmp(action, "lose") == 0;
     plan.tears = action != NULL && strcmp(action, "tear") == 0;
@@ -148,7 +151,9 @@ static bool may_go_on(const char *step)
     pthread_mutex_unlock(&plan.mutex);
     if (plan.at == 0 || (plan.onwards ? number < plan.at : number != plan.at))
         return true;
-    if (plan.after)
+    if (plan.stops)
+        (void)raise(SIGSTOP);
+    if (plan.after || plan.stops)
         return true;
     if (plan.error == 0) {
         lose_power();

@@ -145,7 +145,7 @@ class Judge:
     def refuses(self, content, reason: str, *options, status: int = 23, **named) -> dict | None:
         """It does not hold, for this reason; malformed ones (22) are not even shown."""
         done = self.run(content, "--json", *options, status=status, **named)
-        assert reason in done.stderr, done.stderr
+        assert reason in json.loads(done.stderr)["error"]["message"], done.stderr
         assert len(done.stderr.splitlines()) == 1
         if status != 23:
             assert not done.stdout

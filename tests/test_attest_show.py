@@ -316,7 +316,8 @@ def test_a_signature_that_cannot_be_decoded_says_so(shower, documents):
 
 def test_a_key_that_is_on_no_curve_says_so(shower, documents):
     offer = documents.offer()
-    offer["key"]["public"] = to_text(sized(documents.public[:-1] + b"\0"))
+    off = documents.public[:-1] + bytes([documents.public[-1] ^ 1])
+    offer["key"]["public"] = to_text(sized(off))
     assert re.search(r"\nkey          ec-p256\n(  .*\n)*  unusable   .+\n", shower.text(offer))
 
 
@@ -345,10 +346,12 @@ def test_a_signed_verdict_is_explained(shower, documents):
     (b'{"version": 1, "pcrs": "sha256:7"}', MALFORMED),
     (b"-----BEGIN CERTIFICATE-----\nMII=\n", MALFORMED)])
 def test_what_is_no_document_is_refused_in_words(shower, content, status):
-    for options in ((), ("--json",)):
-        done = shower.run(content, *options, status=status)
-        assert not done.stdout
-        assert re.fullmatch(r"lct: .*document: [ -~]+\n", done.stderr), done.stderr
+    plain, as_json = (shower.run(content, *options, status=status)
+                         for options in ((), ("--json",)))
+    assert not plain.stdout and not as_json.stdout
+    assert re.fullmatch(r"lct: .*document: [ -~]+\n", plain.stderr), plain.stderr
+    told = json.loads(as_json.stderr)["error"]
+    assert (f"lct: {told['message']}\n", told["status"]) == (plain.stderr, status)
 
 
 def test_wrong_usage_is_told(shower, documents):

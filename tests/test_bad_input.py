@@ -444,9 +444,14 @@ def test_no_response_makes_tss_print(watched, proxy, answer):
     one_sentence(watched.lct("pcrs", "sha256:7", status=9).stderr)
 
 
-def test_rubbish_while_a_lost_key_is_looked_for_is_an_error(watched, proxy, tpm):
-    """Of the right shape, so that it is TSS that cannot read it, before the work's turn begins."""
-    rubbish = b"\0\x04\0\x23\xff\xff" + bytes(4)
+# A public area up to its last selector: TPM 2.0 Part 2, 12.2.4.
+AREA = struct.pack(">HHIHHHHH", 0x23, 0x0B, 0x60472, 0, 0x10, 0x10, 3, 0x10)
+
+
+@pytest.mark.parametrize("size", [0, 4, 10, 12, 14, 16])
+def test_half_an_area_while_a_lost_key_is_looked_for_is_an_error(watched, proxy, tpm, size):
+    """Of the right shape but for what the area says it is; TSS would read what follows as its rest."""
+    rubbish = struct.pack(">H", size) + AREA[:size] + bytes(4)
     answer = struct.pack(">HII", 0x8001, 10 + len(rubbish), 0) + rubbish
     proxy.hook(Command.Load, lambda command, ask: ask()[:0], nth=1)
     proxy.hook(Command.ReadPublic, lambda command, ask: answer, nth=1)

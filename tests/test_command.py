@@ -33,7 +33,9 @@ def let_others_in(user):
 
 
 def one_sentence(stderr: str) -> str:
-    """The single line of an error, without its prefix."""
+    """The single line of an error, without its prefix, or of what --json makes of it."""
+    if stderr.startswith('{"error"'):
+        stderr = f"lct: {json.loads(stderr)['error']['message']}\n"
     match = re.fullmatch(r"lct: ([^\n]+[^.\n])\n", stderr)
     assert match, f"not one sentence: {stderr!r}"
     return match[1]
@@ -203,7 +205,7 @@ def test_list_json_is_for_programs(owner):
         assert row.pop("generations") == [{
             "generation": 1, "stage": "active", "until": None, "algorithm": row["algorithm"],
             "custody": "tpm", "created": created, "persistent": None}]
-        assert row == {"id": row["id"], "algorithm": row["algorithm"], "custody": "tpm",
+        assert row == {"version": 1, "id": row["id"], "algorithm": row["algorithm"], "custody": "tpm",
                        "software_tpm": True, "hardware_bound": True, "passphrase": False,
                        "seal": None, "state": "active", "ended": None, "reason": None,
                        "counter": 0, "generation": 1, "certificate": None,
@@ -427,6 +429,14 @@ def test_the_environment_is_not_believed_by_a_program_with_raised_privileges(own
     assert len(json.loads(owner.lct(*listing, env=env, **nobody).stdout)) == 4
     done = owner.run(raised, *listing, env=env, **nobody)
     assert "rsa3072" not in done.stdout
+    open_to_all = owner.path("open")
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    trace = open_to_all / "trace"
+    owner.run(raised, *listing, env=env | {"LCT_LOG": str(trace)}, **nobody)
+    assert not trace.exists()
+    owner.lct(*listing, env=env | {"LCT_LOG": str(trace)}, **nobody)
+    assert trace.exists()
 
 
 def test_the_command_reads_the_provider_s_section(owner):

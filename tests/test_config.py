@@ -108,11 +108,12 @@ def test_config_asks_no_tpm_for_it(watched, proxy):
 
 @pytest.mark.parametrize("arguments, status, sentence", [
     (["emacs"], 2, 'there is no configuration for "emacs"; lct config lists those there are'),
+    (["ngnix"], 2, 'no configuration for "ngnix"; did you mean nginx? lct config lists those'),
     (["../lct"], 2, "there is no configuration for"),
-    (["nginx", "a", "b"], 2, "usage: lct config [PROGRAM [ID]]"),
+    (["nginx", "a", "b"], 2, "usage: lct config [--json] | PROGRAM [ID]"),
     (["nginx", "../../etc"], 5, "an id consists of"),
     (["nginx", "lct:a?generation=2"], 2, "takes an identity, not a generation"),
-    (["nginx", "--json"], 2, "--json is not an option here")])
+    (["nginx", "--json"], 2, "--json goes with the list of programs")])
 def test_config_refuses_what_it_does_not_know(user, arguments, status, sentence):
     done = user.lct("config", *arguments, status=status)
     assert sentence in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""

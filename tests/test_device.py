@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -348,6 +349,16 @@ def test_a_command_may_wait_for_its_turn(standin):
         assert caught.value.errno == errno.EBUSY
         wait_for(lambda: opened.poll(0) & select.POLLIN, "the response")
         assert len(opened.read()) == 20
+
+
+def test_a_command_whose_file_closes_before_its_turn_leaves_nothing(make_tpm, make_tpmrm):
+    tpm = make_tpm()
+    standin = make_tpmrm(tpm)
+    standin.begins_after = 0.3
+    with Opened(standin.path, os.O_NONBLOCK) as opened:
+        opened.write(command(Command.StartAuthSession, START_SESSION))
+    time.sleep(2 * standin.begins_after)
+    assert not standin.spaces() and not tpm.left_behind()
 
 
 def test_a_killed_reader_of_a_late_response_is_gone_at_once(standin):

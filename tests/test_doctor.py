@@ -66,8 +66,8 @@ def problem(findings: list[dict], pattern: str) -> dict:
 
 
 def machine(user: User, files: dict[str, str | bytes]) -> Path:
-    """A directory that looks like a machine's root."""
-    root = user.path("machine")
+    """A directory that looks like a machine's root; sockets in it have short names alone."""
+    root = user.path("m")
     root.mkdir()
     for name, content in files.items():
         path = root / name
@@ -491,7 +491,7 @@ def test_a_search_without_a_resource_manager(kernel_user):
         install_manager(root)
 
 
-def test_a_search_that_finds_a_resource_manager(brokered):
+def test_a_search_finds_abrmd(brokered):
     user, broker = brokered
     user.configure(tcti=None)
     address = broker.env["DBUS_SESSION_BUS_ADDRESS"]
@@ -517,7 +517,7 @@ def test_a_resource_manager_that_is_not_tried(kernel_user):
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_a_bus_that_refuses(kernel_user, listens):
+def test_a_refusing_bus(kernel_user, listens):
     """A socket whose owner has gone; one that nobody but its owner may use."""
     root = machine(kernel_user, {"proc/1/comm": "init\n"})
     install_manager(root)
@@ -545,7 +545,7 @@ def test_a_bus_without_a_resource_manager_makes_no_noise(user):
     done = user.run("dbus-run-session", "--", user.build / "lct", "doctor", "--json", status=9)
     problem(json.loads(done.stdout), "tpm2-abrmd is not on the D-Bus$")
     said = [line for line in done.stderr.splitlines() if not line.startswith("dbus-daemon[")]
-    assert said == ["lct: tpm2-abrmd is not on the D-Bus"]
+    assert one_sentence("\n".join([*said, ""])) == "tpm2-abrmd is not on the D-Bus"
 
 
 def edit(user: User, before: str, after: str):
@@ -584,6 +584,13 @@ def test_openssl_cnf_is_wrong(user, spoil, pattern):
     found = problem(examine(user, status=8, env={"LCT_TCTI": user.tcti,
                                                  "LCT_STORE": str(user.store)}), pattern)
     assert str(user.conf) in found["text"]
+
+
+def test_who_is_not_set_up_is_told_what_to_type(user):
+    user.configure(order=("default",))
+    found = problem(examine(user, status=8, env={"LCT_TCTI": user.tcti,
+                                                 "LCT_STORE": str(user.store)}), "not in the list")
+    assert found["command"] == "lct setup"
 
 
 def test_another_provider_that_fails_is_not_blamed_on_lct(user):

@@ -248,8 +248,8 @@ def test_evidence_is_named_by_its_digest_in_an_eat(proven):
     anchor = document["binding"]["hardware_anchor"]
     assert re.fullmatch(r"eat:[A-Za-z0-9_-]+", anchor)
     digest = hashlib.sha256(canonical(json.loads(proven.evidence.read_text()))).digest()
-    claims = cbor2.loads(to_bytes(anchor.removeprefix("eat:")))
-    assert claims == cbor2.CBORTag(UCCS, {SUBMODS: {EVIDENCE: [SHA256, digest]}})
+    claims = cbor2.CBORTag(UCCS, {SUBMODS: {EVIDENCE: [SHA256, digest]}})
+    assert to_bytes(anchor.removeprefix("eat:")) == cbor2.dumps(claims)
     check_proof(document, public_of(proven, "lct:alice"))
     done = proven.lct("verify", "--json", proven.write("d.json", json.dumps(document)))
     assert json.loads(done.stdout)["evidence"] == digest.hex()
@@ -617,7 +617,7 @@ def without(name: str):
 
 
 WRONG_SHAPES = {
-    **{f"no {name}": without(name) for name in MEMBERS - {"lct_id", "binding"}},
+    **{f"no {name}": without(name) for name in sorted(MEMBERS - {"lct_id", "binding"})},
     "hardware_bound": lambda document: document | {"hardware_bound": True},
     "a level": lambda document: document | {"capability_level": 5},
     "hardware_type in the binding": lambda document: changed(

@@ -32,7 +32,8 @@ VECTORS = ROOT / "../shared/vectors"
 SEED = 7
 TARGETS = ("attest", "public", "certificate", "eventlog", "pcrs", "document", "trust", "verdict",
            "part", "statement", "payload", "header", "token", "cose", "record", "key", "prototype",
-           "backup", "uri", "selection", "configuration", "approval", "sealed", "bus", "tpm")
+           "backup", "uri", "selection", "configuration", "approval", "sealed", "bus", "html",
+           "tpm")
 # What is asked of a TPM: a number each, and how often it takes what another says (tests/fuzz_tpm.c).
 WORKS = ("sign_plain", "sign_sealed", "sign_approved", "sign_guarded", "unseal", "inspect", "create",
          "take_in", "describe", "read_pcrs", "count", "persist", "attest", "sign_placed",
@@ -140,6 +141,7 @@ def write_texts(top):
     for number, way in enumerate(("swtpm:host=localhost,port=2321", "tabrmd:bus_type=session",
                                   "unix:path=/run/bus%20;unix:abstract=x", "libtss2-tcti-cmd.so.0:")):
         (top / "configuration" / str(number)).write_text(f"tcti={way}")
+    (top / "html/text").write_text("<script>'\"&\0\x1b\x85\u200b\u202e\ufeff\U000e0041\u00e4\u20ac")
     greeting = b"OK 0123\r\nAGREE_UNIX_FD\r\n" + HELLO
     said = {"answer": RETURNED, "signal": SIGNAL + RETURNED, "error": error("x.Y", "no such thing"),
             "denied": error("org.freedesktop.DBus.Error.AccessDenied", "not you.")}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from parallel import ALONE, LONGEST
 
 # Arrows point one way; what a room may include, beside itself.
 ROOMS = {
@@ -27,7 +28,6 @@ ROOMS = {
 PROVIDER_ONLY = {"openssl/core.h", "openssl/core_dispatch.h", "openssl/core_object.h"}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.[ch]"))
 TEST_SOURCES = sorted([*(ROOT / "tests").glob("*.[ch]"), *(ROOT / "bench").glob("*.[ch]")])
-MANUALS = sorted((ROOT / "docs").glob("*.[157]"))
 FUNCTION_LINES = 60
 
 
@@ -46,9 +46,14 @@ def files(paths):
     return pytest.mark.parametrize("path", paths, ids=relative)
 
 
-def run(*arguments, **options) -> subprocess.CompletedProcess:
+def run(*arguments, timeout: int | None = 600, **options) -> subprocess.CompletedProcess:
     return subprocess.run([str(argument) for argument in arguments], cwd=ROOT, capture_output=True,
-                          text=True, check=False, timeout=600, **options)
+                          text=True, check=False, timeout=timeout, **options)
+
+
+def run_behind(*arguments) -> subprocess.CompletedProcess:
+    """What takes every core for a minute, with no limit but pytest's: other tests come first."""
+    return run("nice", "-n", "5", *arguments, timeout=None)
 
 
 def tool(name: str) -> str:
@@ -130,15 +135,12 @@ def test_the_module_has_no_writable_text_and_no_executable_stack(build):
 
 
 @pytest.mark.parametrize("product", ["lct", "lct-verify", "lct.so"])
-def test_products_hold_no_path_of_the_machine_that_built_them(build, product):
-    if "asan" in build.name or "tsan" in build.name:
-        pytest.skip("sanitizers put paths into what they build")
-    stripped = build / "tests" / f"{product}.stripped"
-    stripped.parent.mkdir(exist_ok=True)
+def test_products_hold_no_path_of_the_machine_that_built_them(build, tmp_path, product):
+    if "asan" in build.name or "tsan" in build.name or build.name == "coverage":
+        pytest.skip("sanitizers put paths into what they build, and so does gcov")
+    stripped = tmp_path / product
     assert run("strip", "-o", stripped, build / product).returncode == 0
-    content = stripped.read_bytes()
-    stripped.unlink()
-    assert str(ROOT).encode() not in content
+    assert str(ROOT).encode() not in stripped.read_bytes()
 
 
 @files([path for path in SOURCES if path.suffix == ".h"])
@@ -188,8 +190,8 @@ def test_libraries_print_nothing(path):
 
 @pytest.mark.parametrize("room", sorted(ROOMS.keys() - {"tpm", "attest", "provider", "tools"}))
 def test_no_state_at_file_scope_but_the_process_s_connections(build, room):
-    if "asan" in build.name or "tsan" in build.name:
-        pytest.skip("sanitizers keep state of their own")
+    if "asan" in build.name or "tsan" in build.name or build.name == "coverage":
+        pytest.skip("sanitizers keep state of their own, and gcov its counts")
     (archive,) = build.rglob(f"liblct_{room}.a")
     symbols = run("objdump", "--syms", archive).stdout
     assert " F .text" in symbols
@@ -218,6 +220,12 @@ def test_what_builds_installs_every_library_that_the_build_asks_for(script):
     assert [package for package in packages.values() if package not in named] == []
 
 
+def test_what_is_shared_out_first_is_there():
+    for name in (*ALONE, *LONGEST):
+        path, _, test = name.partition("::")
+        assert f"def {test}" in (ROOT / path).read_text(), name
+
+
 def test_nothing_in_the_tree_names_a_machine():
     machine = re.compile(r"(?<![\w.$}])/(?:work|root|farm|home)/|debian\.org|ubuntu\.com|npmjs")
     for path in tracked():
@@ -243,7 +251,7 @@ def test_clang_tidy_is_clean(build):
         pytest.skip("its checks are those of Debian 12's clang-tidy 14")
 
     def check(name):
-        return run(clang_tidy, "--quiet", "--warnings-as-errors=*", "-p", build, name)
+        return run_behind(clang_tidy, "--quiet", "--warnings-as-errors=*", "-p", build, name)
 
     with ThreadPoolExecutor(2) as jobs:
         for done in jobs.map(check, compiled(build)):
@@ -251,14 +259,17 @@ def test_clang_tidy_is_clean(build):
 
 
 def test_cppcheck_is_clean(build):
-    done = run(tool("cppcheck"), "--enable=warning,performance,portability", "--inline-suppr",
-               "--error-exitcode=1", "--quiet", "-j", "2", "--std=c11",
-               "--suppress=missingIncludeSystem", "--suppress=normalCheckLevelMaxBranches",
-               # Of an array that is not filled yet the address is taken; 2.22 says it is read.
-               f"--suppress=uninitvar:{ROOT}/tpm/capability.c",
-               "-D_GNU_SOURCE", "-I", ROOT, "-DDEFINE_STACK_OF(type)=",
-               "-DASN1_SEQUENCE(type)=static const ASN1_TEMPLATE type##_template[]",
-               "-Dstatic_ASN1_SEQUENCE_END(type)=;", *compiled(build))
+    done = run_behind(
+        tool("cppcheck"), "--enable=warning,performance,portability", "--inline-suppr",
+        "--error-exitcode=1", "--quiet", "-j", "2", "--std=c11",
+        "--suppress=missingIncludeSystem", "--suppress=normalCheckLevelMaxBranches",
+        # Of an array that is not filled yet the address is taken; 2.22 says it is read.
+        f"--suppress=uninitvar:{ROOT}/tpm/capability.c",
+        # 2.17 sees an address that is put down for the time of a call, not that it is taken away.
+        "--suppress=autoVariables",
+        "-D_GNU_SOURCE", '-DLCT_VERSION=""', "-I", ROOT, "-DDEFINE_STACK_OF(type)=",
+        "-DASN1_SEQUENCE(type)=static const ASN1_TEMPLATE type##_template[]",
+        "-Dstatic_ASN1_SEQUENCE_END(type)=;", *compiled(build))
     assert done.returncode == 0, done.stderr
 
 
@@ -269,41 +280,15 @@ def test_builds_without_warnings(tmp_path, compiler):
     preset = {"gcc": "dev", "clang": "clang"}[compiler]
     done = run("cmake", "--preset", preset, "-B", tmp_path)
     assert done.returncode == 0, done.stderr
-    done = run("cmake", "--build", tmp_path)
+    done = run_behind("cmake", "--build", tmp_path)
     assert done.returncode == 0, done.stdout
     assert "warning" not in done.stdout
 
 
-@files(MANUALS)
-def test_manual_pages_are_sound(path):
-    done = run(tool("mandoc"), "-T", "lint", "-W", "warning", path)
-    assert done.returncode == 0, done.stdout
-
-
-def test_the_manual_documents_every_exit_status(build):
-    codes = re.findall(r'^ *X\((LCT_\w+), (\d+), "([^"]+)"\)', (ROOT / "base/error.h").read_text(),
-                       re.MULTILINE)
-    assert len(codes) > 15 and build.exists()
-    manual = run(tool("mandoc"), "-T", "utf8", "-O", "width=200", ROOT / "docs/lct.1").stdout
-    manual = re.sub(r".\x08", "", manual)
-    section = manual[manual.index("EXIT STATUS"):]
-    for _, number, _ in codes:
-        assert re.search(rf"^ +{number}\b", section, re.MULTILINE), f"exit status {number}"
-
-
-def test_the_manual_documents_every_subcommand_and_key():
-    command = (ROOT / "docs/lct.1").read_text()
-    for name in ("create", "list", "show", "delete", "check", "doctor", "ek", "csr", "cert", "pem",
-                 "export", "import", "sign", "config", "help", "authority", "approve", "reseal",
-                 "pcrs", "affected", "seal", "unseal", "verify", "attest", "rotate", "retire",
-                 "revoke", "document", "persist", "unpersist", "gc", "backup", "restore", "witness"):
-        assert re.search(rf"\bCm {name}\b", command), name
-    provider = (ROOT / "docs/OSSL_PROVIDER-lct.7").read_text()
-    table = (ROOT / "base/config.c").read_text()
-    keys = re.findall(r'^ +\{"(\w+)",', table, re.MULTILINE)
-    assert set(keys) >= {"tcti", "store", "provision"}
-    for key in keys:
-        assert key in provider, key
+@pytest.mark.parametrize("path", [path for path in tracked() if path.suffix == ".md"], ids=relative)
+def test_links_of_documents_lead_somewhere(path):
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 THREAT_MODEL = ROOT / "docs/threat-model.md"

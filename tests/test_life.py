@@ -15,11 +15,12 @@ import pytest
 
 from apps import free_port
 from attesting import Verifier, canonical, to_bytes
+from sealing import SEALED
 from test_certs import blocks, fixture_holder, fixture_pki  # noqa: F401
 from test_command import one_sentence
 from test_store import ENOUGH, run_failing, steps_of
 from test_web_servers import start_nginx
-from tpm import wait_for
+from tpm import TIMEOUT, wait_for
 
 ENDED = 25
 DAY = 24 * 3600
@@ -525,7 +526,7 @@ def fixture_attempts(owner):
         return program.stdout.readline().strip()
 
     yield attempt
-    assert program.communicate(timeout=20) == ("ok\n", "")
+    assert program.communicate(timeout=TIMEOUT) == ("ok\n", "")
 
 
 OLDER = "failed: lct:ec: its record is older than one that this program has seen"
@@ -727,6 +728,21 @@ def test_keys_of_an_identity_whose_approvals_can_be_revoked_share_the_counter(se
     assert sealer.tpm.handles(0x01000000) == indices
     signs(sealer, "lct:alice", public_of(sealer, "lct:alice", "old.pem"))
     sealer.lct("delete", "alice", "--yes")
+
+
+def test_a_new_counter_in_the_place_of_a_lost_one_goes_with_what_failed(sealer, authority):
+    """The new key cannot sign before its first approval, so there is no statement and no key."""
+    before = sealer.tpm.handles(0x01000000)
+    sealer.lct("create", "alice", "--seal", "authority", "--revocable")
+    sealer.lct("approve", *authority.options, "alice")
+    (index,) = set(sealer.tpm.handles(0x01000000)) - set(before)
+    sealer.tpm.tool("tpm2_nvundefine", "-C", "o", hex(index))
+    one_sentence(sealer.lct("rotate", "alice", "--without-old-key", "--seal", "authority",
+                            "--revocable", status=SEALED).stderr)
+    assert sealer.tpm.handles(0x01000000) == before
+    sealer.lct("rotate", "alice", "--without-old-key", "--seal", "sha256:7")
+    sealer.lct("rotate", "alice", "--commit")
+    signs(sealer, "lct:alice", public_of(sealer, "lct:alice", "new.pem"))
 
 
 # Another TPM, evidence.

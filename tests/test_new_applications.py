@@ -7,11 +7,11 @@ program of whichever Debian this is, or a reason why not.
 import os
 import re
 import shutil
-import socket
 import subprocess
 
 import pytest
 
+from apps import free_port
 from conftest import Server
 from test_tls import SOFTWARE, start_server
 from tpm import wait_for
@@ -255,12 +255,6 @@ def test_curl_says_why_it_does_not_connect(owner, demanding, options, key, why):
 
 OPENVPN = ("--dev", "null", "--ifconfig-noexec", "--verb", "3", "--ca", "both.pem",
            "--data-ciphers", "AES-256-GCM", "--proto", "tcp4-{side}", "--port")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def openvpn(user, side: str, port: int, key: str, certificate: str) -> list:

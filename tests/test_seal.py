@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identities sealed to a boot state: what signs, what is refused, what approves another state."""
 
+import fcntl
 import json
+import os
 import re
 import shutil
+import signal
 import stat
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +22,11 @@ from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
 from test_faults import MADE_SRK
 from test_processes import fixture_process  # noqa: F401
+from test_store import steps_of
 from test_tls import SOFTWARE, connect, start_server
 from tpm import Command, response
 
-USAGE, BAD_RECORD, CONFIG, AUTH, OTHER_TPM, UNSUPPORTED = 2, 6, 8, 12, 13, 15
+USAGE, BAD_RECORD, STORE, CONFIG, AUTH, OTHER_TPM, UNSUPPORTED = 2, 6, 7, 8, 12, 13, 15
 REASON = "sealed to another boot state"
 SECRET = "correct horse"
 TWO_BANKS = "sha256:0,7+sha384:1"
@@ -369,7 +376,9 @@ def test_an_approval_that_is_no_text_of_ours_is_refused(sealer, authority):
 
 def test_what_approve_does_is_not_guessed(sealer, authority):
     create(sealer)
-    one_sentence(sealer.lct("approve", "k", status=USAGE).stderr)
+    assert "--authority" in one_sentence(sealer.lct("approve", "k", status=USAGE).stderr)
+    assert "usage: lct approve" in one_sentence(
+        sealer.lct("approve", *authority.options, "--import", "file", status=USAGE).stderr)
     one_sentence(sealer.lct("approve", "--authority", "/nowhere", "--passphrase-file",
                             authority.passphrase, "k", status=None).stderr)
     approve(sealer, authority, "nobody", status=3)
@@ -664,6 +673,214 @@ def test_a_counter_that_stays_is_told_with_what_removes_it(revocable):
     assert "authorization" in done.stderr
     assert f"tpm2_nvundefine 0x{user.index:08x}" in done.stdout
     assert nv_indices(user.tpm) == [user.index]
+
+
+REVOCABLE = ("--seal", "authority", "--revocable")
+
+
+def killed(user, command: Command, when: str, *words: str):
+    """A command that is killed before or after a command to the TPM."""
+    done = user.lct(*words, status=None, preload=[user.build / "tests" / "preload_tpm.so"],
+                    env={"LCT_TPM_CODE": f"{command:#x}", "LCT_TPM_AT": "1",
+                         "LCT_TPM_FAULT": f"kill-{when}"})
+    assert done.returncode == -signal.SIGKILL
+    user.tpm.flush()
+
+
+@pytest.mark.parametrize("way", ["create, never counted", "create", "delete", "rotate"])
+def test_a_counter_that_a_kill_leaves_is_found_and_removed(make_sealer, make_tpm, way):
+    sealer = make_sealer(make_tpm())
+    create(sealer, *REVOCABLE, key="other")
+    (other,) = nv_indices(sealer.tpm)
+    if way == "create, never counted":
+        killed(sealer, Command.NV_DefineSpace, "after", "create", "k", *REVOCABLE)
+    elif way == "create":
+        killed(sealer, Command.NV_Increment, "after", "create", "k", *REVOCABLE)
+    elif way == "delete":
+        create(sealer, *REVOCABLE)
+        killed(sealer, Command.NV_UndefineSpace, "before", "delete", "k", "--yes")
+    else:
+        create(sealer, "--seal", "none")
+        killed(sealer, Command.NV_Increment, "after", "rotate", "k", *REVOCABLE)
+    (left,) = set(nv_indices(sealer.tpm)) - {other}
+    found = json.loads(sealer.lct("doctor", "--json", status=None).stdout)
+    (told,) = [each for each in found if "counters" in each]
+    assert (told["counters"], told["command"]) == (1, "lct gc --evict")
+    line = f"0x{left:08x}  an NV counter of no identity here: "
+    assert sealer.lct("gc").stdout == line + "not needed; lct gc --evict removes it\n"
+    assert "1 NV counters removed" in one_sentence(sealer.lct("gc", "--evict", status=USAGE).stderr)
+    assert left in nv_indices(sealer.tpm)
+    assert sealer.lct("gc", "--evict", "--yes").stdout == line + "removed\n"
+    assert nv_indices(sealer.tpm) == [other] and sealer.lct("gc").stdout == ""
+    assert "counters" not in sealer.lct("doctor", "--json", status=None).stdout
+
+
+def is_stopped(process) -> bool:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def is_at(process, directory: Path) -> bool:
+    """Whether a process has the directory open, or has ended."""
+    if process.poll() is not None:
+        return True
+    try:
+        return any(os.path.realpath(link) == str(directory)
+                   for link in Path(f"/proc/{process.pid}/fd").iterdir())
+    except FileNotFoundError:
+        return False
+
+
+def waits_for(condition, *arguments):
+    deadline = time.monotonic() + 60
+    while not condition(*arguments):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(name="between")
+def fixture_between(make_sealer, make_tpm):
+    """Starts a command and stops it between its counter and its record."""
+    sealer = make_sealer(make_tpm())
+    create(sealer, *REVOCABLE, key="first")  # which draws the store's number
+    sealer.lct("delete", "first", "--yes")
+    started = []
+
+    def start(*words: str) -> subprocess.Popen:
+        """A create looks first whether the store can be written, and opens it anew for the key."""
+        step = 0
+        if words[0] == "create":
+            step = steps_of(sealer, ["create", "first", *REVOCABLE]).index("open")
+            sealer.lct("delete", "first", "--yes")
+        started.append(begin(sealer, words, step + 1))
+        waits_for(is_stopped, started[0])
+        (sealer.index,) = nv_indices(sealer.tpm)
+        return started[0]
+
+    yield sealer, start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def begin(sealer, words, step: int = 0) -> subprocess.Popen:
+    """A command, which is stopped before that step of those that change the store; 0: not."""
+    env = {"LCT_FS_BELOW": str(sealer.store), "LCT_FS_STEP": str(step), "LCT_FS_ACTION": "stop"}
+    preload = [sealer.build / "tests" / "preload_fs.so"]
+    return subprocess.Popen([sealer.build / "lct", *words],
+                            env=sealer.environment(env, preload), cwd=sealer.directory,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("how", ["create", "rotate"])
+def test_a_counter_whose_key_is_being_made_is_waited_for(between, how):
+    """A key that is to follow another has no approval by its counter yet, and does not come to be:
+    its own command takes the counter away."""
+    sealer, start = between
+    if how == "rotate":
+        create(sealer, "--seal", "none")
+    making = start(how, "k", *REVOCABLE)
+    collecting = begin(sealer, ("gc", "--evict", "--yes"))
+    waits_for(is_at, collecting, sealer.store)
+    assert collecting.poll() is None and nv_indices(sealer.tpm) == [sealer.index]
+    making.send_signal(signal.SIGCONT)
+    assert making.wait(timeout=60) == (SEALED if how == "rotate" else 0)
+    assert how == "create" or "a counter of its own has no approval yet" in making.stderr.read()
+    said = collecting.communicate(timeout=60)
+    assert (collecting.returncode, *said) == (0, "", "")
+    assert nv_indices(sealer.tpm) == ([] if how == "rotate" else [sealer.index])
+
+
+def test_an_identity_does_not_come_back_while_counters_are_removed(revocable):
+    user = revocable
+    archive = user.write("backup.tar", user.lct("backup", text=False).stdout)
+    shutil.rmtree(user.store / "k")
+    held = os.open(user.store, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    restoring = begin(user, ("restore", "--yes", archive))
+    waits_for(is_at, restoring, user.store)
+    assert restoring.poll() is None and not (user.store / "k").exists()
+    os.close(held)
+    restoring.communicate(timeout=60)
+    assert restoring.returncode == 0
+    signs(user)
+
+
+def test_a_counter_whose_key_is_being_made_for_long_is_left(between):
+    sealer, start = between
+    making = start("create", "k", *REVOCABLE)
+    said = one_sentence(sealer.lct("gc", "--evict", "--yes", status=STORE).stderr)
+    assert str(sealer.store) in said and "locked by another program" in said
+    making.kill()
+    making.wait()
+    sealer.lct("gc", "--evict", "--yes")
+    assert nv_indices(sealer.tpm) == []
+
+
+@pytest.mark.parametrize("way", ["not mounted", "another's", "moved"])
+def test_a_store_in_the_place_of_another_takes_no_counter_away(revocable, make_sealer, way):
+    """Its path is that of the store that the counter was made for."""
+    user, aside = revocable, revocable.path("aside")
+    user.store.rename(aside)
+    if way != "not mounted":
+        user.store.mkdir()
+        shutil.copy(aside / ".authority.pub.pem", user.store)
+    if way == "another's":
+        create(user, *REVOCABLE, key="other")
+        user.lct("delete", "other", "--yes")
+    for options in ((), ("--store", aside)) if way == "moved" else ((),):
+        user.lct("gc", "--evict", "--yes", *options)
+        assert nv_indices(user.tpm) == [user.index]
+    shutil.rmtree(user.store, ignore_errors=True)
+    aside.rename(user.store)
+    signs(user)
+
+
+def test_a_store_whose_number_is_damaged_takes_no_counter_away(revocable):
+    user = revocable
+    user.lct("gc")
+    (user.store / ".maker").write_text("0")
+    assert ".maker is damaged" in one_sentence(user.lct("gc", status=BAD_RECORD).stderr)
+
+
+def test_the_owners_authorization_is_asked_for_to_remove_what_is_left(make_sealer, make_tpm):
+    sealer = make_sealer(make_tpm())
+    killed(sealer, Command.NV_Increment, "after", "create", "k", *REVOCABLE)
+    sealer.tpm.tool("tpm2_changeauth", "-c", "owner", "the owner's own")
+    done = sealer.lct("gc", "--evict", "--yes", status=AUTH, start_new_session=True)
+    assert "left, since that failed" in done.stdout and "owner" in one_sentence(done.stderr)
+    sealer.configure(owner_auth_file=str(sealer.write("owner", "the owner's own")))
+    sealer.lct("gc", "--evict", "--yes")
+    assert nv_indices(sealer.tpm) == []
+
+
+def test_counters_of_another_store_and_of_a_damaged_record_are_left(revocable, make_sealer):
+    user = revocable
+    other = make_sealer(user.tpm)
+    done = other.lct("gc", "--evict", "--yes")
+    assert done.stdout == \
+        f"0x{user.index:08x}  an NV counter of no identity here: left: another store's\n"
+    path = user.store / "k" / "identity.json"
+    whole = path.read_text()
+    path.write_text(whole[:-9])
+    assert "lct:k" in one_sentence(user.lct("gc", "--evict", "--yes", status=BAD_RECORD).stderr)
+    path.write_text(whole)
+    assert user.lct("gc", "--evict", "--yes").stdout == ""
+    assert nv_indices(user.tpm) == [user.index]
+
+
+def test_what_only_looks_like_a_counter_of_the_store_is_left(make_sealer, make_tpm):
+    """Made as ours are, with the tag of one that was, or with none; at another index, or ours."""
+    sealer = make_sealer(make_tpm())
+    sealer.lct("create", "k", "--seal", "none")
+    policy = sealer.write("policy", bytes(32))
+    mask = "nt=counter|ownerwrite|ownerread|authread|no_da"
+    sealer.tpm.tool("tpm2_nvdefine", "-C", "o", "-L", policy, "-a", mask, "0x01ac6374")
+    sealer.tpm.tool("tpm2_nvdefine", "-C", "o", "-a", mask, "0x01ac6375")
+    sealer.tpm.tool("tpm2_nvdefine", "-C", "o", "-s", "8", "-a", "ownerwrite|ownerread", "0x01ac6376")
+    done = sealer.lct("gc", "--evict", "--yes")
+    assert done.stdout == "0x01ac6374  an NV counter of no identity here: left: another store's\n"
+    assert nv_indices(sealer.tpm) == [0x01ac6374, 0x01ac6375, 0x01ac6376]
 
 
 def test_a_revoked_approval_is_told_with_what_makes_a_new_one(revocable, authority):

@@ -746,7 +746,7 @@ def test_a_record_that_is_not_what_it_should_be_is_refused(soft, changes):
 def test_a_public_key_with_something_behind_it_is_refused(soft):
     record = json.loads((soft.store / "p" / "identity.json").read_text())
     shown = record["generations"][0]["public"]
-    for spoiled in (shown + "00", shown[:-2], shown[:-2] + "ff"):
+    for spoiled in (shown + "00", shown[:-2], f"{shown[:-2]}{int(shown[-2:], 16) ^ 1:02x}"):
         edit(soft, "p", public=spoiled)
         refused(soft, "p", "public key")
 

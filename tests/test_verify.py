@@ -731,7 +731,8 @@ def test_lct_verify_and_lct_s_verify_are_one(verifier, forger, key):
     evidence = forger.certify(key)
     lct = Verifier(verifier.user, "lct")
     assert lct.run("certify", evidence).stdout == verifier.run("certify", evidence).stdout
-    evidence["signature"] = evidence["signature"][:-1] + b"\0"
+    signature = evidence["signature"]
+    evidence["signature"] = signature[:-1] + bytes([signature[-1] ^ 1])
     for program in (lct, verifier):
         done = program.run("certify", evidence, REFUSED)
         assert done.stderr == f"{program.program}: signed: the signature is not one of this AK " \

@@ -26,6 +26,7 @@ pid nginx.pid;
 error_log error.log warn;
 env OPENSSL_CONF;
 env LD_PRELOAD;
+env DBUS_SESSION_BUS_ADDRESS;
 env ASAN_OPTIONS;
 events {}
 http {

@@ -66,7 +66,7 @@ class Space:
     pid: int
     objects: list = dataclasses.field(default_factory=lambda: [None] * SLOTS)
     sessions: dict = dataclasses.field(default_factory=dict)
-    gone: bool = False  # its device was removed
+    gone: bool = False  # its file was closed, or its device removed
     queued: bool = False  # a command waits to be executed
     busy: bool = False  # a command is being executed
     response: bytes | OSError | None = None
@@ -132,6 +132,8 @@ class Manager:
     def carry_out(self, space: Space, message: bytes) -> bytes:
         """What the kernel does with a command. An OSError is its failure."""
         with self._lock:
+            if space.gone:  # while it waited; what it would make nobody would take away
+                raise OSError(errno.EIO, "its file was closed, or its device removed")
             loaded, sessions = [None] * SLOTS, set()
             try:
                 if (handles := self._handles_of(code_of(message))) is None:
@@ -216,6 +218,7 @@ class Manager:
 
     def end(self, space: Space):
         with self._lock:
+            space.gone = True
             self._drop([], space.sessions)
             space.objects, space.sessions = [None] * SLOTS, {}
 
