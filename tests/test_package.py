@@ -24,7 +24,7 @@ def output(*arguments, **options) -> str:
 
 @pytest.fixture(scope="module", name="package")
 def fixture_package(build, tmp_path_factory) -> Path:
-    for tool in ("cpack", "dpkg-shlibdeps", "dpkg-deb"):
+    for tool in ("cpack", "dpkg-shlibdeps", "dpkg-deb", "file"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
     if sanitizer_preload(build):
