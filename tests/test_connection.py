@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tpm import TIMEOUT, Broker, Command, response, wait_for
+from tpm import TIMEOUT, Broker, Command, response, slow, wait_for
 
 
 @pytest.mark.parametrize("key", ["ec-p256", "rsa-2048"])
@@ -288,15 +288,13 @@ def test_two_spoiled_signatures_leave_no_key_behind(make_user, make_tpmrm, persi
 SIGN = ("dgst", "-sha256", "-sign", "lct:k", "-out", "sig", "data")
 
 
-def slow(seconds: float):
-    """What answers late, and truly."""
-
-    def answer(_command, ask):
-        made = ask()
-        time.sleep(seconds)
-        return made
-
-    return answer
+def recovers(program: Persistent, proxy, tpm):
+    """Once the TPM answers as it does of itself: a signature, and nothing is left."""
+    for command in Command:
+        proxy.hook(command, lambda _command, ask: ask())
+    wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
+    program.end()
+    assert tpm.left_behind() == []
 
 
 def seconds_of(program: Persistent) -> float:
@@ -326,11 +324,7 @@ def test_a_tpm_that_is_slow_on_purpose_costs_a_signature_its_timeout_and_no_more
     if kind == "plain":  # TPM_RC_HANDLE: it is loaded again
         proxy.hook(Command.Sign, lambda _command, _ask: time.sleep(0.7) or response(0x18B))
     wait_for(lambda: seconds_of(program) < 3.5, "a signature that takes no second timeout")
-    for command in Command:
-        proxy.hook(command, lambda _command, ask: ask())
-    wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
-    program.end()
-    assert tpm.left_behind() == []
+    recovers(program, proxy, tpm)
 
 
 def test_a_wrong_signature_that_is_slow_has_one_timeout_with_the_next_one(
@@ -350,10 +344,7 @@ def test_a_wrong_signature_that_is_slow_has_one_timeout_with_the_next_one(
 
     proxy.hook(Command.Sign, spoil)
     wait_for(lambda: seconds_of(program) < 3.5, "a signature that takes no second timeout")
-    proxy.hook(Command.Sign, lambda _command, ask: ask())
-    wait_for(lambda: program.try_to_sign()[0] == "signed", "a signature")
-    program.end()
-    assert tpm.left_behind() == []
+    recovers(program, proxy, tpm)
 
 
 def test_a_tpm_that_says_later_for_ever_is_asked_no_longer_than_the_timeout(

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import termios
-import time
 
 import pytest
 
@@ -15,7 +14,7 @@ from attesting import Verifier
 from conftest import ROOT
 from terminal import COLOUR, Terminal, on_terminal, shown
 from test_command import one_sentence
-from tpm import Command, wait_for
+from tpm import Command, slow, wait_for
 
 AUTH = 12
 COMPLETIONS = ROOT / "tools/completions"
@@ -95,15 +94,6 @@ def test_a_list_is_fitted_to_the_terminal_and_no_id_is_cut(user):
 
 
 # Progress
-
-
-def slow(seconds: float):
-    def answer(_command, ask):
-        made = ask()
-        time.sleep(seconds)
-        return made
-
-    return answer
 
 
 def test_what_takes_long_says_for_how_long_and_takes_that_away_again(make_user, proxy):

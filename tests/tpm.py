@@ -104,6 +104,17 @@ def wait_for(condition, what: str, seconds: float = TIMEOUT):
     return value
 
 
+def slow(seconds: float):
+    """An answer for Proxy.hook that comes late, and is the TPM's."""
+
+    def answer(_command, ask):
+        made = ask()
+        time.sleep(seconds)
+        return made
+
+    return answer
+
+
 class Swtpm:
     """A software TPM of our own in `directory`, on the UNIX socket `path`."""
 
