@@ -40,6 +40,8 @@ from tpm import wait_for
 from tpmrm import Tpmrm
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+GET = b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+FOUND = re.compile(rb"HTTP/1\.\d 200 ")
 LISTENING = "0A"  # of /proc/net/tcp
 LEAVE_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}  # servers have leaks of their own
 # The environment of programs that know nothing of us.
@@ -394,6 +396,16 @@ class Backend:
         self._server.server_close()
 
 
+def answer_of(connection: ssl.SSLSocket, question: bytes) -> bytes:
+    """All that it says until it closes."""
+    connection.sendall(question)
+    answer = b""
+    with contextlib.suppress(ssl.SSLEOFError):
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
 class Client:
     """A TLS client of Python's, with software alone, which verifies the server's certificate."""
 
@@ -425,11 +437,7 @@ class Client:
     def ask(self, port: int, question: bytes, session: ssl.SSLSession | None = None):
         """What is answered until the server closes; whether the session was resumed; a session."""
         with self.connect(port, session) as connection:
-            connection.sendall(question)
-            answer = b""
-            with contextlib.suppress(ssl.SSLEOFError):
-                while part := connection.recv(65536):
-                    answer += part
+            answer = answer_of(connection, question)
             return answer, connection.session_reused, connection.session
 
     def certificate(self, port: int) -> str:
@@ -439,9 +447,15 @@ class Client:
 
     def get(self, port: int, session: ssl.SSLSession | None = None):
         """The same, by HTTP, of what must be there."""
-        found = self.ask(port, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", session)
-        assert re.match(rb"HTTP/1\.\d 200 ", found[0]), found[0]
+        found = self.ask(port, GET, session)
+        assert FOUND.match(found[0]), found[0]
         return found
+
+    def look(self, port: int):
+        """Once, and without the session: of each that it gives out, Python 3.11 keeps 5 KB."""
+        with self.connect(port) as connection:
+            answer = answer_of(connection, GET)
+        assert FOUND.match(answer), answer
 
     def resumes(self, port: int) -> bool:
         """Whether a second connection resumes the session of the first one."""

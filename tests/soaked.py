@@ -188,7 +188,7 @@ class Server:
     def handshake(self, client: Client, rng: random.Random):
         identity = rng.choice(IDENTITIES)
         self.ledger.attempt(self.name, "handshake", identity,
-                            lambda: client.get(self.ports[identity]), self._last_error)
+                            lambda: client.look(self.ports[identity]), self._last_error)
 
     def _last_error(self) -> str:
         """What nginx has said last."""

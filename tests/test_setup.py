@@ -254,23 +254,41 @@ def test_what_would_not_work_is_refused_and_nothing_is_changed(make_machine, tex
     assert machine.files() == before
 
 
-def crash(module):
-    source = module.with_suffix(".c")
-    source.write_text("void abort(void);\n__attribute__((constructor)) static void f(void) "
-                      "{ abort(); }\n")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", module, source], check=True)
+def made_of(constructor: str):
+    """A module that does so when it is loaded, in C."""
+    def make(module):
+        source = module.with_suffix(".c")
+        source.write_text("#include <stdlib.h>\n#include <unistd.h>\n"
+                          "__attribute__((constructor)) static void f(void)\n"
+                          f"{{ {constructor} }}\n")
+        subprocess.run(["cc", "-shared", "-fPIC", f'-DMODULE="{module}"', "-o", module, source],
+                       check=True)
+    return make
+
+
+# A process that lives on, and has all that was open, as long as the module is there.
+FORKS = """if (fork() == 0) {
+    for (int i = 0; i < 3; i++)
+        close(i);
+    for (alarm(100); access(MODULE, F_OK) == 0;)
+        usleep(10000);
+    _exit(0);
+}
+abort();"""
 
 
 @pytest.mark.parametrize("spoil, pattern", [
     (lambda module: module.write_bytes(b"not a library"), "OpenSSL does not load lct: .*lct.so"),
     (lambda module: module.unlink(), "there is no module .*; say with --module"),
-    (crash, "OpenSSL crashes while it loads")])
+    (made_of("abort();"), "OpenSSL crashes while it loads"),
+    (made_of(FORKS), "OpenSSL crashes while it loads")])
 def test_a_module_that_does_not_load_is_refused(machine, tmp_path, spoil, pattern):
     module = tmp_path / "lct.so"
     module.touch()
     spoil(module)
     before = machine.files()
     done = machine.user.lct("setup", "--yes", "--module", module, env=machine.env, status=CONFIG)
+    module.unlink(missing_ok=True)
     assert re.search(pattern, done.stderr) and machine.files() == before
 
 

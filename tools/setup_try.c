@@ -5,7 +5,6 @@
 #include "tools/openssl_conf.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/provider.h>
@@ -81,47 +80,48 @@ static void judge(char *text, size_t size, const char *before, const char *after
                        comparison.missing);
 }
 
-/* The sentence, and a byte to say that it is whole, through a pipe. */
-static void tell(int fd, const char *before, const char *after, const char *module)
-{
+/* What the child says, in memory of both: what a module forks would keep a pipe's end open. */
+struct answer {
     char text[400];
+    bool whole;
+};
 
+static _Noreturn void give(struct answer *answer, const char *before, const char *after,
+                           const char *module)
+{
     (void)signal(SIGALRM, SIG_DFL);
     (void)alarm(PATIENCE);
-    judge(text, sizeof text, before, after, module);
-    (void)lct_fd_write_all(fd, (const uint8_t *)text, strlen(text) + 1);
+    judge(answer->text, sizeof answer->text, before, after, module);
+    answer->whole = true;
     _exit(0);
 }
 
-static enum lct_code hear(int fd, pid_t child, struct lct_err *err)
+static enum lct_code take(const struct answer *answer, pid_t child, struct lct_err *err)
 {
-    uint8_t text[400] = {0};
-    size_t len = 0;
     int status = 0;
 
-    bool heard = lct_fd_read_all(fd, text, &len, sizeof text) && len > 0 && text[len - 1] == '\0';
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    if (!heard)
+    if (!answer->whole)
         return LCT_FAIL(err, LCT_ERR_CONFIG, "OpenSSL %s while it loads its providers",
                         WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "hangs" : "crashes");
-    return len == 1 ? LCT_OK : LCT_FAIL(err, LCT_ERR_CONFIG, "%s", (const char *)text);
+    return answer->text[0] == '\0' ? LCT_OK : LCT_FAIL(err, LCT_ERR_CONFIG, "%s", answer->text);
 }
 
 enum lct_code lct_setup_try(const char *before, const char *after, const char *module,
                             struct lct_err *err)
 {
-    int fds[2];
+    struct answer *answer =
+        mmap(NULL, sizeof *answer, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (pipe2(fds, O_CLOEXEC) != 0)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "no pipe can be had: %s", strerror(errno));
+    if (answer == MAP_FAILED)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     pid_t child = fork();
     if (child == 0)
-        tell(fds[1], before, after, module);
-    close(fds[1]);
+        give(answer, before, after, module);
     enum lct_code code =
-        child > 0 ? hear(fds[0], child, err)
+        child > 0 ? take(answer, child, err)
                   : LCT_FAIL(err, LCT_ERR_INTERNAL, "no process can be had: %s", strerror(errno));
-    close(fds[0]);
+    (void)munmap(answer, sizeof *answer);
     return code;
 }
