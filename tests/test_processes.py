@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -61,9 +62,12 @@ def test_children_forked_at_any_moment_sign(owner, process, tpm):
     tpm.flush()
 
 
-def test_what_a_killed_program_left_of_another_key_is_in_nobody_s_way(make_user, make_tpm,
-                                                                      make_proxy, process):
-    """Two keys that nobody wants fill the TPM: a program that has loaded them throws them out."""
+@pytest.fixture(name="crowded")
+def fixture_crowded(make_user, make_tpm, make_proxy):
+    """
+    A user with the keys wanted, a and b, and a TPM with the latter two in its slots: whoever loaded
+    them was killed.
+    """
     tpm = make_tpm()
     user, doomed = make_user(tpm.tcti), make_user()
     proxy = make_proxy(tpm)
@@ -81,7 +85,34 @@ def test_what_a_killed_program_left_of_another_key_is_in_nobody_s_way(make_user,
         proxy.hook(Command.Sign, kill, nth=1)
         program.process.wait(LIMIT)
     assert len(tpm.handles(0x80000000)) == 2
+    return user, tpm
+
+
+def test_what_a_killed_program_left_of_another_key_is_in_nobody_s_way(crowded, process):
+    """Two keys that nobody wants fill the TPM: a program that has loaded them throws them out."""
+    user, tpm = crowded
     process(user, "turns", "lct:wanted", "lct:a", "lct:b")
+    assert tpm.left_behind() == []
+
+
+def test_who_finds_no_slot_lets_others_make_some(crowded, make_proxy, make_user, process):
+    """It knows nothing of the keys that fill the TPM, but gives way to another one, which does."""
+    user, tpm = crowded
+    proxy = make_proxy(tpm)
+    stranger = make_user()
+    stranger.configure(tcti=proxy.tcti, store=str(user.store))
+    asked = threading.Event()
+
+    def note(_command, ask):
+        asked.set()
+        return ask()
+
+    proxy.hook(Command.Create, note, nth=1)
+    with ThreadPoolExecutor() as pool:
+        rotation = pool.submit(stranger.lct, "rotate", "wanted")
+        assert asked.wait(LIMIT)
+        process(user, "turns", "lct:a", "lct:b")
+        rotation.result(LIMIT)
     assert tpm.left_behind() == []
 
 

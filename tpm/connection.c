@@ -499,12 +499,16 @@ static void clean_up(struct lct_tpm *tpm, struct lct_allowance *allowance)
         give(tpm);
 }
 
+/*
+ * A connection that broke is opened anew. Where slots are everybody's, whoever finds none makes
+ * some and gives the TPM up for a moment, since others may have some to give.
+ */
 static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, const char *label,
                          enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
                          void *arg, struct lct_err *err)
 {
     enum lct_code code = LCT_ERR_INTERNAL;
-    bool broke = true, again = true;
+    bool broke = true, full = false, again = true;
 
     for (int attempt = 0; attempt < 2 && again; attempt++) {
         code = take(tpm, allowance, err);
@@ -512,12 +516,17 @@ static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, c
             (void)lct_err_prefix(err, label);
             return code;
         }
+        tpm->full = full;
         code = work(tpm, arg, err);
         lct_tpm_session_leave(tpm);
         broke = tpm->broken;
-        again = broke && code != LCT_OK && code != LCT_ERR_TIMEOUT && !tpm->once;
+        full = code == LCT_ERR_TPM_FULL && !broke && !tpm->channel->wire->private_handles;
+        if (full)
+            lct_tpm_make_slot(tpm);
+        again = (full || (broke && code != LCT_OK && code != LCT_ERR_TIMEOUT)) && !tpm->once;
         if (again && attempt == 0)
-            lct_log_line(tpm->log, "%s: begun again, since the connection broke", label);
+            lct_log_line(tpm->log, "%s: begun again, since %s", label,
+                         full ? "the TPM was full" : "the connection broke");
         give(tpm);
     }
     if (broke && code != LCT_ERR_TIMEOUT)
@@ -551,15 +560,6 @@ enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
     return lct_tpm_run_within(tpm, NULL, label, work, arg, err);
 }
 
-static void remember(struct lct_tpm *tpm, const struct lct_name *name)
-{
-    for (size_t i = 0; i < tpm->num_known && i < LCT_MAX_KNOWN; i++)
-        if (lct_name_equal(&tpm->known[i], name))
-            return;
-    tpm->known[tpm->num_known % LCT_MAX_KNOWN] = *name;
-    tpm->num_known++;
-}
-
 /* Whoever has the lock is connected, or will be. */
 void lct_tpm_prepare(struct lct_tpm *tpm, const struct lct_name *name)
 {
@@ -568,7 +568,7 @@ void lct_tpm_prepare(struct lct_tpm *tpm, const struct lct_name *name)
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     if (pthread_mutex_trylock(&tpm->lock) == 0) {
         look_for_fork(tpm);
-        remember(tpm, name);
+        lct_tpm_remember(tpm, name);
         if (tpm->channel == NULL)
             (void)connect_tpm(tpm, true, NULL);
         pthread_mutex_unlock(&tpm->lock);

@@ -67,6 +67,7 @@ struct lct_tpm {
     bool broken;    /* the transport failed in this turn */
     bool used;      /* the resident key was loaded or has signed in this turn */
     bool once;      /* this piece of work is not to be done again */
+    bool full;      /* it is done again, since the TPM was full: before, it left nothing */
     bool exposed;   /* something secret was put into SAPI's context, in the clear, in this turn */
     struct lct_tpm_session session; /* HMAC: what is secret travels by it */
     struct lct_tpm_session policy;  /* of sealed keys */
@@ -148,10 +149,12 @@ void lct_tpm_note_debris(struct lct_tpm *tpm, const struct lct_name *name);
 void lct_tpm_sweep(struct lct_tpm *tpm);
 
 /*
- * Where there is no slot: flushes what is of that Name, and of those of lct_tpm_prepare, since a
- * process that was killed may have left it. One that lives and has loaded it loads it again.
+ * Where there is no slot: flushes what is of a Name that is remembered, those of lct_tpm_prepare
+ * among them, since a process that was killed may have left it. One that lives and has loaded it
+ * loads it again. Without a resource manager only.
  */
-void lct_tpm_make_slot(struct lct_tpm *tpm, const struct lct_name *name);
+void lct_tpm_remember(struct lct_tpm *tpm, const struct lct_name *name);
+void lct_tpm_make_slot(struct lct_tpm *tpm);
 
 /* The same for a primary key whose Name is not known yet: once it has been made again,
  * lct_tpm_had_lost_primary says that there may be two. Not after a while: then it may be another

@@ -154,9 +154,17 @@ void lct_tpm_sweep(struct lct_tpm *tpm)
         sweep_lost_session(tpm);
 }
 
-void lct_tpm_make_slot(struct lct_tpm *tpm, const struct lct_name *name)
+void lct_tpm_remember(struct lct_tpm *tpm, const struct lct_name *name)
 {
-    lct_tpm_note_debris(tpm, name);
+    for (size_t i = 0; i < tpm->num_known && i < LCT_MAX_KNOWN; i++)
+        if (lct_name_equal(&tpm->known[i], name))
+            return;
+    tpm->known[tpm->num_known % LCT_MAX_KNOWN] = *name;
+    tpm->num_known++;
+}
+
+void lct_tpm_make_slot(struct lct_tpm *tpm)
+{
     for (size_t i = 0; i < tpm->num_known && i < LCT_MAX_KNOWN; i++)
         lct_tpm_note_debris(tpm, &tpm->known[i]);
     lct_tpm_sweep(tpm);

@@ -324,10 +324,9 @@ static enum lct_code load(struct lct_tpm *tpm, const struct lct_use *use,
 {
     enum lct_code code = load_under(tpm, use, parent, err);
 
-    if (code != LCT_ERR_TPM_FULL)
-        return code;
-    lct_tpm_make_slot(tpm, use->key->name);
-    return load_under(tpm, use, parent, err);
+    if (code == LCT_ERR_TPM_FULL)
+        lct_tpm_remember(tpm, use->key->name);
+    return code;
 }
 
 /* What has been done for a use. */
