@@ -46,5 +46,6 @@ enum lct_code lct_err_prefix(struct lct_err *err, const char *label)
     memcpy(err->text, label, label_len);
     memcpy(err->text + label_len, ": ", 2);
     err->text[label_len + 2 + text_len] = '\0';
+    disarm(err->text);
     return err->code;
 }

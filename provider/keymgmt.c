@@ -172,15 +172,37 @@ static const OSSL_PARAM *rsa_keymgmt_gettable_params(void *provctx)
     return gettable_params(provctx, "RSA");
 }
 
-/* TLS sets the peer's point on a key it made itself. A key in the TPM is not to be changed. */
+/* A key in the TPM is what it is. That its public half be written with it, which openssl-ec(1) asks
+ * for, is so anyway. */
+static int set_params_of_identity(const struct lct_keydata *key, const OSSL_PARAM params[])
+{
+    struct lct_err err;
+    int public = 0;
+
+    for (const OSSL_PARAM *param = params; param->key != NULL; param++) {
+        if (strcmp(param->key, OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC) == 0 &&
+            OSSL_PARAM_get_int(param, &public) && public == 1)
+            continue;
+        (void)LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
+                       "%s: a key in the TPM is not changed (%.40s); convert its public key: "
+                       "openssl pkey -pubout, and the rest with that",
+                       key->key->label, param->key);
+        lct_raise(key->provider, &err);
+        return 0;
+    }
+    return 1;
+}
+
+/* TLS sets the peer's point on a key it made itself. */
 static int keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
 {
     struct lct_keydata *key = keydata;
 
     if (params == NULL || params[0].key == NULL)
         return 1;
-    if (key->pkey == NULL || key->key != NULL ||
-        EVP_PKEY_set_params(key->pkey, lct_unconst(params)) != 1)
+    if (key->key != NULL)
+        return set_params_of_identity(key, params);
+    if (key->pkey == NULL || EVP_PKEY_set_params(key->pkey, lct_unconst(params)) != 1)
         return 0;
     lct_keydata_update(key);
     return 1;

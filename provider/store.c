@@ -301,14 +301,13 @@ static int give_name(struct loader *loader, OSSL_CALLBACK *object_cb, void *obje
 {
     char uri[sizeof "lct:" + LCT_MAX_ID];
     int type = OSSL_OBJECT_NAME;
-    OSSL_PARAM object[] = {
+
+    (void)snprintf(uri, sizeof uri, "lct:%s", loader->ids[loader->next++]);
+    const OSSL_PARAM object[] = {
         OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
         OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, uri, 0),
         OSSL_PARAM_END,
     };
-
-    (void)snprintf(uri, sizeof uri, "lct:%s", loader->ids[loader->next++]);
-    object[1].data_size = strlen(uri);
     return object_cb(object, object_cbarg);
 }
 

@@ -47,6 +47,21 @@ def verify_certificate(owner, certificate, ca):
     assert done.stdout.endswith(": OK\n")
 
 
+@pytest.mark.parametrize("key", ["ec", "p384"])
+def test_openssl_ec_takes_a_key_in_the_tpm(owner, key):
+    expected = owner.public_key(f"lct:{key}").read_text()
+    assert owner.openssl("ec", "-in", f"lct:{key}", "-pubout").stdout == expected
+    assert "ASN1 OID" in owner.openssl("ec", "-in", f"lct:{key}", "-noout", "-text").stdout
+
+
+def test_what_would_change_a_key_is_refused_in_words(owner):
+    done = owner.openssl("pkey", "-in", "lct:ec", "-ec_conv_form", "compressed", "-pubout",
+                         status=1)
+    assert done.stdout == ""
+    done = owner.openssl("ec", "-in", "lct:ec", "-conv_form", "compressed", "-pubout", status=1)
+    assert "lct:ec: a key in the TPM is not changed (point-format)" in done.stderr
+
+
 @ALL_KINDS
 def test_pkey_pubout(owner, key):
     public = owner.public_key(f"lct:{key}")
