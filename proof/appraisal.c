@@ -138,19 +138,28 @@ static void take_both(struct appraisal *appraisal, enum lct_claim claim)
     appraisal->verdict->findings[claim] = *finding;
 }
 
-/* Whether a qualified Name is that of `name` below the parents, a hierarchy first (TPM 2.0 Part 1,
- * 16). */
+/* The qualified Name of `name` below a parent (NULL: none) that is below a hierarchy (TPM 2.0 Part
+ * 1, 16). False: it cannot be computed. */
+static bool qualify(struct lct_name *qualified, const struct appraisal *appraisal,
+                    uint32_t hierarchy, const struct lct_name *parent, const struct lct_name *name)
+{
+    struct lct_name above = lct_name_of_handle(hierarchy);
+
+    if (parent != NULL) {
+        const struct lct_name of_hierarchy = above;
+        if (!lct_name_qualify(&above, appraisal->libctx, &of_hierarchy, parent))
+            return false;
+    }
+    return lct_name_qualify(qualified, appraisal->libctx, &above, name);
+}
+
 static bool is_below(const struct appraisal *appraisal, const struct lct_name *qualified,
                      uint32_t hierarchy, const struct lct_name *parent, const struct lct_name *name)
 {
-    struct lct_name above = lct_name_of_handle(hierarchy), expected;
+    struct lct_name expected;
 
-    if (parent != NULL) {
-        lct_name_qualify(&expected, appraisal->libctx, &above, parent);
-        above = expected;
-    }
-    lct_name_qualify(&expected, appraisal->libctx, &above, name);
-    return expected.len > 0 && lct_name_equal(&expected, qualified);
+    return qualify(&expected, appraisal, hierarchy, parent, name) &&
+           lct_name_equal(&expected, qualified);
 }
 
 /* Only below the endorsement hierarchy are resetCount, restartCount and firmwareVersion the true
@@ -326,11 +335,15 @@ static void judge_place(struct appraisal *appraisal)
     const struct lct_offer *offer = appraisal->offer;
     const struct lct_name *parent = offer->parent.len > 0 ? &offer->parent.name : NULL;
     const struct lct_name *qualified = &appraisal->certify.qualified_name;
+    struct lct_name refused;
 
     for (size_t i = 0; i < sizeof lasting / sizeof lasting[0]; i++)
         if (is_below(appraisal, qualified, lasting[i], parent, &offer->key.name))
             return;
-    if (is_below(appraisal, qualified, TPM2_RH_NULL, parent, &offer->key.name))
+    if (!qualify(&refused, appraisal, TPM2_RH_NULL, parent, &offer->key.name))
+        set(appraisal, LCT_CLAIM_KEY_RESIDENT, LCT_FAILED,
+            "the key has a qualified Name that libcrypto cannot compute");
+    else if (lct_name_equal(&refused, qualified))
         set(appraisal, LCT_CLAIM_KEY_RESIDENT, LCT_FAILED,
             "the key is below the null hierarchy, whose keys a reset ends");
     else
@@ -439,7 +452,7 @@ static void judge_boot(struct appraisal *appraisal)
         return;
     }
     if (evidence->eventlog != NULL)
-        lct_bootlog_judge(&log, appraisal->libctx, &evidence->values, evidence->eventlog,
+        lct_bootlog_judge(&log, NULL, appraisal->libctx, &evidence->values, evidence->eventlog,
                           evidence->eventlog_len);
     if (log.outcome == LCT_FAILED)
         *finding = log;

@@ -136,36 +136,36 @@ static enum lct_code judge_signature(struct judge *judge, struct lct_err *err)
     return code == LCT_ERR_WRONG_KEY ? LCT_OK : code;
 }
 
-/* Whether a qualified Name is that of a primary object of the null hierarchy (Part 1, 16 and 12.3):
- * the next reset makes another one of it. */
-static bool is_of_null_hierarchy(const struct judge *judge, const struct lct_name *qualified,
-                                 const struct lct_name *name)
+/*
+ * What is wrong with the qualified Name of an object (Part 1, 16): it has not the hash of the Name,
+ * or is that of a primary object of the null hierarchy, which the next reset makes another one
+ * (12.3). NULL: nothing.
+ */
+static const char *place_fault(const struct judge *judge, const struct lct_name *qualified,
+                               const struct lct_name *name)
 {
     const struct lct_name hierarchy = lct_name_of_handle(TPM2_RH_NULL);
     struct lct_name expected;
 
-    lct_name_qualify(&expected, judge->libctx, &hierarchy, name);
-    return lct_name_equal(&expected, qualified);
-}
-
-/* A qualified Name has the hash of its Name (Part 1, 16). */
-static bool belong_together(const struct lct_name *qualified, const struct lct_name *name)
-{
-    return qualified->len == name->len && memcmp(qualified->data, name->data, 2) == 0;
+    if (qualified->len != name->len || memcmp(qualified->data, name->data, 2) != 0)
+        return "has not the qualified Name that is attested";
+    if (!lct_name_qualify(&expected, judge->libctx, &hierarchy, name))
+        return "has a qualified Name that libcrypto cannot compute";
+    return lct_name_equal(&expected, qualified)
+               ? "is of the null hierarchy, whose keys a reset ends"
+               : NULL;
 }
 
 static void judge_ak_public(struct judge *judge, const struct lct_ak *ak)
 {
     const char *fault = lct_ak_public_fault(&ak->public_area);
 
+    if (fault == NULL && !is_allowed(judge, lct_hash_by_id(ak->public_area.name_alg)))
+        fault = "has a Name of a hash that is not taken";
+    if (fault == NULL)
+        fault = place_fault(judge, &judge->attest->signer, &ak->name);
     if (fault != NULL)
         lct_verdict_set(judge->verdict, LCT_CLAIM_AK_FIT, LCT_FAILED, "the AK %s", fault);
-    else if (!is_allowed(judge, lct_hash_by_id(ak->public_area.name_alg)))
-        fail(judge, LCT_CLAIM_AK_FIT, "the AK's Name is of a hash that is not taken");
-    else if (!belong_together(&judge->attest->signer, &ak->name))
-        fail(judge, LCT_CLAIM_AK_FIT, "the signer that it names is not this AK");
-    else if (is_of_null_hierarchy(judge, &judge->attest->signer, &ak->name))
-        fail(judge, LCT_CLAIM_AK_FIT, "the AK is of the null hierarchy, whose keys a reset ends");
     else
         pass(judge, LCT_CLAIM_AK_FIT,
              "the AK's public area is restricted to what its TPM makes, and bound to that TPM");
@@ -254,16 +254,16 @@ static void judge_name(struct judge *judge, const struct lct_public *key,
                        const struct lct_name *name)
 {
     const struct lct_attest *attest = judge->attest;
+    const char *fault = NULL;
 
     if (!is_allowed(judge, lct_hash_by_id(key->name_alg)))
-        fail(judge, LCT_CLAIM_KEY_RESIDENT, "the key's Name is of a hash that is not taken");
+        fault = "has a Name of a hash that is not taken";
     else if (!lct_name_equal(name, &attest->name))
-        fail(judge, LCT_CLAIM_KEY_RESIDENT, "it certifies another key than this one");
-    else if (!belong_together(&attest->qualified_name, name))
-        fail(judge, LCT_CLAIM_KEY_RESIDENT, "the qualified Name is not one of this key");
-    else if (is_of_null_hierarchy(judge, &attest->qualified_name, name))
-        fail(judge, LCT_CLAIM_KEY_RESIDENT,
-             "the key is of the null hierarchy, whose keys a reset ends");
+        fault = "is another key than the one that is certified";
+    else
+        fault = place_fault(judge, &attest->qualified_name, name);
+    if (fault != NULL)
+        lct_verdict_set(judge->verdict, LCT_CLAIM_KEY_RESIDENT, LCT_FAILED, "the key %s", fault);
     else
         pass(judge, LCT_CLAIM_KEY_RESIDENT, "the key with this public area is in the AK's TPM");
 }

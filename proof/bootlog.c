@@ -26,22 +26,23 @@ static enum lct_code count(void *arg, const struct lct_event *event, const struc
     return LCT_OK;
 }
 
-/* Which of the values the log does not lead to. */
+/* Which of the values the log leads to, or which not. */
 static struct lct_pcrs compare(const struct lct_pcr_values *values,
-                               const struct lct_pcr_values *replayed)
+                               const struct lct_pcr_values *replayed, bool leads)
 {
-    struct lct_pcrs differ = {0};
+    struct lct_pcrs found = {0};
 
     for (size_t i = 0; i < values->pcrs.num_banks; i++) {
         struct lct_pcr_bank bank = {values->pcrs.banks[i].hash, 0};
         for (unsigned pcr = 0; pcr < LCT_NUM_PCRS; pcr++)
             if ((values->pcrs.banks[i].pcrs >> pcr & 1) != 0 &&
-                memcmp(replayed->values[i][pcr], values->values[i][pcr], bank.hash->size) != 0)
+                leads == (memcmp(replayed->values[i][pcr], values->values[i][pcr],
+                                 bank.hash->size) == 0))
                 bank.pcrs |= (uint32_t)1 << pcr;
         if (bank.pcrs != 0)
-            differ.banks[differ.num_banks++] = bank;
+            found.banks[found.num_banks++] = bank;
     }
-    return differ;
+    return found;
 }
 
 static bool fail_firmware(struct lct_finding *finding, const struct lct_pcrs *differ)
@@ -60,46 +61,50 @@ static bool fail_firmware(struct lct_finding *finding, const struct lct_pcrs *di
 }
 
 /* How many events lead to values that are as they say. */
-static size_t num_explaining(const struct tally *tally, const struct lct_pcrs *pcrs,
-                             const struct lct_pcrs *differ)
+static size_t num_explaining(const struct tally *tally, const struct lct_pcrs *explained)
 {
-    uint32_t explained = 0;
+    uint32_t pcrs = 0;
     size_t num = 0;
 
-    for (size_t i = 0; i < pcrs->num_banks; i++) {
-        int row = lct_pcrs_find(differ, pcrs->banks[i].hash->id);
-        explained |= pcrs->banks[i].pcrs & ~(row >= 0 ? differ->banks[row].pcrs : 0);
-    }
+    for (size_t i = 0; i < explained->num_banks; i++)
+        pcrs |= explained->banks[i].pcrs;
     for (unsigned pcr = 0; pcr < LCT_NUM_PCRS; pcr++)
-        num += (explained >> pcr & 1) != 0 ? tally->events[pcr] : 0;
+        num += (pcrs >> pcr & 1) != 0 ? tally->events[pcr] : 0;
     return num;
 }
 
-void lct_bootlog_judge(struct lct_finding *finding, OSSL_LIB_CTX *libctx,
-                       const struct lct_pcr_values *values, const uint8_t *log, size_t log_len)
+void lct_bootlog_judge(struct lct_finding *finding, struct lct_pcrs *explained,
+                       OSSL_LIB_CTX *libctx, const struct lct_pcr_values *values,
+                       const uint8_t *log, size_t log_len)
 {
+    struct lct_pcrs leads, differ;
     struct lct_pcr_values replayed = {.pcrs = values->pcrs};
     struct tally tally = {{0}};
     const struct lct_eventlog_editor editor = {count, &tally};
     struct lct_err err = {.code = LCT_OK};
     char text[LCT_PCRS_TEXT];
 
+    if (explained != NULL)
+        *explained = (struct lct_pcrs){0};
     if (lct_eventlog_replay(&replayed, libctx, log, log_len, &editor, &err) != LCT_OK) {
         lct_finding_set(finding, LCT_FAILED, "%s", err.text);
         return;
     }
-    struct lct_pcrs differ = compare(values, &replayed);
+    leads = compare(values, &replayed, true);
+    differ = compare(values, &replayed, false);
+    if (explained != NULL)
+        *explained = leads;
     if (fail_firmware(finding, &differ))
         return;
-    size_t num = num_explaining(&tally, &values->pcrs, &differ);
+    size_t num = num_explaining(&tally, &leads);
     lct_pcrs_text(text, &differ);
     if (num == 0)
         lct_finding_set(finding, LCT_NOT_CLAIMED, "no event leads to a value of these PCRs");
     else if (differ.num_banks == 0)
         lct_finding_set(finding, LCT_PASSED, "%zu events lead to the value of every PCR", num);
     else
-        lct_finding_set(
-            finding, LCT_PASSED,
-            "%zu events lead to the value of every PCR but %s, which the running system extends",
-            num, text);
+        lct_finding_set(finding, LCT_PASSED,
+                        "%zu events lead to the value of every PCR but %s: the running system has "
+                        "extended that since, or the log was changed there",
+                        num, text);
 }

@@ -77,13 +77,16 @@ static bool covers(const struct lct_pcrs *pcrs, const struct lct_pcrs *wanted)
     return true;
 }
 
-/* Whether the values are the expected ones, where both have one; *pcr is the first that is not. */
+/* Whether the values are the expected ones, where both have one; *pcr is the first that is not.
+ * *common: whether there is a PCR that both have. */
 static bool agree(const struct lct_pcr_values *values, const struct lct_pcr_values *expected,
-                  unsigned *pcr)
+                  unsigned *pcr, bool *common)
 {
+    *common = false;
     for (size_t i = 0; i < values->pcrs.num_banks; i++) {
         const struct lct_pcr_bank *bank = &values->pcrs.banks[i];
         int at = lct_pcrs_find(&expected->pcrs, bank->hash->id);
+        *common = *common || (at >= 0 && (bank->pcrs & expected->pcrs.banks[at].pcrs) != 0);
         for (*pcr = 0; at >= 0 && *pcr < LCT_NUM_PCRS; (*pcr)++)
             if ((bank->pcrs & expected->pcrs.banks[at].pcrs & 1u << *pcr) != 0 &&
                 memcmp(values->values[i][*pcr], expected->values[at][*pcr], bank->hash->size) != 0)
@@ -130,6 +133,7 @@ static enum lct_code judge_state(bool *good, struct judge *judge, const char *te
                                  struct lct_err *err)
 {
     const struct lct_seal *seal = &judge->offer->seal;
+    bool compare = seal->has_values && judge->expected != NULL, common = false;
     unsigned pcr = 0;
 
     *good = judge_selection(judge, text);
@@ -140,8 +144,7 @@ static enum lct_code judge_state(bool *good, struct judge *judge, const char *te
         return code;
     if (!*good)
         conclude(judge, LCT_FAILED, "the values that are shown are not those it is sealed to");
-    else if (seal->has_values && judge->expected != NULL &&
-             !agree(&seal->pcrs, judge->expected, &pcr))
+    else if (compare && !agree(&seal->pcrs, judge->expected, &pcr, &common))
         conclude(judge, LCT_NOT_CLAIMED,
                  "the state of its sealing opens it, and PCR %u was not the expected value then",
                  pcr);
@@ -151,6 +154,9 @@ static enum lct_code judge_state(bool *good, struct judge *judge, const char *te
     else if (lct_pcr_values_are_blank(&seal->pcrs))
         conclude(judge, LCT_NOT_CLAIMED,
                  "it is sealed to %.80s, which are blank: nothing measures the boot there", text);
+    else if (compare && !common && lct_trust_pcrs(judge->trust)->num_banks == 0)
+        conclude(judge, LCT_NOT_CLAIMED, "it is sealed to %.80s, of which no value is expected",
+                 text);
     else
         return LCT_OK;
     *good = false;
@@ -166,6 +172,11 @@ static enum lct_code judge_authority(bool *good, struct judge *judge, char finge
     EVP_PKEY *pkey = NULL;
     enum lct_code code = lct_public_decode(&area, seal->authority, seal->authority_len, err);
 
+    if (code == LCT_OK && !lct_hash_is_trusted(lct_hash_by_id(area.name_alg))) {
+        conclude(judge, LCT_FAILED, "its authority has a Name of a hash that is not taken");
+        *good = false;
+        return LCT_OK;
+    }
     if (code == LCT_OK) {
         pkey = lct_public_pkey(&area, judge->libctx, err);
         code =

@@ -17,9 +17,11 @@
  *
  *     PolicyPCR of a selection that is not empty, of no PCR that may be reset (16, 23) and not of
  *     SHA-1, that covers the trust file's "pcrs", and, as far as they are of the same PCRs, with
- * the values `expected` (NULL: none are); PolicyAuthorize by an authority of the trust file's;
+ *     the values `expected` (NULL: none are); without "pcrs" at least one has to be of those;
+ *     PolicyAuthorize by an authority of the trust file's, with a Name that is not of SHA-1;
  *
- * perhaps with PolicyAuthValue after it. *finding says in words what the key is sealed to.
+ * perhaps with PolicyAuthValue after it. *finding says in words what the key is sealed to. Where
+ * neither "pcrs" nor `expected` says which state is a good one, any that is not blank is taken.
  * LCT_NOT_CLAIMED: it is not sealed, or nothing was measured into the PCRs, or their values are not
  * shown, or an authority may approve other states of which the trust says nothing. That the TPM
  * vouches for the key's public area is for the caller to know. LCT_ERR_INTERNAL alone.

@@ -177,6 +177,13 @@ static bool is_sound_verdict(const struct judging *judging, struct lct_issued_ve
     return *fault == NULL;
 }
 
+/* Whether it is one of the identity's own, unless libcrypto can say that it is not. */
+static bool is_own(const struct judging *judging, EVP_PKEY *key)
+{
+    return judging->old_key == NULL || judging->new_key == NULL ||
+           EVP_PKEY_eq(key, judging->old_key) == 1 || EVP_PKEY_eq(key, judging->new_key) == 1;
+}
+
 /* What has to be so that a trusted witness's signature is worth something; in words that follow
  * "it ". NULL: it is so. */
 static const char *witness_fault(const struct judging *judging, size_t i)
@@ -185,7 +192,7 @@ static const char *witness_fault(const struct judging *judging, size_t i)
     const struct lct_jws_signature *signature = &judging->jws->signatures[i];
     time_t when, created;
 
-    if (EVP_PKEY_eq(witness, judging->old_key) == 1 || EVP_PKEY_eq(witness, judging->new_key) == 1)
+    if (is_own(judging, witness))
         return "is a key of the identity itself, which cannot be its own witness";
     for (size_t other = 0; other < i; other++)
         if (judging->witnesses[other] != NULL &&
@@ -361,8 +368,7 @@ static enum lct_code check_for_witness(struct judging *judging, const struct lct
     if (judging->judgement->reason[0] != '\0')
         return LCT_FAIL(err, LCT_ERR_REFUSED, "it is not to be witnessed: %s",
                         judging->judgement->reason);
-    if (EVP_PKEY_eq(signer->pkey, judging->old_key) == 1 ||
-        EVP_PKEY_eq(signer->pkey, judging->new_key) == 1)
+    if (is_own(judging, signer->pkey))
         return LCT_FAIL(err, LCT_ERR_REFUSED,
                         "the witness is a key of the identity itself, which cannot be its own "
                         "witness");

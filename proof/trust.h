@@ -38,8 +38,8 @@
  * Nothing but "version" has to be there, and nothing else may; no list is empty. Paths are relative
  * to the trust file's directory. No root is built in. Without "vendors" the makers are those of the
  * TCG Vendor ID Registry; a software TPM's (swtpm's is 00001014) has to be named. "policies" is
- * which seals are taken: "pcrs" are those that every state has to cover, "authorities" the
- * fingerprints (as `lct authority` shows) of who may approve other states.
+ * which seals are taken: "pcrs" are those that the state of each sealing has to cover,
+ * "authorities" the fingerprints (as `lct authority` shows) of who may approve other states.
  */
 struct lct_trust;
 

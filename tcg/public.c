@@ -184,7 +184,7 @@ struct lct_name lct_name_of_handle(uint32_t handle)
     return name;
 }
 
-void lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
+bool lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
                       const struct lct_name *parent, const struct lct_name *name)
 {
     uint8_t text[2 * sizeof name->data];
@@ -196,9 +196,10 @@ void lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
     memcpy(text + parent->len, name->data, name->len);
     if (hash == NULL || !EVP_Q_digest(libctx, hash->openssl, NULL, text, parent->len + name->len,
                                       qualified->data + 2, NULL))
-        return;
+        return false;
     memcpy(qualified->data, name->data, 2);
     qualified->len = 2 + hash->size;
+    return true;
 }
 
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b)

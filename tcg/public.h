@@ -60,8 +60,9 @@ enum lct_code lct_public_import(struct lct_public *public_area, struct lct_name 
 struct lct_name lct_name_of_handle(uint32_t handle);
 
 /* The qualified Name of an object below `parent`, a hierarchy's Name or a qualified one (Part 1,
- * 16). `qualified` is empty if the object's Name is of a hash we do not know. */
-void lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
+ * 16). False, and none: the object's Name is of a hash that we do not know, or libcrypto cannot
+ * compute it. */
+bool lct_name_qualify(struct lct_name *qualified, OSSL_LIB_CTX *libctx,
                       const struct lct_name *parent, const struct lct_name *name);
 
 bool lct_name_equal(const struct lct_name *a, const struct lct_name *b);

@@ -78,7 +78,7 @@ static bool passes(const struct lct_pcr_values *values, const uint8_t *log, size
     struct lct_finding finding = {.reason = ""};
     uint8_t *own = copy(log, log_len);
 
-    lct_bootlog_judge(&finding, NULL, values, own, log_len);
+    lct_bootlog_judge(&finding, NULL, NULL, values, own, log_len);
     tell_all(own, log_len, false);
     free(own);
     if (finding.reason[0] == '\0')
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
     } else if (strcmp(argv[2], "events") == 0) {
         tell_all(log, len, true);
     } else {
-        lct_bootlog_judge(&finding, NULL, &values, log, len);
+        lct_bootlog_judge(&finding, NULL, NULL, &values, log, len);
         printf("%s %s\n", lct_outcome_name(finding.outcome), finding.reason);
     }
     free(log);

@@ -202,7 +202,7 @@ static void fuzz_eventlog(const uint8_t *bytes, size_t len)
             lct_event_text(text, &event);
         }
     values.pcrs.banks[0] = (struct lct_pcr_bank){lct_hash_by_id(TPM2_ALG_SHA256), 0xffff};
-    lct_bootlog_judge(&finding, fuzz_libctx(), &values, bytes, len);
+    lct_bootlog_judge(&finding, NULL, fuzz_libctx(), &values, bytes, len);
     foretell(bytes, len);
 }
 

@@ -256,6 +256,19 @@ def test_what_a_digest_is_not_of_is_in_brackets(shower, documents):
             assert event["measured"] is True
 
 
+def test_what_no_quoted_pcr_bears_out_is_in_brackets(shower, documents):
+    """An event whose digest is right, of a PCR to whose value the log does not lead."""
+    evidence = documents.evidence()
+    forged = boot(locality=3).add(8, 0x0D, b"kernel_cmdline: ro quiet")
+    evidence["eventlog"] = to_text(forged.content)
+    text = shower.text(evidence)
+    assert re.search(r"PCR 8  EV_IPL [0-9a-f]{64} \[kernel_cmdline: ro quiet\]\n", text)
+    assert "the value of every PCR but sha256:8: the running system has" in text
+    events = shower.json(evidence, "evidence")["evidence"]["eventlog"]["events"]
+    assert not any(event["measured"] for event in events if event["pcr"] == 8)
+    assert any(event["measured"] for event in events if event["pcr"] == 7)
+
+
 def test_programs_are_told_the_same_of_evidence(shower, documents):
     shown = shower.json(documents.evidence(), "evidence")
     assert shown["challenge"]["number"] == "c4" * 16 and shown["offer"]["id"] == "alice"
@@ -427,7 +440,7 @@ def test_no_text_of_an_event_reaches_the_terminal_as_it_is(shower, documents):
     log = boot(locality=3).add(8, 0x0D, ESCAPE.encode("utf-8"))
     evidence["eventlog"] = to_text(log.content)
     text = shower.text(evidence)
-    assert re.search(r"EV_IPL [0-9a-f]{64} \?\[2J\?\?\?+ identity +lct:mallory\n", text)
+    assert re.search(r"EV_IPL [0-9a-f]{64} \[\?\[2J\?\?\?+ identity +lct:mallory\]\n", text)
     assert not re.search("^identity +lct:mallory", text, re.MULTILINE)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import stat
 import struct
@@ -18,7 +19,8 @@ from attesting import canonical, outcomes, to_bytes, to_text
 from forger import (BOUND, DECRYPT, KEY, RESTRICTED, SHA1, SIGN, USER, Forger, name_of, pcrs_json,
                     sized)
 from prover import NULL_HIERARCHY, OWNER, PLATFORM, Prover, below, extra, handle, mac
-from sealing import authority_public, fingerprint, openssl, policy_of_seal, software_key
+from sealing import (authority_public, fingerprint, openssl, policy_authorize, policy_of_seal,
+                     software_key)
 from x509 import Authority, Key, pem
 
 USAGE, CONFIG, UNSUPPORTED, IO, MALFORMED, REFUSED, UNBOUND = 2, 8, 15, 18, 22, 23, 24
@@ -855,6 +857,18 @@ def test_a_sealed_key_is_one_whose_policy_is_disclosed(verifier, prover, authori
         verifier.trust(prover.root)
 
 
+def test_an_authority_s_name_is_not_of_sha1(verifier, prover, authority):
+    prover.seal_to("authority", authority=authority)
+    public = bytearray(authority_public(authority))
+    sha1 = SHA1.to_bytes(2, "big")
+    public[4:6] = sha1
+    prover.policy = policy_authorize(sha1 + hashlib.sha1(public[2:]).digest(), b"")
+    prover.seal["authority"] = public.hex()
+    verifier.trust(prover.root, policies={"authorities": [fingerprint(authority)]})
+    outcome, reason = sealed(verifier, prover, status=REFUSED)
+    assert outcome == "fail" and "hash that is not taken" in reason
+
+
 def test_an_authority_that_may_not_approve_fails(verifier, prover, authority):
     verifier.trust(prover.root, policies={"authorities": ["00" * 32]})
     for kind in ("either", "authority"):
@@ -928,6 +942,16 @@ def test_a_seal_is_to_the_expected_values(verifier, prover):
                     status=REFUSED)
 
 
+def test_a_seal_to_other_pcrs_than_are_expected_is_of_no_accepted_state(verifier, prover):
+    """Root extends one of these to the same value in every boot."""
+    expected = verifier.write(pcrs_json("sha256:7", {"sha256": {"7": prover.pcrs[7].hex()}}))
+    prover.seal_to("strict", "sha256:15")
+    outcome, reason = sealed(verifier, prover, "--expect-pcrs", expected)
+    assert outcome == "not_claimed" and "no value is expected" in reason
+    verifier.trust(prover.root, policies={"pcrs": "sha256:15"})
+    assert sealed(verifier, prover, "--expect-pcrs", expected)[0] == "pass", "that suffices"
+
+
 def test_a_signed_verdict_keeps_what_the_key_is_sealed_to(verifier, prover, authority):
     issuer = Issuer(verifier)
     prover.seal_to("either", authority=authority)
@@ -962,6 +986,12 @@ def variants(document: dict):
         if isinstance(value, dict):
             yield from (document | {name: inner} for inner in variants(value))
     yield document | {"x-more": 1}
+
+
+def test_a_file_s_name_begins_no_line_and_moves_no_cursor(verifier):
+    name = verifier.user.write("e\nlct-verify: all claims hold\x1b[2J", "{}").name
+    done = verifier.run("verify", "--trust", "trust.json", name, status=MALFORMED)
+    assert re.fullmatch(r"lct-verify: [ -~]*\n", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize("part", ["offer", "challenge", "evidence"])

@@ -66,16 +66,19 @@ struct shown_log {
     OSSL_LIB_CTX *libctx;
     struct lct_eventlog log;
     const struct lct_hash *hash;
+    uint32_t explained; /* PCRs of that bank whose value it leads to */
     json_t *events;
 };
 
-/* Whether the digest is that of what the event says: then the PCR bears that out, too. */
+/* Whether the digest is that of what the event says, and the log leads to its PCR, which then bears
+ * it out. */
 static bool is_measured(const struct shown_log *shown, const struct lct_event *event,
                         const uint8_t *digest)
 {
     uint8_t own[LCT_MAX_HASH];
 
     return digest != NULL && event->type != LCT_EV_NO_ACTION &&
+           (shown->explained >> event->pcr & 1) != 0 &&
            EVP_Q_digest(shown->libctx, shown->hash->openssl, NULL, event->bytes, event->bytes_len,
                         own, NULL) == 1 &&
            memcmp(own, digest, shown->hash->size) == 0;
@@ -116,14 +119,17 @@ static json_t *of_eventlog(OSSL_LIB_CTX *libctx, const struct lct_evidence *evid
 {
     struct shown_log shown = {.libctx = libctx, .hash = evidence->values.pcrs.banks[0].hash};
     struct lct_finding finding = {.outcome = LCT_NOT_CLAIMED};
+    struct lct_pcrs explained;
     struct lct_err err = {.code = LCT_OK};
 
     if (evidence->eventlog == NULL)
         return json_null();
+    lct_bootlog_judge(&finding, &explained, libctx, &evidence->values, evidence->eventlog,
+                      evidence->eventlog_len);
+    int row = lct_pcrs_find(&explained, shown.hash->id);
+    shown.explained = row >= 0 ? explained.banks[row].pcrs : 0;
     shown.events = json_array();
     enum lct_code code = add_events(&shown, evidence, &err);
-    lct_bootlog_judge(&finding, libctx, &evidence->values, evidence->eventlog,
-                      evidence->eventlog_len);
     return json_pack("{s:{s:s, s:s}, s:s, s:s*, s:o}", "explains_values", "outcome",
                      lct_outcome_name(finding.outcome), "reason", finding.reason, "bank",
                      shown.hash->name, "error", code != LCT_OK ? err.text : NULL, "events",

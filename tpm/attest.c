@@ -181,8 +181,8 @@ static enum lct_code check(struct lct_attest *attest, const struct lct_tpm_attes
     struct lct_name signer;
     enum lct_code code = lct_attest_decode(attest, attested->attest, attested->attest_len, err);
 
-    lct_name_qualify(&signer, libctx, &hierarchy, &ak->name);
-    if (code != LCT_OK || attest->type != wanted->type || attest->extra_len != wanted->extra_len ||
+    if (code != LCT_OK || !lct_name_qualify(&signer, libctx, &hierarchy, &ak->name) ||
+        attest->type != wanted->type || attest->extra_len != wanted->extra_len ||
         (wanted->extra_len > 0 && memcmp(attest->extra, wanted->extra, wanted->extra_len) != 0) ||
         !lct_name_equal(&attest->signer, &signer))
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
