@@ -11,6 +11,8 @@ import pytest
 
 from tpm import TIMEOUT, Broker, Command, response, slow, wait_for
 
+AUTH_UNAVAILABLE = 0x12F
+
 
 @pytest.mark.parametrize("key", ["ec-p256", "rsa-2048"])
 def test_a_program_signs_again_after_its_tpm_was_restarted(make_user, make_tpm, prompted, key):
@@ -61,6 +63,36 @@ def test_a_key_that_others_flush_again_and_again_is_loaded_again(watched, proxy,
     proxy.hook(Command.Sign, flush)
     watched.openssl("dgst", "-sha256", "-sign", "lct:ec", "-out", "sig", "data", status=status)
     assert (proxy.count(Command.Load), proxy.count(Command.Sign)) == (6, 6)
+
+
+def put_another_at(tpm, handle: int, *options):
+    """A primary key is behind the handle, and nothing else is in the TPM."""
+    tpm.flush()
+    for _ in range(2):  # one in the slot that is free while a persistent parent is not in use
+        tpm.tool("tpm2_createprimary", "-G", "ecc", "-c", "p.ctx", *options)
+    (other,) = set(tpm.handles(0x80000000)) - {handle}
+    tpm.tool("tpm2_flushcontext", f"{other:#x}")
+    assert tpm.handles(0x80000000) == [handle]
+
+
+def test_a_key_whose_place_another_took_before_it_signed_is_loaded_again(watched, proxy):
+    """One that its policy alone may use: the TPM refuses a signature as not authorized."""
+    tpm, answers = proxy.tpm, []
+
+    def replace(_command, ask):
+        if not answers:
+            (handle,) = tpm.handles(0x80000000)
+            put_another_at(tpm, handle, "-C", "o", "-a",
+                           "fixedtpm|fixedparent|sensitivedataorigin|sign")
+        answer = ask()
+        answers.append(int.from_bytes(answer[6:10], "big"))
+        return answer
+
+    proxy.hook(Command.Sign, replace)
+    watched.openssl("dgst", "-sha256", "-sign", "lct:ec", "-out", "sig", "data")
+    assert AUTH_UNAVAILABLE in answers and proxy.count(Command.Load) == 2
+    assert len(tpm.handles(0x80000000)) == 1, "the other one is left alone"
+    tpm.flush()
 
 
 def test_one_with_a_passphrase_is_not_tried_so_often(make_user, make_tpm, make_proxy):
@@ -249,13 +281,8 @@ def test_a_guarded_object_in_the_place_of_our_key_is_not_tried(make_user, make_t
     for _ in range(3):
         program.sign()
     (handle,) = tpm.handles(0x80000000)
-    tpm.flush()
-    for _ in range(2):  # one in the slot that is free while a persistent parent is not in use
-        tpm.tool("tpm2_createprimary", "-C", "n", "-G", "ecc", "-p", "guarded", "-a",
-                 "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign", "-c", "p.ctx")
-    (other,) = set(tpm.handles(0x80000000)) - {handle}
-    tpm.tool("tpm2_flushcontext", f"{other:#x}")
-    assert tpm.handles(0x80000000) == [handle]
+    put_another_at(tpm, handle, "-C", "n", "-p", "guarded", "-a",
+                   "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign")
     time.sleep(0.1)  # a key that was used this moment is not asked for again
     program.sign()
     program.sign()

@@ -628,15 +628,26 @@ static void end_sessions(struct lct_tpm *tpm, const struct ending *ending, bool 
         lct_tpm_policy_close(tpm);
 }
 
+/* Whether the key that this attempt has loaded has been flushed since, and its handle is another's
+ * or nobody's: each command is by itself, and others come in between. */
+static bool was_displaced(struct lct_tpm *tpm, const struct ending *ending)
+{
+    if (!ending->loaded || ending->rc == TSS2_RC_SUCCESS || tpm->broken ||
+        tpm->channel->wire->private_handles)
+        return false;
+    tpm->used = false;
+    return !lct_tpm_holds_resident(tpm);
+}
+
 /*
  * Without a resource manager anyone can flush our key, or put another behind its handle. So what
- * was loaded in an earlier turn and refuses is loaded once more, and what is behind the handle is
- * left alone unless it has our key's Name. A session that is gone is opened once more, too. Not so
- * after a wrong authorization: that is tried once. After the TPM was restarted each process of a
- * program flushes what it takes for its own and is another's of the same Name: so a key that is
- * gone, and has no authorization, is loaded some more times. A PCR that is extended between policy
- * and command takes the policy with it (Part 3, 23.7), whatever its value. A wrapped key that was
- * not at its persistent handle begins anew, loaded.
+ * refuses is loaded once more if it was loaded in an earlier turn, or is not there any more, and
+ * what is behind the handle is left alone unless it has our key's Name. A session that is gone is
+ * opened once more, too. Not so after a wrong authorization: that is tried once. After the TPM was
+ * restarted each process of a program flushes what it takes for its own and is another's of the
+ * same Name: so a key that is gone, and has no authorization, is loaded some more times. A PCR that
+ * is extended between policy and command takes the policy with it (Part 3, 23.7), whatever its
+ * value. A wrapped key that was not at its persistent handle begins anew, loaded.
  */
 enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
@@ -656,7 +667,8 @@ enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         bool stays = place == 0 && tpm->channel->wire->private_handles;
         bool doubtful = ending.ready && !ending.loaded && !stays && ending.rc != TSS2_RC_SUCCESS &&
                         !key->needs_auth && !has_refused(tpm, key, ending.code);
-        bool lost = ending.ready && lct_result_is_lost_handle(ending.rc);
+        bool lost =
+            ending.ready && (lct_result_is_lost_handle(ending.rc) || was_displaced(tpm, &ending));
         bool gone = lost || (ending.ready && ending.code == LCT_ERR_WRONG_KEY);
         bool changed = ending.ready && lct_result_base(ending.rc) == TPM2_RC_PCR_CHANGED;
         int most = changed ? MOST_IF_CHANGED : lost && !key->needs_auth ? MOST_IF_LOST : MOST;
