@@ -415,14 +415,13 @@ static enum lct_code take_dir(struct lct_backup *backup, int store, const char *
                               struct lct_crypto *crypto, struct lct_err *err)
 {
     DIR *entries = lct_file_open_dir(store, dir);
+    const struct dirent *entry;
     enum lct_code code = LCT_OK;
+    int error = entries == NULL ? errno : 0;
 
-    if (entries == NULL)
-        return errno == ENOENT
-                   ? LCT_OK
-                   : LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", dir, strerror(errno));
-    for (const struct dirent *entry = readdir(entries); entry != NULL && code == LCT_OK;
-         entry = readdir(entries)) {
+    if (entries == NULL && error == ENOENT)
+        return LCT_OK;
+    while (entries != NULL && code == LCT_OK && (entry = lct_file_next(entries, &error)) != NULL) {
         char name[sizeof entry->d_name + 16];
         size_t before = backup->store.num;
         if (entry->d_name[0] == '.')
@@ -432,7 +431,10 @@ static enum lct_code take_dir(struct lct_backup *backup, int store, const char *
         if (code == LCT_OK && backup->store.num > before)
             drop_if_not_ours(backup, crypto);
     }
-    closedir(entries);
+    if (code == LCT_OK && error != 0)
+        code = LCT_FAIL(err, LCT_ERR_STORE, "%s cannot be read: %s", dir, strerror(error));
+    if (entries != NULL)
+        closedir(entries);
     return code;
 }
 

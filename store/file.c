@@ -226,12 +226,13 @@ static bool is_empty(int fd)
 {
     DIR *entries = lct_file_open_dir(fd, ".");
     size_t num = 0;
+    int error = 0;
 
-    while (entries != NULL && readdir(entries) != NULL)
+    while (entries != NULL && lct_file_next(entries, &error) != NULL)
         num++;
     if (entries != NULL)
         closedir(entries);
-    return num == 2; /* itself, and the one above */
+    return error == 0 && num == 2; /* itself, and the one above */
 }
 
 /* Gives a directory its mode, and the owner of the one it is in if root makes it. */
@@ -274,6 +275,15 @@ DIR *lct_file_open_dir(int dir, const char *name)
     if (entries == NULL && fd >= 0)
         close(fd);
     return entries;
+}
+
+/* Only errno tells an error from the end, and the end leaves it as it was: readdir(3). */
+const struct dirent *lct_file_next(DIR *entries, int *error)
+{
+    errno = 0;
+    const struct dirent *entry = readdir(entries);
+    *error = entry == NULL ? errno : 0;
+    return entry;
 }
 
 /* False with errno. */

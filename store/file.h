@@ -56,6 +56,12 @@ int lct_file_make_dir(int dir, const char *name, mode_t mode);
  * errno. */
 DIR *lct_file_open_dir(int dir, const char *name);
 
+/*
+ * The next of its entries, good until the next call; NULL: there is no more, or with *error, which
+ * else is 0, it cannot be read. A part is not the whole.
+ */
+const struct dirent *lct_file_next(DIR *entries, int *error);
+
 /* Overwrites the regular file `name` in `dir`, as far as its file system does that in place, on
  * disk when it returns. LCT_ERR_STORE. */
 enum lct_code lct_file_shred(int dir, const char *name, struct lct_err *err);

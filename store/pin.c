@@ -64,28 +64,32 @@ static bool is_in_record(struct lct_name *name, const struct lct_record *record)
     return false;
 }
 
-/* The same of the identities of a store. What cannot be read is no evidence. */
-static bool is_in_records(struct lct_name *name, int dir)
+/* The same of the identities of a store. A record that cannot be read is no evidence; that there is
+ * none takes all entries. */
+static enum lct_code look_in_records(bool *found, struct lct_name *name, int dir, const char *path,
+                                     struct lct_err *err)
 {
     DIR *entries = lct_file_open_dir(dir, ".");
-    bool found = false;
+    const struct dirent *entry;
+    int error = entries == NULL ? errno : 0;
 
-    if (entries == NULL)
-        return false;
-    for (const struct dirent *entry = readdir(entries); entry != NULL && !found;
-         entry = readdir(entries)) {
+    *found = false;
+    while (entries != NULL && !*found && (entry = lct_file_next(entries, &error)) != NULL) {
         if (lct_id_check(entry->d_name, NULL) != LCT_OK)
             continue;
         struct lct_record *record = NULL;
         int fd = openat(dir, entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        found = fd >= 0 && lct_store_read_record(fd, entry->d_name, &record, NULL) == LCT_OK &&
-                record != NULL && is_in_record(name, record);
+        *found = fd >= 0 && lct_store_read_record(fd, entry->d_name, &record, NULL) == LCT_OK &&
+                 record != NULL && is_in_record(name, record);
         free(record);
         if (fd >= 0)
             close(fd);
     }
-    closedir(entries);
-    return found;
+    if (entries != NULL)
+        closedir(entries);
+    return error == 0 ? LCT_OK
+                      : LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be read: %s", path,
+                                 strerror(error));
 }
 
 /* What the store knows. */
@@ -98,6 +102,7 @@ static enum lct_code find(struct known *known, const struct lct_pin *pin, struct
 {
     const char *path = dir_of(pin);
     enum lct_code code = LCT_OK;
+    bool found;
 
     *known = (struct known){0};
     if (pin->new_parent)
@@ -111,7 +116,7 @@ static enum lct_code find(struct known *known, const struct lct_pin *pin, struct
     code = read_file(&known->name, dir, path, err);
     known->in_file = known->name.len > 0;
     if (code == LCT_OK && !known->in_file)
-        (void)is_in_records(&known->name, dir);
+        code = look_in_records(&found, &known->name, dir, path, err);
     close(dir);
     return code;
 }
@@ -137,10 +142,11 @@ static bool is_known(const struct lct_pin *pin, const struct lct_name *name)
 {
     struct lct_name wanted = *name;
     int dir = name->len > 0 ? open(dir_of(pin), O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    bool known = false;
 
     if (dir < 0)
         return false;
-    bool known = is_in_records(&wanted, dir);
+    (void)look_in_records(&known, &wanted, dir, dir_of(pin), NULL);
     close(dir);
     return known;
 }

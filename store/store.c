@@ -391,19 +391,21 @@ static bool has_record(int store, const char *id)
 static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err *err)
 {
     DIR *entries = opendir(dir);
+    const struct dirent *entry;
+    int error = entries == NULL ? errno : 0;
     bool good = true;
 
-    if (entries == NULL && errno == ENOENT)
+    if (entries == NULL && error == ENOENT)
         return LCT_OK;
-    if (entries == NULL)
-        return LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be read: %s", dir,
-                        strerror(errno));
-    for (const struct dirent *entry = readdir(entries); good && entry != NULL;
-         entry = readdir(entries))
+    while (entries != NULL && good && (entry = lct_file_next(entries, &error)) != NULL)
         if (entry->d_type != DT_LNK && lct_id_check(entry->d_name, NULL) == LCT_OK &&
             has_record(dirfd(entries), entry->d_name))
             good = add_id(list, entry->d_name);
-    closedir(entries);
+    if (entries != NULL)
+        closedir(entries);
+    if (error != 0)
+        return LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be read: %s", dir,
+                        strerror(error));
     return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
@@ -466,15 +468,18 @@ struct nursery {
 static enum lct_code shred_keys(int nursery, const char *name, struct lct_err *err)
 {
     DIR *entries = lct_file_open_dir(nursery, name);
+    const struct dirent *entry;
     enum lct_code code = LCT_OK;
+    int error = entries == NULL ? errno : 0;
 
-    if (entries == NULL)
-        return LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be read: %s", strerror(errno));
-    for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
+    while (entries != NULL && (entry = lct_file_next(entries, &error)) != NULL)
         if (strncmp(entry->d_name, "key-", 4) == 0 &&
             lct_file_shred(dirfd(entries), entry->d_name, err) != LCT_OK)
             code = LCT_ERR_STORE;
-    closedir(entries);
+    if (code == LCT_OK && error != 0)
+        code = LCT_FAIL(err, LCT_ERR_STORE, "its directory cannot be read: %s", strerror(error));
+    if (entries != NULL)
+        closedir(entries);
     return code;
 }
 

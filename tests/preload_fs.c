@@ -19,12 +19,17 @@
  * LCT_FS_LOG: a file to which each step's name is appended.
  *
  * LCT_FS_BLIND: a file; while it is there no record can be opened, as on a disk that fails.
+ *
+ * LCT_FS_UNREAD: a pattern (fnmatch(3)) of directories, absolute, whose entries cannot be read:
+ * readdir fails with EIO, after LCT_FS_ENTRIES of them, "." and ".." among these; unset: at once.
  */
 #include "preload_fs_journal.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -41,7 +46,8 @@
 static struct {
     const char *below;
     size_t below_len;
-    const char *log, *blind;
+    const char *log, *blind, *unread;
+    long entries; /* that can be read of `unread` */
     long at;
     int error; /* 0: kill */
     bool onwards;
@@ -67,6 +73,9 @@ __attribute__((constructor)) static void read_plan(void)
     plan.below_len = plan.below != NULL ? strlen(plan.below) : 0;
     plan.log = getenv("LCT_FS_LOG");
     plan.blind = getenv("LCT_FS_BLIND");
+    plan.unread = getenv("LCT_FS_UNREAD");
+    plan.entries =
+        getenv("LCT_FS_ENTRIES") != NULL ? strtol(getenv("LCT_FS_ENTRIES"), NULL, 10) : 0;
     plan.in_parts = action != NULL && strcmp(action, "parts") == 0;
     plan.at = at != NULL && !plan.in_parts ? strtol(at, NULL, 10) : 0;
     for (size_t i = 0; action != NULL && i < sizeof errors / sizeof *errors; i++)
@@ -251,6 +260,28 @@ OPENAT(openat64)
     }
 FOPEN(fopen)
 FOPEN(fopen64)
+
+/* Whether the next entry of a directory can be read; false with errno. */
+static bool can_be_read(DIR *entries)
+{
+    char path[PATH_MAX];
+
+    if (plan.unread == NULL || !descriptor_path(path, dirfd(entries)) ||
+        fnmatch(plan.unread, path, 0) != 0 || plan.entries-- > 0)
+        return true;
+    plan.entries = 0;
+    errno = EIO;
+    return false;
+}
+
+#define READDIR(function, type)                                                                    \
+    struct type *function(DIR *entries)                                                            \
+    {                                                                                              \
+        REAL(function);                                                                            \
+        return can_be_read(entries) ? real(entries) : NULL;                                        \
+    }
+READDIR(readdir, dirent)
+READDIR(readdir64, dirent64)
 
 ssize_t write(int fd, const void *bytes, size_t len)
 {

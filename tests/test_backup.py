@@ -19,7 +19,7 @@ import pytest
 
 import sealing
 from test_command import one_sentence
-from test_store import ENOUGH, run_failing
+from test_store import ENOUGH, run_failing, unreadable, until_read
 
 TOP = "lct-backup"
 ENDED = {"reason": None, "time": "2026-11-30T00:00:00Z"}
@@ -579,6 +579,27 @@ def test_restore_without_a_tpm_says_that_it_could_not_ask(alice, other):
     other.lct("restore", "--check", tar, status=9, env=env)
     assert "warning" in other.lct("restore", tar, env=env).stderr
     other.lct("check", "alice")
+
+
+@pytest.mark.parametrize("directory", [".approvals", ".ended"])
+def test_a_backup_has_all_that_the_store_has_or_is_none(sealer, authority, directory):
+    sealer.lct("create", "k")
+    sealer.lct("approve", *authority.options)
+    sealer.lct("create", "other", "--seal", "none")
+    retire(sealer, "other")
+    sealer.lct("delete", "other", "--yes")
+    assert until_read(sealer, sealer.store / directory, "backup") >= 3
+
+
+def test_a_directory_that_cannot_be_read_to_its_end_is_not_taken_for_an_empty_one(sealer, authority):
+    """Which would be one that a crash left without its mode."""
+    sealer.lct("create", "k")
+    sealer.lct("approve", *authority.options)
+    directory = sealer.store / ".approvals"
+    directory.chmod(0o700)
+    sealing.measure(sealer.tpm, 7)
+    sealer.lct("approve", *authority.options, **unreadable(sealer, directory, 2))
+    assert len(sealing.approvals(sealer)) == 2 and directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_authority_and_its_approvals_come_back(sealer, make_user, authority):

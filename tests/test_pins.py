@@ -7,9 +7,10 @@ import subprocess
 import pytest
 
 from test_command import one_sentence
+from test_store import unreadable
 from tpm import SRK, Command
 
-BAD_RECORD, OTHER_TPM, USAGE = 6, 13, 2
+BAD_RECORD, STORE, OTHER_TPM, USAGE = 6, 7, 13, 2
 SENT = {Command.StartAuthSession, Command.Create, Command.Import, Command.EvictControl}
 PASSPHRASE = "correct horse battery staple"
 SOFTWARE_KEY = ("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "software.pem")
@@ -110,6 +111,16 @@ def test_without_the_file_the_identities_are_asked_and_it_is_written_anew(keeper
     keeper.proxy.tpm = keeper.tpm
     make(keeper, way)
     assert known(keeper) == parent_of(keeper) + "\n"
+
+
+def test_a_store_that_cannot_be_read_to_its_end_knows_more_than_is_seen(keeper, other):
+    """Where the file is missing: what no identity is seen to be under may be another TPM's."""
+    (keeper.store / ".parent").unlink()
+    keeper.proxy.tpm = other
+    for after in range(2 + len(list(keeper.store.iterdir()))):
+        done = keeper.lct("create", "new", status=None, **unreadable(keeper, keeper.store, after))
+        assert done.returncode in (STORE, OTHER_TPM), (after, done.stderr)
+    assert not (keeper.store / ".parent").exists()
 
 
 def test_with_the_file_no_identity_is_looked_at(keeper, other):

@@ -22,7 +22,7 @@ from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
 from test_faults import MADE_SRK
 from test_processes import fixture_process  # noqa: F401
-from test_store import steps_of
+from test_store import steps_of, unreadable
 from test_tls import SOFTWARE, connect, start_server
 from tpm import Command, response
 
@@ -867,6 +867,17 @@ def test_counters_of_another_store_and_of_a_damaged_record_are_left(revocable, m
     path.write_text(whole)
     assert user.lct("gc", "--evict", "--yes").stdout == ""
     assert nv_indices(user.tpm) == [user.index]
+
+
+def test_what_cannot_be_seen_of_the_identities_takes_no_counter_away(revocable):
+    """Without its counter a key is lost."""
+    user = revocable
+    for after in range(len(os.listdir(user.store))):
+        done = user.lct("gc", "--evict", "--yes", status=STORE,
+                        **unreadable(user, user.store, after))
+        assert "cannot be read" in done.stderr and nv_indices(user.tpm) == [user.index], after
+    assert user.lct("gc", "--evict", "--yes").stdout == ""
+    signs(user)
 
 
 def test_what_only_looks_like_a_counter_of_the_store_is_left(make_sealer, make_tpm):

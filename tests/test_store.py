@@ -40,6 +40,12 @@ def steps_of(user, arguments) -> list[str]:
     return log.read_text().split()
 
 
+def unreadable(user, pattern: Path | str, after: int = 0) -> dict:
+    """Options of a command for which directories cannot be read, after so many of their entries."""
+    return {"preload": [user.build / "tests" / "preload_fs.so"],
+            "env": {"LCT_FS_UNREAD": str(pattern), "LCT_FS_ENTRIES": str(after)}}
+
+
 def leftovers(store: Path) -> list[str]:
     """What half-made identities would leave."""
     return sorted(str(path.relative_to(store)) for path in store.glob(".new/**/*"))
@@ -252,6 +258,41 @@ def test_creators_on_a_fresh_tpm_share_one_storage_root_key(make_user, make_tpm)
 def test_lost_and_found_is_no_identity(owner):
     owner.store.joinpath("lost+found").mkdir(mode=0o700)
     assert "lost" not in owner.lct("list").stdout
+
+
+def until_read(user, pattern, *words) -> int:
+    """How many entries of a directory a command reads; with fewer it fails, and says why."""
+    for after in range(ENOUGH):
+        done = user.lct(*words, status=None, text=False, **unreadable(user, pattern, after))
+        if done.returncode == 0:
+            return after
+        assert done.returncode == 7 and done.stdout == b"", done.stderr
+        assert "input/output error" in one_sentence(done.stderr).lower()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["backup"], ["check"], ["gc"]],
+                         ids=" ".join)
+def test_a_store_that_cannot_be_read_to_its_end_is_not_taken_for_a_smaller_one(owner, words):
+    assert until_read(owner, owner.store, *words) >= len(os.listdir(owner.store))
+
+
+def test_doctor_tells_of_a_store_that_cannot_be_read_to_its_end(owner):
+    done = owner.lct("doctor", "--json", status=None, **unreadable(owner, owner.store))
+    (told,) = [each["text"] for each in json.loads(done.stdout)
+               if each["topic"] == "store" and each["severity"] == "problem"]
+    assert told == f"the store {owner.store} cannot be read: Input/output error"
+
+
+def test_keys_that_could_not_be_found_were_not_overwritten(owner):
+    done = owner.lct("delete", "ec", "--shred", "--yes", status=7,
+                     **unreadable(owner, owner.store / ".new" / "shred-*"))
+    assert one_sentence(done.stderr) == ("lct:ec: it is deleted: its directory cannot be read: "
+                                         "Input/output error")
+    assert [path.rpartition("/")[2] for path in leftovers(owner.store) if "key-" in path] == [
+        "key-1.pem"], "it is there to be overwritten"
+    owner.lct("create", "more")
+    assert leftovers(owner.store) == []
 
 
 def test_a_store_is_the_user_s_own_however_it_is_named(user):

@@ -86,19 +86,20 @@ static void find_permissions(struct lct_doctor *doctor, const char *dir, const s
     (void)json_object_set_new(finding, "writable", json_boolean(writable));
 }
 
-static void find_dir(struct lct_doctor *doctor, const char *dir, bool create_in)
+/* Whether its identities can be looked for. */
+static bool find_dir(struct lct_doctor *doctor, const char *dir, bool create_in)
 {
     struct stat st;
     size_t leftovers;
 
     if (stat(dir, &st) != 0 && errno == ENOENT) {
         find_absent(doctor, dir, create_in);
-        return;
+        return true;
     }
     if (stat(dir, &st) != 0 || faccessat(AT_FDCWD, dir, R_OK | X_OK, AT_EACCESS) != 0) {
         (void)lct_doctor_problem(doctor, topic, LCT_ERR_STORE, NULL, "%s: cannot be read: %s", dir,
                                  strerror(errno));
-        return;
+        return false;
     }
     find_permissions(doctor, dir, &st, create_in);
     leftovers = count_leftovers(dir);
@@ -108,6 +109,7 @@ static void find_dir(struct lct_doctor *doctor, const char *dir, bool create_in)
             "%s: %zu leftovers of interrupted commands, which the next lct create "
             "removes",
             dir, leftovers);
+    return true;
 }
 
 /* All identities are read, none is loaded into the TPM. */
@@ -214,16 +216,19 @@ void lct_doctor_store(struct lct_doctor *doctor)
     struct lct_err err = {.code = LCT_OK};
     char **ids = NULL;
     size_t num_ids = 0;
+    bool good = true;
 
     for (size_t i = 0; i < store->num_dirs; i++)
-        find_dir(doctor, store->dirs[i], i == store->create_in);
+        good = find_dir(doctor, store->dirs[i], i == store->create_in) && good;
     if (store->passed_over != NULL)
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, NULL, "%s", store->passed_over);
-    if (lct_store_list(store, &ids, &num_ids, &err) == LCT_OK) { /* else it has been told already */
+    enum lct_code code = lct_store_list(store, &ids, &num_ids, &err);
+    if (code == LCT_OK) {
         find_identities(doctor, ids, num_ids);
         lct_doctor_certificates(doctor, ids, num_ids);
         for (size_t i = 0; i < num_ids; i++)
             find_life(doctor, ids[i]);
-    }
+    } else if (good) /* else it has been told already */
+        (void)lct_doctor_problem(doctor, topic, code, NULL, "%s", err.text);
     lct_store_free_ids(ids, num_ids);
 }
