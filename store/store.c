@@ -376,16 +376,36 @@ static bool add_id(struct ids *list, const char *id)
     return list->ids[list->num] != NULL && ++list->num > 0;
 }
 
-/* What has no record is no identity: lost+found, say. What may not be looked into, may be one. What
- * is called as a key's name is, nobody can find by that. */
-static bool has_record(int store, const char *id)
+/* Whether an identity's files are in a directory that has no record. */
+static bool has_lost_record(int store, const char *id)
+{
+    DIR *entries = lct_file_open_dir(store, id);
+    const struct dirent *entry;
+    int error = entries == NULL ? errno : 0;
+    bool found = false;
+
+    while (entries != NULL && !found && (entry = lct_file_next(entries, &error)) != NULL)
+        found = lct_part_is(entry->d_name);
+    if (entries != NULL)
+        closedir(entries);
+    return found || (error != 0 && error != ENOENT && error != ENOTDIR && error != ELOOP);
+}
+
+/*
+ * What has neither a record nor other files of an identity is none: lost+found, say. An identity
+ * whose record was lost is damaged, and still has what it has in the TPM; what cannot be looked
+ * into, may be one. What is called as a key's name is, nobody can find by that.
+ */
+static bool is_identity(int store, const char *id)
 {
     char path[LCT_MAX_ID + sizeof "/" + sizeof lct_record_file];
 
     if (lct_names_is(id))
         return false;
     (void)snprintf(path, sizeof path, "%.*s/%s", LCT_MAX_ID, id, lct_record_file);
-    return faccessat(store, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
+    if (faccessat(store, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return true;
+    return errno == ENOENT ? has_lost_record(store, id) : errno != ENOTDIR && errno != ELOOP;
 }
 
 static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err *err)
@@ -399,7 +419,7 @@ static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err 
         return LCT_OK;
     while (entries != NULL && good && (entry = lct_file_next(entries, &error)) != NULL)
         if (entry->d_type != DT_LNK && lct_id_check(entry->d_name, NULL) == LCT_OK &&
-            has_record(dirfd(entries), entry->d_name))
+            is_identity(dirfd(entries), entry->d_name))
             good = add_id(list, entry->d_name);
     if (entries != NULL)
         closedir(entries);

@@ -104,8 +104,11 @@ enum lct_code lct_store_find_identity(struct lct_named *named, const struct lct_
 enum lct_code lct_store_open_identity(const struct lct_store *store, const char *id, int *fd,
                                       const char **dir, struct lct_err *err);
 
-/* The ids in all stores, sorted, each once. The caller frees with lct_store_free_ids.
- * LCT_ERR_STORE. */
+/*
+ * The ids in all stores, sorted, each once: also of what is damaged, has lost its record or cannot
+ * be looked into, so that nobody takes what is an identity's for nobody's. The caller frees with
+ * lct_store_free_ids. LCT_ERR_STORE.
+ */
 enum lct_code lct_store_list(const struct lct_store *store, char ***ids, size_t *num_ids,
                              struct lct_err *err);
 void lct_store_free_ids(char **ids, size_t num_ids);

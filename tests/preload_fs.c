@@ -18,7 +18,7 @@
  *
  * LCT_FS_LOG: a file to which each step's name is appended.
  *
- * LCT_FS_BLIND: a file; while it is there no record can be opened, as on a disk that fails.
+ * LCT_FS_BLIND: a file; while it is there no record can be opened or seen, as on a disk that fails.
  *
  * LCT_FS_UNREAD: a pattern (fnmatch(3)) of directories, absolute, whose entries cannot be read:
  * readdir fails with EIO, after LCT_FS_ENTRIES of them, "." and ".." among these; unset: at once.
@@ -194,6 +194,19 @@ static void *next(const char *name)
     __typeof__(&(name)) real;                                                                      \
     *(void **)&real = next(#name)
 
+/* Whether it is a record that cannot be seen now, to be told with errno. */
+static bool is_blind(const char *name)
+{
+    static const char record[] = "identity.json";
+    size_t len = strlen(name), before = len - (sizeof record - 1);
+
+    if (plan.blind == NULL || len < sizeof record - 1 || strcmp(name + before, record) != 0 ||
+        (before > 0 && name[before - 1] != '/') || access(plan.blind, F_OK) != 0)
+        return false;
+    errno = EIO;
+    return true;
+}
+
 static int open_at(int dir, const char *name, int flags, mode_t mode)
 {
     bool changes = (flags & (O_CREAT | O_TRUNC)) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
@@ -201,11 +214,8 @@ static int open_at(int dir, const char *name, int flags, mode_t mode)
 
     if (concerns && !may_go_on("open"))
         return -1;
-    if (plan.blind != NULL && strcmp(name, "identity.json") == 0 && (flags & O_PATH) == 0 &&
-        access(plan.blind, F_OK) == 0) {
-        errno = EIO;
+    if ((flags & O_PATH) == 0 && is_blind(name))
         return -1;
-    }
     if (!concerns)
         return (int)syscall(SYS_openat, dir, name, flags, mode);
     journal_before(dir, name);
@@ -260,6 +270,12 @@ OPENAT(openat64)
     }
 FOPEN(fopen)
 FOPEN(fopen64)
+
+int faccessat(int dir, const char *name, int mode, int flags)
+{
+    REAL(faccessat);
+    return is_blind(name) ? -1 : real(dir, name, mode, flags);
+}
 
 /* Whether the next entry of a directory can be read; false with errno. */
 static bool can_be_read(DIR *entries)

@@ -869,13 +869,25 @@ def test_counters_of_another_store_and_of_a_damaged_record_are_left(revocable, m
     assert nv_indices(user.tpm) == [user.index]
 
 
-def test_what_cannot_be_seen_of_the_identities_takes_no_counter_away(revocable):
-    """Without its counter a key is lost."""
-    user = revocable
-    for after in range(len(os.listdir(user.store))):
-        done = user.lct("gc", "--evict", "--yes", status=STORE,
-                        **unreadable(user, user.store, after))
-        assert "cannot be read" in done.stderr and nv_indices(user.tpm) == [user.index], after
+@pytest.mark.parametrize("way", ["no record", "no sight of it", "no store to its end"])
+def test_what_cannot_be_seen_of_the_identities_takes_no_counter_away(revocable, way):
+    """Without its counter a key is lost, and its record may come back."""
+    user, record = revocable, revocable.store / "k" / "identity.json"
+    runs = [{}]
+    if way == "no record":
+        record.rename(user.path("aside"))
+    elif way == "no sight of it":
+        runs = [{"preload": [user.build / "tests" / "preload_fs.so"],
+                 "env": {"LCT_FS_BLIND": str(user.write("blind"))}}]
+    else:
+        runs = [unreadable(user, user.store, after) for after in range(len(os.listdir(user.store)))]
+    for options in runs:
+        done = user.lct("gc", "--evict", "--yes", status=None, **options)
+        assert done.returncode == (BAD_RECORD if way == "no record" else STORE), options
+        assert "lct:k" in done.stderr or "cannot be read" in done.stderr
+        assert nv_indices(user.tpm) == [user.index], options
+    if way == "no record":
+        user.path("aside").rename(record)
     assert user.lct("gc", "--evict", "--yes").stdout == ""
     signs(user)
 

@@ -260,6 +260,45 @@ def test_lost_and_found_is_no_identity(owner):
     assert "lost" not in owner.lct("list").stdout
 
 
+LOST = {"record": "it has no identity.json; restore it from a backup",
+        "sight of it": "input/output error"}
+
+
+@pytest.mark.parametrize("what", LOST)
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["backup"], ["check"], ["doctor"]],
+                         ids=" ".join)
+def test_an_identity_whose_record_is_lost_is_told_of(owner, words, what):
+    """An identity is in the way of what is done to those that are none: lct gc, for one."""
+    options = {}
+    if what == "record":
+        (owner.store / "ec" / "identity.json").unlink()
+    else:
+        blind = owner.write("blind")
+        options = {"preload": [owner.build / "tests" / "preload_fs.so"],
+                   "env": {"LCT_FS_BLIND": str(blind)}}
+    done = owner.lct(*words, status=None, text=False, **options)
+    said = done.stdout.decode(errors="replace") if words == ["doctor"] else done.stderr
+    assert "lct:ec: " in said and LOST[what] in said.lower()
+    assert words == ["doctor"] or done.returncode == (6 if what == "record" else 7)
+
+
+@pytest.mark.parametrize("left", ["key-2.pem", "certs-1.pem", "succession-2.json", "ending.json"])
+def test_what_has_a_file_that_only_an_identity_has_is_one(owner, left):
+    owner.store.joinpath("lost").mkdir()
+    owner.store.joinpath("lost", "other.pem").touch()
+    owner.lct("list")
+    owner.store.joinpath("lost", left).touch()
+    assert LOST["record"] in one_sentence(owner.lct("list", status=6).stderr)
+    owner.lct("delete", "lost", "--yes")
+    owner.lct("list")
+
+
+def test_an_empty_directory_that_cannot_be_read_may_be_an_identity(owner):
+    owner.store.joinpath("lost").mkdir()
+    said = one_sentence(owner.lct("list", status=6, **unreadable(owner, owner.store / "lost")).stderr)
+    assert "lct:lost: " in said
+
+
 def until_read(user, pattern, *words) -> int:
     """How many entries of a directory a command reads; with fewer it fails, and says why."""
     for after in range(ENOUGH):
