@@ -125,6 +125,21 @@ def test_the_private_half_is_encrypted_and_its_owner_s_alone(sealing_user, algor
     assert shown["fingerprint"] == sealing.fingerprint(shown["public_key"].encode())
 
 
+@pytest.mark.parametrize("phrase", [b"short\0and the rest\n", b"\0all of it", b"at its end\0", b"1\0\r\n"])
+def test_a_passphrase_with_a_zero_byte_is_refused_and_not_cut(sealing_user, phrase):
+    user = sealing_user
+    secret = user.write("secret", phrase)
+    done = init(user, "--passphrase-file", secret, status=AUTH)
+    assert one_sentence(done.stderr) == f"the first line of {secret} has a zero byte in it"
+    assert not user.path("key.pem").exists()
+    user.lct("authority", "show", status=NO_AUTHORITY)
+    user.write("secret", phrase.partition(b"\0")[0] or b"x")
+    init(user, "--passphrase-file", secret)
+    user.write("secret", phrase)
+    done = user.lct("approve", "--authority", "key.pem", "--passphrase-file", secret, status=AUTH)
+    assert "has a zero byte in it" in one_sentence(done.stderr)
+
+
 @pytest.mark.parametrize("what", ["file", "link", "dangling link", "directory"])
 def test_init_replaces_nothing(sealing_user, what):
     user = sealing_user

@@ -18,6 +18,16 @@ void lct_phrase_wipe(struct lct_phrase *phrase)
     explicit_bzero(phrase, sizeof *phrase);
 }
 
+/* Up to the end of the line, whatever is in it. */
+static size_t first_line(const uint8_t *bytes, size_t bytes_len)
+{
+    size_t len = 0;
+
+    while (len < bytes_len && bytes[len] != '\r' && bytes[len] != '\n')
+        len++;
+    return len;
+}
+
 enum lct_code lct_phrase_read(struct lct_phrase *phrase, const char *file, struct lct_err *err)
 {
     uint8_t *bytes = NULL;
@@ -27,11 +37,13 @@ enum lct_code lct_phrase_read(struct lct_phrase *phrase, const char *file, struc
     *phrase = (struct lct_phrase){0};
     if (code != LCT_OK)
         return code;
-    size_t len = strcspn((const char *)bytes, "\r\n");
+    size_t len = first_line(bytes, bytes_len);
     if (len == 0 || len > LCT_MAX_PHRASE)
         code = LCT_FAIL(err, LCT_ERR_AUTH,
                         "the first line of %s is no passphrase, which has 1 to %d bytes", file,
                         LCT_MAX_PHRASE);
+    else if (memchr(bytes, 0, len) != NULL) /* of which nobody can type what follows it */
+        code = LCT_FAIL(err, LCT_ERR_AUTH, "the first line of %s has a zero byte in it", file);
     else
         memcpy(phrase->text, bytes, len);
     phrase->len = code == LCT_OK ? len : 0;

@@ -17,7 +17,8 @@ struct lct_phrase {
 };
 void lct_phrase_wipe(struct lct_phrase *phrase);
 
-/* The first line of a file, whole. LCT_ERR_IO; LCT_ERR_AUTH: it is empty, or too long. */
+/* The first line of a file, whole. LCT_ERR_IO; LCT_ERR_AUTH: it is empty, too long, or has a
+ * zero byte in it. */
 enum lct_code lct_phrase_read(struct lct_phrase *phrase, const char *file, struct lct_err *err);
 
 /* Which key is read, and how. */
