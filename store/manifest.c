@@ -131,7 +131,8 @@ static bool take_name(char text[LCT_MAX_OWNER + 1], const json_t *json)
            (name == NULL || lct_json_text(text, LCT_MAX_OWNER + 1, name));
 }
 
-/* The record is read first, since the files have to go with it. */
+/* The record is read first, since the files have to go with it. Under an id that cannot be chosen
+ * nobody would find it: lct_store_list passes over it. */
 static enum lct_code take_identity(struct lct_backup_identity *identity, struct rest *rest,
                                    struct lct_crypto *crypto, json_t *json, struct lct_err *err)
 {
@@ -140,7 +141,7 @@ static enum lct_code take_identity(struct lct_backup_identity *identity, struct 
 
     if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:o, s:o, s:o}", "id", &id, "user", &user,
                        "group", &group, "files", &files) != 0 ||
-        lct_id_check(id, NULL) != LCT_OK || !take_name(identity->user, user) ||
+        lct_id_check_new(id, NULL) != LCT_OK || !take_name(identity->user, user) ||
         !take_name(identity->group, group))
         return fail_manifest(err);
     enum lct_code code = take_files(&identity->files, rest, files, err);

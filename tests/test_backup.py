@@ -749,6 +749,12 @@ def spoil(what):
         backup.files[f"alice/{name}"] = content
         backup.identity("alice")["files"].append({"name": name})
 
+    def call(backup, name):
+        backup.set_record("alice", id=name)
+        backup.identity("alice")["id"] = name
+        backup.files = {key.replace("alice/", f"{name}/"): content
+                        for key, content in backup.files.items()}
+
     def add_store(backup, name, content):
         backup.files[name] = content
         backup.manifest["store"].append({"name": name})
@@ -762,8 +768,9 @@ def spoil(what):
         "no key": lambda b: b.identity("alice")["files"].pop(0),
         "no record": lambda b: b.identity("alice")["files"].pop(),
         "id": lambda b: b.set_record("alice", id="mallory"),
-        "malformed id": lambda b: (b.identity("alice").update(id="../x"), b.files.update(
-            {k.replace("alice/", "../x/"): v for k, v in b.files.items()})),
+        "malformed id": lambda b: call(b, "../x"),
+        "name of a key for an id": lambda b: call(b, f"web4:mb32:b{'a' * 52}"),
+        "URI for an id": lambda b: call(b, "lct:bob"),
         "record": lambda b: b.set_record("alice", more=1),
         "version of the record": lambda b: b.set_record("alice", version=2),
         "key in the clear": lambda b: b.files.update({"alice/key-1.pem": UNWRAPPED[0].encode()}),
@@ -786,9 +793,10 @@ def spoil(what):
 
 
 SPOILED = ["name", "absolute", "other file", "file twice", "no key", "no record", "id",
-           "malformed id", "record", "version of the record", "key in the clear", "certificate",
-           "statement", "identity twice", "version", "member", "time", "tpm", "owner",
-           "file of the store", "path of the store", "authority", "approval", "tombstone"]
+           "malformed id", "name of a key for an id", "URI for an id", "record",
+           "version of the record", "key in the clear", "certificate", "statement",
+           "identity twice", "version", "member", "time", "tpm", "owner", "file of the store",
+           "path of the store", "authority", "approval", "tombstone"]
 
 
 @pytest.mark.parametrize("what", SPOILED)
