@@ -187,6 +187,69 @@ def test_root_touches_nothing_that_another_user_could_exchange(machine, whose):
     assert whose != "home" or not list(home.iterdir())
 
 
+@NEEDS_ROOT
+@pytest.mark.parametrize("options", [("--yes",), ("--undo", "--yes")], ids=["setup", "undo"])
+@pytest.mark.parametrize("name", ["lct.cnf", "openssl.cnf.before-lct"])
+@pytest.mark.parametrize("way", ["another's", "a link to another's"])
+def test_root_takes_nothing_beside_openssl_cnf_that_is_another_user_s(machine, name, way, options):
+    """A directory that others could write to may have been put right since."""
+    machine.setup("--yes")
+    path = machine.directory / name
+    if way != "another's":
+        path = path.rename(machine.user.path("elsewhere"))
+        (machine.directory / name).symlink_to(path)
+    os.chown(path, 65534, 65534)
+    before = machine.files()
+    done = machine.setup(*options, status=CONFIG)
+    assert f"{path} belongs to another user (uid 65534)" in done.stderr and done.stdout == ""
+    assert machine.files() == before
+    os.chown(path, 0, 0)
+    machine.setup(*options)
+
+
+@pytest.mark.parametrize("name, mode", [("", 0o1777), ("", 0o775), ("openssl.cnf", 0o666),
+                                        ("lct.cnf", 0o664), ("openssl.cnf.before-lct", 0o646)])
+@pytest.mark.parametrize("options", [("--yes",), ("--undo", "--yes")], ids=["setup", "undo"])
+def test_where_others_may_write_nothing_is_read_or_loaded(machine, name, mode, options):
+    machine.setup("--yes")
+    path = machine.directory / name if name else machine.directory
+    was = path.stat().st_mode
+    path.chmod(mode)
+    before = machine.files()
+    done = machine.setup(*options, status=CONFIG)
+    assert done.stderr == (f"lct: {path}: others may write to it (mode {mode:04o}), and what is named "
+                           f"there is loaded: chmod go-w {path}\n")
+    assert done.stdout == "" and machine.files() == before
+    path.chmod(was)
+    machine.setup(*options)
+
+
+@NEEDS_ROOT
+def test_a_module_that_another_user_names_in_lct_cnf_is_not_loaded_by_root(machine):
+    sign, module = machine.user.path("loaded"), machine.user.path("planted.so")
+    made_of(f'close(creat("{sign}", 0600));')(module)
+    machine.setup("--yes")
+    ours = machine.ours.read_text()
+    machine.setup("--undo", "--yes")
+    machine.directory.chmod(0o1777)
+    machine.ours.write_text(f"{ours}\nmodule = {module}\n")
+    os.chown(machine.ours, 65534, 65534)
+    machine.setup("--yes", status=None)
+    assert not sign.exists()
+    machine.directory.chmod(0o755)
+    os.chown(machine.ours, 0, 0)
+    machine.setup("--yes", status=None)
+    assert sign.exists(), "it would have been"
+
+
+def test_a_user_s_own_directory_is_made_where_a_group_may_write(machine):
+    """It is his alone; the one above is often his group's, of which he is all."""
+    machine.user.path(".config").mkdir(mode=0o775)
+    machine.user.path(".config").chmod(0o775)
+    machine.setup("--user", "--yes", env={"OPENSSL_CONF": None})
+    assert machine.user.path(".config/lct").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("home", [None, "", "here"])
 def test_who_has_no_home_has_no_file_of_his_own(machine, home):
     done = machine.setup("--user", "--yes", status=CONFIG,

@@ -46,19 +46,36 @@ static enum lct_code follow_links(struct lct_setup *setup, struct lct_err *err)
     return LCT_OK;
 }
 
+/* Whether a part of a path is only this user's doing, or root's; `near`: it is the file, or the
+ * directory that it is in. */
+static enum lct_code check_part(const char *part, const struct stat *status, bool near,
+                                struct lct_err *err)
+{
+    if (status->st_uid != 0 && status->st_uid != geteuid())
+        return LCT_FAIL(err, LCT_ERR_CONFIG,
+                        "%s belongs to another user (uid %u); run lct setup as that one", part,
+                        (unsigned)status->st_uid);
+    if (near && (status->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return LCT_FAIL(err, LCT_ERR_CONFIG,
+                        "%s: others may write to it (mode %04o), and what is named there is "
+                        "loaded: chmod go-w %s",
+                        part, (unsigned)status->st_mode & 07777, part);
+    return LCT_OK;
+}
+
 /* What is another user's may be exchanged at any time, and what an openssl.cnf names is loaded into
- * this process. Of a file that is not there it is the nearest directory. */
+ * this process. Of a file that is not there it is the nearest directory; what is made in that is
+ * this user's alone. */
 static enum lct_code check_owners(const char *path, struct lct_err *err)
 {
-    char *part = strdup(path);
+    char *real = realpath(path, NULL); /* NULL, too, where there is none */
+    char *part = real != NULL ? real : strdup(path);
     struct stat status = {.st_mode = 0};
     enum lct_code code = check_memory(part, err);
 
-    while (code == LCT_OK && !S_ISDIR(status.st_mode)) {
-        if (stat(part, &status) == 0 && status.st_uid != 0 && status.st_uid != geteuid())
-            code = LCT_FAIL(err, LCT_ERR_CONFIG,
-                            "%s belongs to another user (uid %u); run lct setup as that one", part,
-                            (unsigned)status.st_uid);
+    for (int up = 0; code == LCT_OK && !S_ISDIR(status.st_mode); up++) {
+        if (stat(part, &status) == 0)
+            code = check_part(part, &status, up < 2, err);
         char *slash = strrchr(part, '/');
         if (slash == NULL || slash == part)
             break;
@@ -66,6 +83,16 @@ static enum lct_code check_owners(const char *path, struct lct_err *err)
     }
     free(part);
     return code;
+}
+
+/* Each of the files is read, and openssl.cnf has in it what lct.cnf says. */
+static enum lct_code check_all_owners(const struct lct_setup *setup, struct lct_err *err)
+{
+    enum lct_code code = check_owners(setup->conf.path, err);
+
+    if (code == LCT_OK)
+        code = check_owners(setup->ours.path, err);
+    return code == LCT_OK ? check_owners(setup->backup.path, err) : code;
 }
 
 static enum lct_code read_file(struct lct_setup_file *file, struct lct_err *err)
@@ -99,9 +126,9 @@ enum lct_code lct_setup_read(struct lct_setup *setup, struct lct_err *err)
     enum lct_code code = follow_links(setup, err);
 
     if (code == LCT_OK)
-        code = check_owners(setup->conf.path, err);
-    if (code == LCT_OK)
         code = name_others(setup, err);
+    if (code == LCT_OK)
+        code = check_all_owners(setup, err);
     if (code == LCT_OK)
         code = read_file(&setup->conf, err);
     if (code == LCT_OK)

@@ -31,7 +31,7 @@ struct lct_setup {
 /* Reads the files. conf.path, an absolute one where there is no such file, becomes that of the file
  * itself, where it was a link. LCT_ERR_IO; LCT_ERR_USAGE: one is too long; LCT_ERR_CONFIG: one is
  * no text, no file, or a link that leads nowhere; or it or its directory is another user's than
- * root and the one who runs this, who would load what that one names. */
+ * root and the one who runs this, who would load what that one names, or others may write to it. */
 enum lct_code lct_setup_read(struct lct_setup *setup, struct lct_err *err);
 
 /* Whether programs have lct without us: openssl.cnf, or what it includes, activates it. */
