@@ -28,7 +28,7 @@ struct child {
 };
 
 static int spawn(pid_t *pid, const char *const arguments[],
-                 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes)
+                 const posix_spawn_file_actions_t *actions)
 {
     static const char *const programs[] = {"/usr/bin/tar", "/bin/tar"};
     char *copies[MAX_ARGUMENTS] = {NULL};
@@ -37,38 +37,28 @@ static int spawn(pid_t *pid, const char *const arguments[],
     for (size_t i = 0; arguments[i] != NULL && i + 1 < MAX_ARGUMENTS; i++)
         copies[i] = lct_unconst(arguments[i]);
     for (size_t i = 0; i < sizeof programs / sizeof programs[0] && error == ENOENT; i++)
-        error = posix_spawn(pid, programs[i], actions, attributes, copies, environment);
+        error = posix_spawn(pid, programs[i], actions, NULL, copies, environment);
     return error;
 }
 
-/* Starts it with `input` (-1: nothing) as its standard input, and the signals that `mask` lets
- * through. */
+/* Starts it with `input` as its standard input. */
 static enum lct_code start(struct child *child, const char *const arguments[], int input,
-                           const sigset_t *mask, struct lct_err *err)
+                           struct lct_err *err)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) != 0)
         return LCT_FAIL(err, LCT_ERR_IO, "tar cannot be run: %s", strerror(errno));
     (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawnattr_init(&attributes);
-    int error = input >= 0 ? posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
-                           : posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null",
-                                                              O_RDONLY, 0);
+    int error = posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
     if (error == 0)
         error = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     if (error == 0) /* what it says may have names of others in it */
         error = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     if (error == 0)
-        error = posix_spawnattr_setsigmask(&attributes, mask);
-    if (error == 0)
-        error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    if (error == 0)
-        error = spawn(&child->pid, arguments, &actions, &attributes);
+        error = spawn(&child->pid, arguments, &actions);
     (void)posix_spawn_file_actions_destroy(&actions);
-    (void)posix_spawnattr_destroy(&attributes);
     close(ends[1]);
     child->output = ends[0];
     if (error == 0)
@@ -125,14 +115,13 @@ static enum lct_code finish(struct child *child, uint8_t **bytes, size_t *bytes_
 }
 
 static enum lct_code run(uint8_t **bytes, size_t *bytes_len, size_t max,
-                         const char *const arguments[], int input, const sigset_t *mask,
-                         struct lct_err *err)
+                         const char *const arguments[], int input, struct lct_err *err)
 {
     struct child child;
 
     *bytes = NULL;
     *bytes_len = 0;
-    enum lct_code code = start(&child, arguments, input, mask, err);
+    enum lct_code code = start(&child, arguments, input, err);
     if (code == LCT_OK)
         code = finish(&child, bytes, bytes_len, max, err);
     if (code != LCT_OK) {
@@ -146,10 +135,8 @@ enum lct_code lct_tar_read(uint8_t **bytes, size_t *bytes_len, size_t max, int f
                            struct lct_err *err)
 {
     static const char *const arguments[] = {"tar", "--extract", "--to-stdout", "--file=-", NULL};
-    sigset_t mask;
 
-    (void)sigprocmask(SIG_SETMASK, NULL, &mask);
-    return run(bytes, bytes_len, max, arguments, fd, &mask, err);
+    return run(bytes, bytes_len, max, arguments, fd, err);
 }
 
 enum { BLOCK = 512, DIRECTORY = '5', REGULAR = '0', EXTENDED = 'x' };
