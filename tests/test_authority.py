@@ -85,7 +85,7 @@ def test_a_recovery_phrase_is_shown_once_and_opens_the_key(sealing_user):
         (phrase,) = PHRASE.findall(done.stdout)
         assert (done.stdout + done.stderr).count(phrase) == 1
         assert opens(user, phrase) and not opens(user, phrase[:-1])
-        assert len(phrase) >= 25, "128 bits, in whatever letters"
+        assert re.fullmatch("([0-9A-Z]{4}-){6}[0-9A-Z]{4}", phrase), "28 letters of 5 bits, 140"
         phrases.add(phrase)
         everything = b"".join(path.read_bytes() for path in user.directory.rglob("*")
                               if path.is_file() and path.name != "phrase")
