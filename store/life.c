@@ -301,6 +301,7 @@ enum lct_code lct_life_shorten(struct lct_change *change, char until[21], unsign
     struct lct_record *record = change->record;
     const time_t now = time(NULL), end = now + (time_t)overlap;
     size_t num_running = 0, num_shortened = 0;
+    unsigned counter = 0;
     enum lct_code code = check_alive(record, err);
 
     if (code != LCT_OK)
@@ -316,7 +317,7 @@ enum lct_code lct_life_shorten(struct lct_change *change, char until[21], unsign
         num_shortened++;
     }
     if (num_shortened > 0)
-        return LCT_OK;
+        return lct_life_count(change, &counter, err);
     return about(change,
                  LCT_FAIL(err, LCT_ERR_NOT_FOUND,
                           num_running > 0
@@ -329,11 +330,19 @@ enum lct_code lct_life_shorten(struct lct_change *change, char until[21], unsign
 enum lct_code lct_life_withdraw(struct lct_change *change, unsigned *number, struct lct_err *err)
 {
     const struct lct_generation *pending = lct_record_pending(change->record);
+    unsigned counter = 0;
+    enum lct_code code = LCT_OK;
 
     if (pending == NULL)
         return about(change,
                      LCT_FAIL(err, LCT_ERR_NOT_FOUND, "it has no pending generation to withdraw"),
                      err);
+    /* The counter of a record that has ended is that of its statement, and none of its keys can
+     * become the active one. */
+    if (change->record->ending == LCT_NOT_ENDED)
+        code = lct_life_count(change, &counter, err);
+    if (code != LCT_OK)
+        return code;
     *number = pending->number;
     lct_names_forget(change->where, change->id, *number);
     change->record->num_generations--;
@@ -395,7 +404,8 @@ enum lct_code lct_life_count(struct lct_change *change, unsigned *counter, struc
 {
     if (change->record->counter >= LCT_MAX_NUMBER)
         return about(change,
-                     LCT_FAIL(err, LCT_ERR_STORE, "it has made too many statements to count"), err);
+                     LCT_FAIL(err, LCT_ERR_STORE, "its life has had too many changes to count"),
+                     err);
     *counter = ++change->record->counter;
     return LCT_OK;
 }

@@ -70,13 +70,14 @@ enum lct_code lct_life_add(struct lct_change *change, const struct lct_generatio
 enum lct_code lct_life_advance(struct lct_change *change, unsigned overlap, struct lct_err *err);
 
 /* Ends the overlaps in the record of a change that would last longer than `overlap` seconds from
- * now then, *until; none becomes longer. LCT_ERR_NOT_FOUND: there is no such one; LCT_ERR_ENDED. */
+ * now then, *until; none becomes longer. It is counted, so that no restore turns it back.
+ * LCT_ERR_NOT_FOUND: there is no such one; LCT_ERR_ENDED; as lct_life_count. */
 enum lct_code lct_life_shorten(struct lct_change *change, char until[21], unsigned overlap,
                                struct lct_err *err);
 
-/* Takes the pending generation out of the record of a change. Its files go after the commit, with
- * lct_life_forget: those of a number that the record does not have. LCT_ERR_NOT_FOUND: there is
- * none. */
+/* Takes the pending generation out of the record of a change, which is counted as above. Its files
+ * go after the commit, with lct_life_forget: those of a number that the record does not have.
+ * LCT_ERR_NOT_FOUND: there is none; as lct_life_count. */
 enum lct_code lct_life_withdraw(struct lct_change *change, unsigned *number, struct lct_err *err);
 void lct_life_forget(struct lct_change *change, unsigned number);
 
@@ -95,8 +96,9 @@ enum lct_code lct_life_check_active(const struct lct_change *change, const struc
 enum lct_code lct_life_subject(struct lct_subject *subject, const struct lct_generation *generation,
                                const EVP_PKEY *pkey, struct lct_err *err);
 
-/* The number of the next statement on its life, in the record of a change: it grows by one.
- * LCT_ERR_STORE: it cannot grow further. */
+/* The number of the next statement on its life, or of a change that none tells of and that a
+ * restore must not turn back, in the record of a change: it grows by one. LCT_ERR_STORE: it cannot
+ * grow further. */
 enum lct_code lct_life_count(struct lct_change *change, unsigned *counter, struct lct_err *err);
 
 #endif

@@ -67,7 +67,8 @@ struct lct_record {
     enum lct_ending ending;
     char reason[16];        /* of LCT_REVOKED: one of lct_end_reasons; else "" */
     char ended[21];         /* when; "": it has not */
-    unsigned counter;       /* of the last statement on its life, from 1; it never goes back */
+    unsigned counter;       /* of the last statement on its life, or what else is counted:
+                             * lct_life_count; from 1, and it never goes back */
     unsigned active;        /* number of the generation that signs */
     size_t num_generations; /* LCT_MAX_GENERATIONS at most */
     struct lct_generation generations[];

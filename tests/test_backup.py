@@ -20,6 +20,8 @@ import pytest
 import sealing
 from test_command import one_sentence
 from test_store import ENOUGH, run_failing, unreadable, until_read
+from test_life import signs
+from test_store import ENOUGH, run_failing
 
 TOP = "lct-backup"
 ENDED = {"reason": None, "time": "2026-11-30T00:00:00Z"}
@@ -479,6 +481,34 @@ def test_a_life_turned_back_by_a_restore_stays_as_it_is(alice):
     alice.lct("delete", "alice", "--yes")
     for tar in (first, pending, active):
         alice.lct("restore", "--yes", tar, status=25)
+
+
+def test_an_overlap_that_was_cut_short_is_not_turned_back(alice):
+    """A compromise that is found out the day after: the key of before does not sign again."""
+    public = alice.public_key("lct:alice", "old.pem")
+    alice.lct("rotate", "alice")
+    alice.lct("rotate", "alice", "--commit", "--overlap", "48h")
+    tar = back_up(alice)
+    signs(alice, "lct:alice?generation=1", public)
+    alice.lct("rotate", "alice", "--overlap", "0")
+    before = snapshot(alice.store / "alice")
+    assert "newer, and stays" in alice.lct("restore", "--yes", tar).stdout
+    assert snapshot(alice.store / "alice") == before
+    signs(alice, "lct:alice?generation=1", public, status=25)
+
+
+def test_a_key_that_was_withdrawn_is_not_pending_again(alice):
+    alice.lct("rotate", "alice")
+    tar = back_up(alice)
+    alice.lct("rotate", "alice", "--withdraw")
+    before = snapshot(alice.store / "alice")
+    assert "newer, and stays" in alice.lct("restore", "--yes", tar).stdout
+    assert snapshot(alice.store / "alice") == before
+    alice.lct("rotate", "alice", "--commit", status=3)
+    again = back_up(alice, name="again.tar")
+    alice.lct("rotate", "alice")  # under the number that is free again
+    for old in (tar, again):
+        assert "newer, and stays" in alice.lct("restore", "--yes", old).stdout
 
 
 def test_a_key_in_software_is_in_a_backup_encrypted_and_can_be_used_anywhere(user, make_user,

@@ -210,6 +210,7 @@ def test_an_overlap_that_runs_becomes_shorter_and_never_longer(owner):
     said = owner.lct("rotate", "ec", "--overlap", "1h").stdout
     ends = [row.get("until") for row in owner.record("ec")["generations"]]
     assert ends == [ends[0], ends[0], None, None] and f"signs after {ends[0]}" in said
+    assert owner.record("ec")["counter"] == 4, "three statements, and this"
     lasts = datetime.strptime(ends[0], TIME).replace(tzinfo=timezone.utc) - before
     assert abs(lasts.total_seconds() - 3600) < 60
     signs(owner, "lct:ec?generation=1", old)
@@ -278,11 +279,11 @@ def test_withdraw_leaves_what_was_before_and_a_counter_that_has_counted(owner):
     owner.lct("rotate", "ec")
     first = public_of(owner, "lct:ec?generation=2", "first.pem").read_bytes()
     owner.lct("rotate", "ec", "--withdraw")
-    assert owner.record("ec") == before | {"counter": 1}
+    assert owner.record("ec") == before | {"counter": 2}
     assert files(owner, "ec") == there
     signs(owner, "lct:ec", public_of(owner, "lct:ec", "old.pem"))
     statement = Statement(owner.lct("rotate", "ec").stdout)
-    assert statement.payload["counter"] == 2
+    assert statement.payload["counter"] == 3
     assert public_of(owner, "lct:ec?generation=2", "second.pem").read_bytes() != first
 
 
@@ -630,6 +631,13 @@ def test_an_end_takes_every_generation_along(owner):
     for number in (1, 2, 3):
         signs(owner, f"lct:ec?generation={number}", None, status=ENDED)
     owner.lct("rotate", "ec", "--commit", status=ENDED)
+
+
+def test_a_withdrawal_after_the_end_leaves_the_statement_of_it(owner):
+    owner.lct("rotate", "ec")
+    statement = owner.lct("retire", "ec", "--yes").stdout
+    owner.lct("rotate", "ec", "--withdraw")
+    assert owner.lct("retire", "ec", "--statement").stdout == statement
 
 
 def test_an_end_is_asked_for_and_needs_its_reason(owner):
