@@ -61,6 +61,75 @@ static enum lct_code check(const struct changing *changing, struct lct_err *err)
     return lct_life_check(&life, changing->label, time(NULL), err);
 }
 
+/* Which identity has the very object at a handle for its key, and nothing else, since it was
+ * imported from there; "": none. */
+static enum lct_code find_imported(char id[LCT_MAX_ID + 1], const struct lct_store *store,
+                                   uint32_t handle, struct lct_err *err)
+{
+    char **ids = NULL;
+    size_t num_ids = 0;
+    enum lct_code code = lct_store_list(store, &ids, &num_ids, err);
+
+    id[0] = '\0';
+    for (size_t i = 0; i < num_ids && id[0] == '\0'; i++) {
+        struct lct_record *record = NULL;
+        if (lct_store_get_record(store, ids[i], &record, NULL, NULL) != LCT_OK)
+            continue;
+        for (size_t g = 0; g < record->num_generations; g++)
+            if (record->generations[g].handle == handle)
+                (void)snprintf(id, LCT_MAX_ID + 1, "%s", ids[i]);
+        free(record);
+    }
+    lct_store_free_ids(ids, num_ids);
+    return code;
+}
+
+static enum lct_code check_others(const struct lct_store *store, uint32_t handle, const char *label,
+                                  struct lct_err *err)
+{
+    char id[LCT_MAX_ID + 1];
+    enum lct_code code = find_imported(id, store, handle, err);
+
+    if (code != LCT_OK || id[0] == '\0')
+        return code;
+    return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "%s: what is at 0x%08x stays, since lct:%s was imported from there", label,
+                    handle, id);
+}
+
+/* With no handle wanted, the one that is recorded, if the key is there. */
+static enum lct_code prefer_recorded(const struct changing *changing, struct lct_tpm *tpm,
+                                     uint32_t *handle, struct lct_err *err)
+{
+    const struct lct_generation *generation = changing->generation;
+    struct lct_name there;
+
+    if (*handle != 0 || generation->persistent == 0)
+        return LCT_OK;
+    enum lct_code code = lct_tpm_name_at(tpm, &there, generation->persistent, changing->label, err);
+    if (code == LCT_OK && lct_name_equal(&there, &generation->name))
+        *handle = generation->persistent;
+    return code;
+}
+
+/* That what was found there, and is not recorded yet, is nobody else's to keep. */
+static enum lct_code check_found(const struct changing *changing, const struct lct_store *store,
+                                 uint32_t handle, struct lct_err *err)
+{
+    char id[LCT_MAX_ID + 1];
+    enum lct_code code = LCT_OK;
+
+    if (handle == changing->generation->persistent)
+        return LCT_OK;
+    code = find_imported(id, store, handle, err);
+    if (code != LCT_OK || id[0] == '\0')
+        return code;
+    return LCT_FAIL(err, LCT_ERR_EXISTS,
+                    "%s: its key is at 0x%08x, but lct:%s was imported from there, whose that is; "
+                    "name another handle, with --handle",
+                    changing->label, handle, id);
+}
+
 /* Puts the key of the generation into the TPM. */
 static enum lct_code put(struct changing *changing, const struct lct_store *store,
                          struct lct_tpm *tpm, struct lct_crypto *crypto,
@@ -68,9 +137,11 @@ static enum lct_code put(struct changing *changing, const struct lct_store *stor
                          struct lct_err *err)
 {
     struct lct_key *key = NULL;
-    enum lct_code code = lct_store_get_key(store, crypto, changing->change.id,
-                                           changing->generation->number, &key, err);
+    enum lct_code code = prefer_recorded(changing, tpm, handle, err);
 
+    if (code == LCT_OK)
+        code = lct_store_get_key(store, crypto, changing->change.id, changing->generation->number,
+                                 &key, err);
     if (code == LCT_OK) {
         struct lct_generation generation;
         struct lct_tpm_key values = lct_key_values(key, &generation);
@@ -78,7 +149,7 @@ static enum lct_code put(struct changing *changing, const struct lct_store *stor
         code = lct_tpm_persist(tpm, handle, made, &values, owner, err);
     }
     lct_key_free(key);
-    return code;
+    return code == LCT_OK && !*made ? check_found(changing, store, *handle, err) : code;
 }
 
 /* Whether the record on disk has the handle: it may though writing it to disk for sure has failed.
@@ -98,9 +169,9 @@ static bool is_recorded(const struct changing *changing, uint32_t handle)
 }
 
 /* Records the new handle; without that the key is not to stay there. */
-static enum lct_code record(struct changing *changing, struct lct_tpm *tpm,
-                            const struct lct_tpm_owner *owner, uint32_t handle, bool made,
-                            struct lct_err *err)
+static enum lct_code record(struct changing *changing, const struct lct_store *store,
+                            struct lct_tpm *tpm, const struct lct_tpm_owner *owner, uint32_t handle,
+                            bool made, struct lct_err *err)
 {
     struct lct_generation *generation = changing->generation;
     uint32_t before = generation->persistent;
@@ -111,8 +182,9 @@ static enum lct_code record(struct changing *changing, struct lct_tpm *tpm,
     enum lct_code code = lct_change_commit(&changing->change, err);
     if (code != LCT_OK && made && !is_recorded(changing, handle))
         (void)lct_tpm_evict(tpm, handle, &generation->name, owner, NULL);
-    if (code == LCT_OK &&
-        before != 0) /* if it is there; what stays is a copy, and lct gc finds it */
+    /* If it is there and nobody else's; what stays is a copy, and lct gc finds it. */
+    if (code == LCT_OK && before != 0 &&
+        check_others(store, before, changing->label, NULL) == LCT_OK)
         (void)lct_tpm_evict(tpm, before, &generation->name, owner, NULL);
     return code;
 }
@@ -134,7 +206,7 @@ enum lct_code lct_persist_key(const struct lct_store *store, struct lct_tpm *tpm
     if (code == LCT_OK)
         code = put(&changing, store, tpm, crypto, &owner, handle, &made, err);
     if (code == LCT_OK)
-        code = record(&changing, tpm, &owner, *handle, made, err);
+        code = record(&changing, store, tpm, &owner, *handle, made, err);
     lct_change_end(&changing.change);
     return code;
 }
@@ -166,29 +238,6 @@ static enum lct_code prove(const struct lct_store *store, struct lct_tpm *tpm,
         code = lct_tpm_inspect(tpm, &reported, &loaded, &values, err);
     }
     lct_key_free(key);
-    return code;
-}
-
-/* That no identity has this very object for its key, and nothing else: one imported from there. */
-static enum lct_code check_others(const struct lct_store *store, uint32_t handle, const char *label,
-                                  struct lct_err *err)
-{
-    char **ids = NULL;
-    size_t num_ids = 0;
-    enum lct_code code = lct_store_list(store, &ids, &num_ids, err);
-
-    for (size_t i = 0; i < num_ids && code == LCT_OK; i++) {
-        struct lct_record *record = NULL;
-        if (lct_store_get_record(store, ids[i], &record, NULL, NULL) != LCT_OK)
-            continue;
-        for (size_t g = 0; g < record->num_generations && code == LCT_OK; g++)
-            if (record->generations[g].handle == handle)
-                code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                                "%s: what is at 0x%08x stays, since lct:%s was imported from there",
-                                label, handle, ids[i]);
-        free(record);
-    }
-    lct_store_free_ids(ids, num_ids);
     return code;
 }
 

@@ -38,9 +38,11 @@ struct lct_persist_request {
 
 /*
  * Puts the key of an identity at a persistent handle, *handle, and records that; with another one
- * before, that is evicted. What is there already is recorded. LCT_ERR_NOT_FOUND: no such identity
- * or generation; LCT_ERR_ENDED: the key signs no more; LCT_ERR_UNSUPPORTED: it is in software, or
- * was imported at a handle; LCT_ERR_STORE; LCT_ERR_BAD_RECORD; and those of lct_tpm_persist.
+ * before, that is evicted, unless another identity was imported from there. With no handle wanted,
+ * one that is where its record says stays there. What is there already is recorded, but not where
+ * another identity was imported from: LCT_ERR_EXISTS. LCT_ERR_NOT_FOUND: no such identity or
+ * generation; LCT_ERR_ENDED: the key signs no more; LCT_ERR_UNSUPPORTED: it is in software, or was
+ * imported at a handle; LCT_ERR_STORE; LCT_ERR_BAD_RECORD; and those of lct_tpm_persist.
  */
 enum lct_code lct_persist_key(const struct lct_store *store, struct lct_tpm *tpm,
                               struct lct_crypto *crypto, const struct lct_persist_request *request,

@@ -914,6 +914,42 @@ def test_what_another_identity_was_imported_from_is_not_evicted(keeper, words):
     keeper.user.lct("sign", "i", stdin="x", text=False)
 
 
+def test_a_key_that_moves_leaves_what_another_identity_was_imported_from(keeper):
+    keeper.user.lct("persist", "k")
+    keeper.user.lct("import", "i", hex(FIRST))
+    keeper.user.lct("persist", "k", "--handle", hex(SECOND))
+    assert keeper.at() == [FIRST, SECOND] and keeper.recorded() == SECOND
+    keeper.user.lct("sign", "i", stdin="x", text=False)
+    assert f"{FIRST:#x}  lct:i" in keeper.user.lct("gc").stdout
+    keeper.user.lct("unpersist", "k")
+    assert keeper.at() == [FIRST]
+
+
+def test_a_key_that_is_persistent_stays_where_its_record_says(keeper):
+    """Though another object of its Name is at an earlier handle."""
+    keeper.user.lct("persist", "k", "--handle", hex(SECOND))
+    copy_of(keeper, "k", FIRST)
+    assert keeper.at() == [FIRST, SECOND]
+    done = keeper.user.lct("persist", "k")
+    assert hex(SECOND) in done.stdout
+    assert keeper.at() == [FIRST, SECOND] and keeper.recorded() == SECOND
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["any", "named"])
+def test_what_another_identity_was_imported_from_is_not_recorded(keeper, named):
+    keeper.user.lct("persist", "k")
+    keeper.user.lct("import", "i", hex(FIRST))
+    keeper.user.edit_record("k", lambda record: record["generations"][0].pop("persistent"))
+    options = ("--handle", hex(FIRST)) if named else ()
+    done = keeper.user.lct("persist", "k", *options, status=4)
+    said = one_sentence(done.stderr)
+    assert "lct:i was imported from there" in said and "--handle" in said
+    assert keeper.at() == [FIRST] and keeper.recorded() is None
+    keeper.user.lct("persist", "k", "--handle", hex(SECOND))
+    assert keeper.at() == [FIRST, SECOND] and keeper.recorded() == SECOND
+    keeper.user.lct("sign", "i", stdin="x", text=False)
+
+
 def test_a_key_whose_file_is_damaged_stays_where_it_is_good(keeper):
     keeper.user.lct("persist", "k")
     file = keeper.user.store / "k/key-1.pem"
