@@ -48,6 +48,21 @@ static void compare_files(struct lct_found *found, int dir,
         }
 }
 
+/* The first number under which both have had an active key, and not the same one: whichever is
+ * newer, it does not follow from the other. A pending one may be withdrawn, and its number used
+ * again. 0: there is none. */
+static unsigned find_parting(const struct lct_record *ours, const struct lct_record *theirs)
+{
+    for (size_t i = 0; i < theirs->num_generations; i++) {
+        const struct lct_generation *their = &theirs->generations[i];
+        const struct lct_generation *our = lct_record_generation(ours, their->number);
+        if (their->number <= theirs->active && their->number <= ours->active &&
+            (our == NULL || !lct_generation_is_of_key(our, their)))
+            return their->number;
+    }
+    return 0;
+}
+
 /* With the one whose directory is open. */
 static enum lct_code compare(struct lct_found *found, int dir,
                              const struct lct_backup_identity *identity, struct lct_err *err)
@@ -62,7 +77,8 @@ static enum lct_code compare(struct lct_found *found, int dir,
         return code == LCT_ERR_BAD_RECORD ? LCT_OK : code;
     }
     describe(found, theirs);
-    if (!lct_is_same_identity(ours, theirs))
+    found->parting = lct_is_same_identity(ours, theirs) ? find_parting(ours, theirs) : 1;
+    if (found->parting != 0)
         found->standing = LCT_STANDING_OTHER;
     else if (lct_is_older(ours, theirs))
         found->standing = LCT_STANDING_OLDER;

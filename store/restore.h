@@ -17,7 +17,8 @@ enum lct_standing {
     LCT_STANDING_DIFFERS, /* the records are of one moment, some file is not the same */
     LCT_STANDING_DAMAGED, /* what is in the store cannot be read: which is newer is not known */
     LCT_STANDING_OLDER,   /* the store has a newer record, which stays */
-    LCT_STANDING_OTHER,   /* the store has an identity of that id with another key, which stays */
+    LCT_STANDING_OTHER,   /* the store has an identity of that id with another first key, or with
+                           * another one since: what it has stays */
     LCT_STANDING_ENDED    /* it was retired or revoked since, and deleted, which stays */
 };
 
@@ -27,7 +28,8 @@ struct lct_found {
     unsigned counter, active;
     enum lct_ending ending;
     char ended[21];
-    char file[64];                               /* of LCT_STANDING_DIFFERS: one that does */
+    unsigned parting; /* of LCT_STANDING_OTHER: the first generation whose key is another */
+    char file[64];    /* of LCT_STANDING_DIFFERS: one that does */
     char why[sizeof((struct lct_err *)0)->text]; /* of LCT_STANDING_DAMAGED */
 };
 

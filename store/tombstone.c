@@ -46,12 +46,25 @@ bool lct_is_same_identity(const struct lct_record *a, const struct lct_record *b
            a_len == b_len && memcmp(a_key, b_key, a_len) == 0;
 }
 
+/* Whether an earlier key of the one signs longer than in the other; that can only become shorter.
+ */
+static bool signs_longer(const struct lct_record *old, const struct lct_record *record)
+{
+    for (size_t i = 0; i < record->num_generations; i++) {
+        const struct lct_generation *now = &record->generations[i];
+        const struct lct_generation *before = lct_record_generation(old, now->number);
+        if (before != NULL && now->until[0] != '\0' && strcmp(before->until, now->until) > 0)
+            return true;
+    }
+    return false;
+}
+
 bool lct_is_older(const struct lct_record *old, const struct lct_record *record)
 {
     const struct lct_life before = lct_record_life(old, lct_record_generation(old, 0));
     const struct lct_life after = lct_record_life(record, lct_record_generation(record, 0));
 
-    return lct_life_is_older(&before, &after);
+    return lct_life_is_older(&before, &after) || signs_longer(old, record);
 }
 
 enum lct_code lct_tombstone_leave(int store, const struct lct_record *record, struct lct_err *err)

@@ -22,8 +22,8 @@ void lct_tombstone_name(char name[LCT_TOMBSTONE_NAME], const struct lct_record *
 bool lct_is_same_identity(const struct lct_record *a, const struct lct_record *b);
 
 /* Whether, of two records of one identity, `old` is older than `record` in any way: it has a lower
- * counter, an earlier active generation, or has not come as far to its end. What else a record has,
- * the handles of persistent keys, turns nothing back. */
+ * counter, an earlier active generation, a longer overlap, or has not come as far to its end. What
+ * else a record has, the handles of persistent keys, turns nothing back. */
 bool lct_is_older(const struct lct_record *old, const struct lct_record *record);
 
 /* Leaves the text of a record, which has ended, in the store that is open as `store`; that of the

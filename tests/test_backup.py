@@ -497,6 +497,56 @@ def test_an_overlap_that_was_cut_short_is_not_turned_back(alice):
     signs(alice, "lct:alice?generation=1", public, status=25)
 
 
+def rotated(user, times: int = 1):
+    for _ in range(times):
+        user.lct("rotate", "alice")
+        user.lct("rotate", "alice", "--commit")
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["as far", "farther"])
+def test_a_store_that_has_gone_another_way_since_a_backup_keeps_its_keys(alice, other, times):
+    """Two that were one: what the one has for its second key the other has not."""
+    other.lct("restore", back_up(alice))
+    rotated(alice)
+    rotated(other, times)
+    public = alice.public_key("lct:alice")
+    tar = back_up(other, name="theirs.tar")
+    before = snapshot(alice.store / "alice")
+    for options in (("--yes",), (), ("--check",)):
+        said = one_sentence(alice.lct("restore", *options, tar, status=4).stderr)
+        assert "generation 2 of it in the store is another key" in said
+        assert "lct delete alice" in said
+    assert snapshot(alice.store / "alice") == before
+    signs(alice, "lct:alice", public)
+    shutil.rmtree(alice.store / "alice")
+    alice.lct("restore", tar)
+    assert alice.record("alice") == other.record("alice")
+
+
+def test_an_overlap_that_was_cut_short_stays_so_whatever_another_store_has_done(alice, other):
+    """The other one's record has the higher counter, and no other keys."""
+    rotated(alice)
+    other.lct("restore", back_up(alice))
+    alice.lct("rotate", "alice", "--overlap", "0")
+    rotated(other, 3)
+    before = snapshot(alice.store / "alice")
+    tar = back_up(other, name="theirs.tar")
+    said = alice.lct("restore", "--yes", tar).stdout
+    assert "newer, and stays" in said and "in the backup an earlier key signs longer" in said
+    assert snapshot(alice.store / "alice") == before
+
+
+def test_a_pending_key_gives_way_to_a_newer_record(alice, other):
+    """A withdrawn number is used again, so it may be another one in what is newer."""
+    alice.lct("rotate", "alice")
+    other.lct("restore", back_up(alice))
+    other.lct("rotate", "alice", "--withdraw")
+    rotated(other, 2)
+    assert ": restored" in alice.lct("restore", "--yes", back_up(other)).stdout
+    assert alice.record("alice") == other.record("alice")
+    signs(alice, "lct:alice", other.public_key("lct:alice"))
+
+
 def test_a_key_that_was_withdrawn_is_not_pending_again(alice):
     alice.lct("rotate", "alice")
     tar = back_up(alice)

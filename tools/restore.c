@@ -159,12 +159,46 @@ static enum lct_code check_key(struct restoring *restoring, char words[SENTENCE]
     return code;
 }
 
+static const char *state_words(enum lct_ending ending)
+{
+    return ending != LCT_NOT_ENDED ? ending_words(ending) : "active";
+}
+
+/* Of two records, what makes the one newer. */
+static void age_words(char words[SENTENCE], const struct lct_found *found,
+                      const struct lct_record *record)
+{
+    const bool newer = found->standing == LCT_STANDING_NEWER;
+    const bool behind = record->counter < found->counter || record->active < found->active ||
+                        record->ending < found->ending;
+
+    (void)snprintf(words, SENTENCE,
+                   "the record in the store is %s (counter %u, generation %u, %s; in the backup: "
+                   "counter %u, generation %u, %s%s)",
+                   newer ? "older" : "newer, and stays", found->counter, found->active,
+                   state_words(found->ending), record->counter, record->active,
+                   state_words(record->ending),
+                   newer || behind ? "" : "; in the backup an earlier key signs longer");
+}
+
+static void other_words(char words[SENTENCE], const struct lct_found *found, const char *id)
+{
+    if (found->parting > 1)
+        (void)snprintf(words, SENTENCE,
+                       "generation %u of it in the store is another key than in the backup, and "
+                       "stays: they have gone different ways; to have the backup's, give up the "
+                       "store's first, with lct delete %s",
+                       found->parting, id);
+    else
+        (void)snprintf(words, SENTENCE,
+                       "the store has another identity of this id, with another first key, which "
+                       "stays");
+}
+
 /* How it stands to the store, in words that follow "lct:alice: ". */
 static void standing_words(char words[SENTENCE], const struct lct_found *found,
                            const struct lct_record *record)
 {
-    const char *theirs = found->ending != LCT_NOT_ENDED ? ending_words(found->ending) : "active";
-
     switch (found->standing) {
     case LCT_STANDING_NEW:
         (void)snprintf(words, SENTENCE, "it is not in the store");
@@ -174,12 +208,7 @@ static void standing_words(char words[SENTENCE], const struct lct_found *found,
         break;
     case LCT_STANDING_NEWER:
     case LCT_STANDING_OLDER:
-        (void)snprintf(words, SENTENCE,
-                       "the record in the store is %s (counter %u, generation %u, %s; in the "
-                       "backup: counter %u, generation %u, %s)",
-                       found->standing == LCT_STANDING_NEWER ? "older" : "newer, and stays",
-                       found->counter, found->active, theirs, record->counter, record->active,
-                       record->ending != LCT_NOT_ENDED ? ending_words(record->ending) : "active");
+        age_words(words, found, record);
         break;
     case LCT_STANDING_DIFFERS:
         (void)snprintf(words, SENTENCE, "its %s in the store is another, or not there",
@@ -192,14 +221,12 @@ static void standing_words(char words[SENTENCE], const struct lct_found *found,
                        found->why);
         break;
     case LCT_STANDING_OTHER:
-        (void)snprintf(words, SENTENCE,
-                       "the store has another identity of this id, with another first key, which "
-                       "stays");
+        other_words(words, found, record->id);
         break;
     case LCT_STANDING_ENDED:
         (void)snprintf(words, SENTENCE,
                        "it was %s on %s and then deleted, and this backup is older than that",
-                       theirs, found->ended);
+                       state_words(found->ending), found->ended);
         break;
     }
 }
