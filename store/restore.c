@@ -248,6 +248,55 @@ static enum lct_code put_tombstone(int store, const struct lct_backup_file *file
     return code;
 }
 
+/* Whether the backup has this identity as well, and not from before its end: it is put back first,
+ * and stands for itself. */
+static bool brings_back(const struct lct_backup *backup, const struct lct_record *ended)
+{
+    for (size_t i = 0; i < backup->num_identities; i++) {
+        const struct lct_record *record = backup->identities[i].record;
+        if (lct_is_same_identity(record, ended) && !lct_is_older(record, ended))
+            return true;
+    }
+    return false;
+}
+
+static enum lct_code check_end(const struct lct_store *store, const struct lct_record *ended,
+                               struct lct_err *err)
+{
+    struct lct_record *there = NULL;
+    struct lct_err here; /* one that is not there, or damaged, signs nothing: that is no error */
+    enum lct_code code = lct_store_get_record(store, ended->id, &there, NULL, &here);
+
+    if (code == LCT_ERR_NOT_FOUND || code == LCT_ERR_BAD_RECORD)
+        return LCT_OK;
+    if (code != LCT_OK) {
+        *err = here;
+        return code;
+    }
+    if (lct_is_same_identity(there, ended) && lct_is_older(there, ended))
+        code = LCT_FAIL(err, LCT_ERR_ENDED,
+                        "lct:%s: the backup says that it was %s on %s, and the store has it from "
+                        "before that, %s; lct delete %s ends it here, too",
+                        ended->id, lct_ending_name(ended->ending), ended->ended,
+                        lct_ending_name(there->ending), ended->id);
+    free(there);
+    return code;
+}
+
+enum lct_code lct_restore_check_end(const struct lct_store *store, const struct lct_backup *backup,
+                                    const struct lct_backup_file *file, struct lct_err *err)
+{
+    struct lct_record *ended = NULL;
+
+    if (strncmp(file->name, lct_tombstone_dir, strlen(lct_tombstone_dir)) != 0)
+        return LCT_OK;
+    enum lct_code code = lct_record_read(&ended, file->bytes, file->bytes_len, err);
+    if (code == LCT_OK && !brings_back(backup, ended))
+        code = check_end(store, ended, err);
+    free(ended);
+    return code;
+}
+
 static enum lct_code put_tombstones(const char *where, const struct lct_backup *backup,
                                     struct lct_err *err)
 {

@@ -54,4 +54,10 @@ enum lct_code lct_restore_put(const struct lct_store *store,
 enum lct_code lct_restore_store(const struct lct_store *store, struct lct_crypto *crypto,
                                 const struct lct_backup *backup, struct lct_err *err);
 
+/* Whether a file of the backup's store tells of the end of an identity that the store has from
+ * before it, after all else was put back: LCT_ERR_ENDED, with what ends it here. LCT_OK: also what
+ * is no tombstone. A backup is not signed, so it ends nobody by itself. LCT_ERR_STORE. */
+enum lct_code lct_restore_check_end(const struct lct_store *store, const struct lct_backup *backup,
+                                    const struct lct_backup_file *file, struct lct_err *err);
+
 #endif

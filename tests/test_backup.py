@@ -463,6 +463,60 @@ def test_tombstones_are_in_a_backup_and_come_back_with_it(alice):
     assert alice.in_store() == ["bob"]
 
 
+def test_an_end_in_a_backup_is_said_of_who_is_alive_in_the_store(alice, other):
+    """An older backup is restored, and then one of after the end, in which only that is left."""
+    alice.lct("create", "bob")
+    older = back_up(alice)
+    for name in ("alice", "bob"):
+        alice.lct("revoke", name, "--reason", "compromise", "--yes")
+        alice.lct("delete", name, "--yes")
+    alice.lct("create", "carol")
+    newer = back_up(alice, name="newer.tar")
+    other.lct("restore", older)
+    for options in (["--check"], ["--yes"], ["--yes"]):
+        said = other.lct("restore", *options, newer, status=25).stderr
+        for name in ("alice", "bob"):
+            assert f"lct:{name}: the backup says that it was revoked on 20" in said
+            assert f"lct delete {name}" in said
+    assert other.in_store() == ["alice", "bob", "carol"], "what else is in it is restored"
+    assert len(list((other.store / ".ended").iterdir())) == 2
+    for name in ("alice", "bob"):
+        other.lct("delete", name, "--yes")
+    other.lct("restore", "--yes", newer)
+    other.lct("restore", "--yes", older, status=25)
+    assert other.in_store() == ["carol"]
+
+
+def test_an_end_in_a_backup_says_nothing_of_who_has_ended_or_is_another(alice, make_user):
+    other, another = make_user(), make_user()
+    alice.lct("retire", "alice", "--yes")
+    ended = back_up(alice, name="ended.tar")
+    alice.lct("delete", "alice", "--yes")
+    alice.lct("restore", ended)
+    both = back_up(alice, name="both.tar")
+    other.lct("restore", both)
+    other.lct("restore", "--check", both)
+    other.lct("restore", both)
+    another.lct("create", "alice")
+    alice.lct("delete", "alice", "--yes")
+    alice.lct("create", "bob")
+    another.lct("restore", back_up(alice, name="tombstone.tar"))
+    another.lct("check", "alice")
+
+
+def test_an_end_that_comes_with_a_backup_takes_the_place_of_who_is_alive(alice, other):
+    """Its record and its tombstone are both in it: the record is restored, and nothing is wrong."""
+    other.lct("restore", back_up(alice))
+    alice.lct("retire", "alice", "--yes")
+    ended = back_up(alice, name="ended.tar")
+    alice.lct("delete", "alice", "--yes")
+    alice.lct("restore", ended)
+    both = back_up(alice, name="both.tar")
+    other.lct("restore", "--check", both)
+    other.lct("restore", "--yes", both)
+    assert other.record("alice")["state"] == "retired"
+
+
 def test_a_life_turned_back_by_a_restore_stays_as_it_is(alice):
     """The commands themselves: a rotation, then the end."""
     first = back_up(alice)

@@ -368,6 +368,9 @@ static enum lct_code restore(struct restoring *restoring, const struct lct_backu
     for (size_t i = 0; i < backup->num_identities; i++)
         if (restore_one(restoring, &backup->identities[i], &one) != LCT_OK)
             lct_tool_fail_later(&worst, &one);
+    for (size_t i = 0; i < backup->store.num; i++)
+        if (lct_restore_check_end(&restoring->store, backup, &backup->store.all[i], &one) != LCT_OK)
+            lct_tool_fail_later(&worst, &one);
     *err = worst;
     return worst.code;
 }
