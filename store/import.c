@@ -140,8 +140,7 @@ static enum lct_code find_parent(const struct import *import, struct lct_tpm_par
         .where = where,
         .rsa_parent = import->rsa_parent,
         .provision = request->provision,
-        .owner_auth =
-            where == TPM2_RH_ENDORSEMENT ? request->endorsement_auth : request->owner_auth,
+        .owner_auth = lct_tpm_auth_for(&request->auths, where),
         .libctx = import->libctx,
     };
 
@@ -158,8 +157,7 @@ static enum lct_code take_in(struct import *import, const struct lct_tpm_parent 
     from->parent = parent->where;
     from->rsa_parent = import->rsa_parent;
     from->parent_name = &parent->name;
-    from->owner_auth =
-        parent->where == TPM2_RH_ENDORSEMENT ? request->endorsement_auth : request->owner_auth;
+    from->owner_auth = lct_tpm_auth_for(&request->auths, parent->where);
     from->libctx = import->libctx;
     return lct_tpm_import(import->tpm, &import->created, from, err);
 }
@@ -379,10 +377,7 @@ static enum lct_code give_secrets(const struct import *import, struct lct_key *k
                                   struct lct_err *err)
 {
     const struct lct_import_request *request = import->request;
-    const struct lct_secret *auth = import->generation.parent == TPM2_RH_ENDORSEMENT
-                                        ? request->endorsement_auth
-                                        : request->owner_auth;
-
+    const struct lct_secret *auth = lct_tpm_auth_for(&request->auths, import->generation.parent);
     enum lct_code code = auth != NULL ? lct_key_set_owner_auth(key, auth, err) : LCT_OK;
     if (code != LCT_OK)
         return code;

@@ -16,8 +16,7 @@ struct lct_import_request {
     bool provision;                    /* 3: a storage root key may be made and persisted */
     bool new_parent;                   /* as in struct lct_pin */
     const struct lct_secret *new_passphrase; /* 3: signing shall take it; NULL or empty: none */
-    const struct lct_secret *owner_auth,
-        *endorsement_auth;               /* of the TPM; NULL or empty: not known */
+    struct lct_tpm_auths auths;
     const struct lct_unlocker *unlocker; /* 1, 2: asks for the passphrase it has */
 };
 

@@ -133,8 +133,8 @@ static enum lct_code check_found(const struct changing *changing, const struct l
 /* Puts the key of the generation into the TPM. */
 static enum lct_code put(struct changing *changing, const struct lct_store *store,
                          struct lct_tpm *tpm, struct lct_crypto *crypto,
-                         const struct lct_tpm_owner *owner, uint32_t *handle, bool *made,
-                         struct lct_err *err)
+                         const struct lct_tpm_owner *owner, const struct lct_tpm_auths *auths,
+                         uint32_t *handle, bool *made, struct lct_err *err)
 {
     struct lct_key *key = NULL;
     enum lct_code code = prefer_recorded(changing, tpm, handle, err);
@@ -145,7 +145,7 @@ static enum lct_code put(struct changing *changing, const struct lct_store *stor
     if (code == LCT_OK) {
         struct lct_generation generation;
         struct lct_tpm_key values = lct_key_values(key, &generation);
-        values.owner_auth = owner->auth; /* a parent in a hierarchy is made anew with it */
+        values.owner_auth = lct_tpm_auth_for(auths, generation.parent);
         code = lct_tpm_persist(tpm, handle, made, &values, owner, err);
     }
     lct_key_free(key);
@@ -202,9 +202,9 @@ enum lct_code lct_persist_key(const struct lct_store *store, struct lct_tpm *tpm
     if (code == LCT_OK)
         code = check(&changing, err);
     if (code == LCT_OK)
-        code = make_owner(&owner, changing.label, request->owner_auth, crypto, err);
+        code = make_owner(&owner, changing.label, request->auths->owner, crypto, err);
     if (code == LCT_OK)
-        code = put(&changing, store, tpm, crypto, &owner, handle, &made, err);
+        code = put(&changing, store, tpm, crypto, &owner, request->auths, handle, &made, err);
     if (code == LCT_OK)
         code = record(&changing, store, tpm, &owner, *handle, made, err);
     lct_change_end(&changing.change);
@@ -219,7 +219,7 @@ enum lct_code lct_persist_key(const struct lct_store *store, struct lct_tpm *tpm
 static enum lct_code prove(const struct lct_store *store, struct lct_tpm *tpm,
                            struct lct_crypto *crypto, const char *id,
                            const struct lct_generation *generation,
-                           const struct lct_secret *owner_auth, struct lct_err *err)
+                           const struct lct_tpm_auths *auths, struct lct_err *err)
 {
     struct lct_key *key = NULL;
     struct lct_generation own;
@@ -234,7 +234,7 @@ static enum lct_code prove(const struct lct_store *store, struct lct_tpm *tpm,
         code =
             LCT_FAIL(err, LCT_ERR_STORE, "%s: it was changed meanwhile; do it again", key->label);
     if (code == LCT_OK) {
-        values.owner_auth = owner_auth;
+        values.owner_auth = lct_tpm_auth_for(auths, own.parent);
         code = lct_tpm_inspect(tpm, &reported, &loaded, &values, err);
     }
     lct_key_free(key);
@@ -245,7 +245,8 @@ static enum lct_code prove(const struct lct_store *store, struct lct_tpm *tpm,
 static enum lct_code evict_copy(const struct lct_store *store, struct lct_tpm *tpm,
                                 struct lct_crypto *crypto, const char *id,
                                 const struct lct_generation *generation, uint32_t handle,
-                                const struct lct_tpm_owner *owner, bool *evicted,
+                                const struct lct_tpm_owner *owner,
+                                const struct lct_tpm_auths *auths, bool *evicted,
                                 struct lct_err *err)
 {
     struct lct_name there;
@@ -257,7 +258,7 @@ static enum lct_code evict_copy(const struct lct_store *store, struct lct_tpm *t
     code = check_others(store, handle, owner->label, err);
     if (code != LCT_OK)
         return code;
-    code = prove(store, tpm, crypto, id, generation, owner->auth, err);
+    code = prove(store, tpm, crypto, id, generation, auths, err);
     if (code == LCT_ERR_AUTH)
         return code;
     if (code != LCT_OK)
@@ -273,7 +274,7 @@ static enum lct_code evict_copy(const struct lct_store *store, struct lct_tpm *t
 enum lct_code lct_persist_remove(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const char *id,
                                  const struct lct_generation *generation,
-                                 const struct lct_secret *owner_auth, bool *evicted,
+                                 const struct lct_tpm_auths *auths, bool *evicted,
                                  struct lct_err *err)
 {
     struct lct_tpm_owner owner;
@@ -283,9 +284,9 @@ enum lct_code lct_persist_remove(const struct lct_store *store, struct lct_tpm *
     if (generation->persistent == 0)
         return LCT_OK;
     (void)snprintf(label, sizeof label, "lct:%s", id);
-    enum lct_code code = make_owner(&owner, label, owner_auth, crypto, err);
+    enum lct_code code = make_owner(&owner, label, auths->owner, crypto, err);
     return code == LCT_OK ? evict_copy(store, tpm, crypto, id, generation, generation->persistent,
-                                       &owner, evicted, err)
+                                       &owner, auths, evicted, err)
                           : code;
 }
 
@@ -305,7 +306,7 @@ enum lct_code lct_persist_undo(const struct lct_store *store, struct lct_tpm *tp
     if (code == LCT_OK) {
         *handle = changing.generation->persistent;
         code = lct_persist_remove(store, tpm, crypto, changing.change.id, changing.generation,
-                                  request->owner_auth, evicted, err);
+                                  request->auths, evicted, err);
     }
     if (code == LCT_OK) {
         changing.generation->persistent = 0;
@@ -500,7 +501,7 @@ enum lct_code lct_persist_adopt(const struct lct_store *store,
 static enum lct_code evict_unrecorded(struct changing *changing, const struct lct_store *store,
                                       struct lct_tpm *tpm, struct lct_crypto *crypto,
                                       const struct lct_persist_finding *finding,
-                                      const struct lct_secret *owner_auth, struct lct_err *err)
+                                      const struct lct_tpm_auths *auths, struct lct_err *err)
 {
     struct lct_tpm_owner owner;
     bool evicted = false;
@@ -510,10 +511,10 @@ static enum lct_code evict_unrecorded(struct changing *changing, const struct lc
         return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
                         "%s: its record was changed meanwhile, and what is at 0x%08x stays there",
                         changing->label, finding->handle);
-    enum lct_code code = make_owner(&owner, changing->label, owner_auth, crypto, err);
+    enum lct_code code = make_owner(&owner, changing->label, auths->owner, crypto, err);
     if (code == LCT_OK)
         code = evict_copy(store, tpm, crypto, changing->change.id, changing->generation,
-                          finding->handle, &owner, &evicted, err);
+                          finding->handle, &owner, auths, &evicted, err);
     if (code == LCT_OK && !evicted)
         code = LCT_FAIL(err, LCT_ERR_OTHER_TPM, "%s: its key is not at 0x%08x any more",
                         changing->label, finding->handle);
@@ -523,9 +524,9 @@ static enum lct_code evict_unrecorded(struct changing *changing, const struct lc
 enum lct_code lct_persist_evict(const struct lct_store *store, struct lct_tpm *tpm,
                                 struct lct_crypto *crypto,
                                 const struct lct_persist_finding *finding,
-                                const struct lct_secret *owner_auth, struct lct_err *err)
+                                const struct lct_tpm_auths *auths, struct lct_err *err)
 {
-    const struct lct_persist_request request = {finding->id, finding->generation, 0, owner_auth};
+    const struct lct_persist_request request = {finding->id, finding->generation, 0, auths};
     struct changing changing = {0};
     uint32_t handle = 0;
     bool evicted = false;
@@ -534,7 +535,7 @@ enum lct_code lct_persist_evict(const struct lct_store *store, struct lct_tpm *t
         return lct_persist_undo(store, tpm, crypto, &request, &handle, &evicted, err);
     enum lct_code code = begin(&changing, store, finding->id, finding->generation, err);
     if (code == LCT_OK)
-        code = evict_unrecorded(&changing, store, tpm, crypto, finding, owner_auth, err);
+        code = evict_unrecorded(&changing, store, tpm, crypto, finding, auths, err);
     lct_change_end(&changing.change);
     return code;
 }

@@ -33,7 +33,7 @@ struct lct_persist_request {
     const char *id;
     unsigned generation; /* 0: the active one */
     uint32_t handle;     /* one of lct_persist_first to _last; 0: the first that is free */
-    const struct lct_secret *owner_auth; /* of the TPM's owner; NULL or empty: none is known */
+    const struct lct_tpm_auths *auths; /* the owner's, and that of the parent's hierarchy */
 };
 
 /*
@@ -66,7 +66,7 @@ enum lct_code lct_persist_undo(const struct lct_store *store, struct lct_tpm *tp
 enum lct_code lct_persist_remove(const struct lct_store *store, struct lct_tpm *tpm,
                                  struct lct_crypto *crypto, const char *id,
                                  const struct lct_generation *generation,
-                                 const struct lct_secret *owner_auth, bool *evicted,
+                                 const struct lct_tpm_auths *auths, bool *evicted,
                                  struct lct_err *err);
 
 /* What a persistent handle and the records of a store say of each other. */
@@ -114,6 +114,6 @@ enum lct_code lct_persist_adopt(const struct lct_store *store,
 enum lct_code lct_persist_evict(const struct lct_store *store, struct lct_tpm *tpm,
                                 struct lct_crypto *crypto,
                                 const struct lct_persist_finding *finding,
-                                const struct lct_secret *owner_auth, struct lct_err *err);
+                                const struct lct_tpm_auths *auths, struct lct_err *err);
 
 #endif

@@ -18,7 +18,7 @@ import pytest
 from conftest import ALGORITHMS
 from test_certs import add_generation
 from test_command import one_sentence
-from test_import import SIGNING, STORAGE, Bench
+from test_import import ENDORSEMENT_RH, SIGNING, STORAGE, Bench
 from test_passphrase import OWNER, SECRET, on_a_terminal, on_the_bus
 from test_store import run_failing, steps_of
 from tpm import NO_SESSIONS, RC_RETRY, SRK, TIMEOUT, Broker, Command, exchange, wait_for
@@ -27,6 +27,7 @@ FIRST, SECOND, THIRD = 0x81000100, 0x81000101, 0x81000102
 WITH_DA = SIGNING.replace("|noda", "")
 LOADED = [Command.Load, Command.Sign, Command.FlushContext]
 ENOUGH = 60
+ENDORSEMENT = "the endorsement's own"
 
 
 class Keeper(Bench):
@@ -515,6 +516,53 @@ def test_without_the_owners_authorization_nothing_changes(ruled):
         assert "lct:k: the TPM refuses the owner's authorization" in one_sentence(done.stderr)
     assert ruled.at() == [FIRST] and ruled.recorded() == FIRST
     assert ruled.tpm.property(0x20E) == 0
+
+
+@pytest.fixture(name="endorsed")
+def fixture_endorsed(keeper):
+    """lct:e, whose parent is made anew in the endorsement hierarchy; both hierarchies have an
+    authorization, and no two are the same."""
+    keeper.primary("e")
+    key = keeper.make(context="p.ctx")
+    key.parent = ENDORSEMENT_RH
+    keeper.tpm.tool("tpm2_changeauth", "-c", "owner", OWNER)
+    keeper.tpm.tool("tpm2_changeauth", "-c", "endorsement", ENDORSEMENT)
+    keeper.files = {"owner_auth_file": keeper.user.write("owner", OWNER),
+                    "endorsement_auth_file": keeper.user.write("endorsement", ENDORSEMENT)}
+    keeper.user.configure(**keeper.files)
+    keeper.user.lct("import", "e", keeper.write(key))
+    return keeper
+
+
+def test_each_hierarchy_gets_its_own_authorization(endorsed):
+    """The parent is made with the one, and the key put at its handle and evicted with the other."""
+    user = endorsed.user
+    user.lct("persist", "e")
+    assert endorsed.is_at(FIRST, "e")
+    user.lct("sign", "e", stdin="x", text=False)
+    user.lct("unpersist", "e")
+    assert endorsed.at() == []
+    user.lct("persist", "e")
+    user.edit_record("e", lambda record: record["generations"][0].pop("persistent"))
+    user.lct("gc", "--evict", "--yes")
+    assert endorsed.at() == []
+    user.lct("persist", "e")
+    user.lct("backup", "e", "--out", "b.tar")
+    done = user.lct("delete", "e", "--yes")
+    assert done.stderr == "" and endorsed.at() == []
+    done = user.lct("restore", "b.tar")
+    assert "its key is of this TPM" in done.stdout and done.stderr == ""
+    user.lct("restore", "--check", "b.tar")
+
+
+def test_the_owners_authorization_is_not_sent_for_the_endorsement_hierarchy(endorsed):
+    user = endorsed.user
+    user.lct("backup", "e", "--out", "b.tar")
+    user.configure(owner_auth_file=endorsed.files["owner_auth_file"])
+    for words in (["persist", "e"], ["restore", "--check", "b.tar"]):
+        said = one_sentence(user.lct(*words, status=12).stderr)
+        assert "set endorsement_auth_file" in said and "refuses" not in said
+    assert endorsed.at() == []
 
 
 def test_an_owners_authorization_that_is_not_set_is_not_used(keeper):

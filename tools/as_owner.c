@@ -3,6 +3,7 @@
 
 #include "store/persist.h"
 #include "tools/ask.h"
+#include "tools/unlock.h"
 
 #include <stdio.h>
 
@@ -22,6 +23,37 @@ enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_
     return code == LCT_OK ? act(arg, owner_auth, err) : code;
 }
 
+/* What is done by the authorizations of both hierarchies. */
+struct acting {
+    const struct lct_secret *endorsement_auth;
+    enum lct_code (*act)(void *arg, const struct lct_tpm_auths *auths, struct lct_err *err);
+    void *arg;
+};
+
+static enum lct_code act_by_both(void *arg, const struct lct_secret *owner_auth,
+                                 struct lct_err *err)
+{
+    const struct acting *acting = arg;
+    const struct lct_tpm_auths auths = {owner_auth, acting->endorsement_auth};
+
+    return acting->act(acting->arg, &auths, err);
+}
+
+enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owner_auth,
+                                  enum lct_code (*act)(void *arg, const struct lct_tpm_auths *auths,
+                                                       struct lct_err *err),
+                                  void *arg, struct lct_err *err)
+{
+    struct lct_secret endorsement_auth = {0};
+    struct acting acting = {&endorsement_auth, act, arg};
+    enum lct_code code = lct_tool_endorsement_auth(&endorsement_auth, tool, false, err);
+
+    if (code == LCT_OK)
+        code = lct_tool_as_owner(tool, owner_auth, act_by_both, &acting, err);
+    lct_secret_wipe(&endorsement_auth);
+    return code;
+}
+
 /* A key that is to leave its persistent handle. */
 struct eviction {
     struct lct_tool *tool;
@@ -29,13 +61,13 @@ struct eviction {
     const struct lct_generation *generation;
 };
 
-static enum lct_code evict(void *arg, const struct lct_secret *owner_auth, struct lct_err *err)
+static enum lct_code evict(void *arg, const struct lct_tpm_auths *auths, struct lct_err *err)
 {
     const struct eviction *eviction = arg;
     bool evicted;
 
     return lct_persist_remove(&eviction->tool->store, eviction->tool->tpm, eviction->tool->crypto,
-                              eviction->id, eviction->generation, owner_auth, &evicted, err);
+                              eviction->id, eviction->generation, auths, &evicted, err);
 }
 
 void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
@@ -46,7 +78,7 @@ void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const 
     char stays[80] = "";
 
     if (generation->persistent == 0 ||
-        lct_tool_as_owner(tool, owner_auth, evict, &eviction, &why) == LCT_OK)
+        lct_tool_with_auths(tool, owner_auth, evict, &eviction, &why) == LCT_OK)
         return;
     if (why.code == LCT_ERR_AUTH || why.code == LCT_ERR_NO_TPM)
         (void)snprintf(stays, sizeof stays,

@@ -16,6 +16,13 @@ enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_
                                                      struct lct_err *err),
                                 void *arg, struct lct_err *err);
 
+/* The same of what may have to make a parent anew besides, for which the endorsement hierarchy's
+ * authorization is read as well. Errors also of lct_tool_endorsement_auth. */
+enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owner_auth,
+                                  enum lct_code (*act)(void *arg, const struct lct_tpm_auths *auths,
+                                                       struct lct_err *err),
+                                  void *arg, struct lct_err *err);
+
 /*
  * Evicts what lct persist has put into the TPM of a generation, if anything, and only that
  * (lct_persist_remove), before its record goes: nobody would know afterwards that it is ours.

@@ -72,13 +72,12 @@ static enum lct_code confirm(const struct collecting *collecting, bool yes, stru
     return lct_tool_confirm("what is in the TPM", question, loss, yes, err);
 }
 
-static enum lct_code evict(void *arg, const struct lct_secret *owner_auth, struct lct_err *err)
+static enum lct_code evict(void *arg, const struct lct_tpm_auths *auths, struct lct_err *err)
 {
     struct collecting *collecting = arg;
     struct lct_tool *tool = collecting->tool;
 
-    return lct_persist_evict(&tool->store, tool->tpm, tool->crypto, collecting->key, owner_auth,
-                             err);
+    return lct_persist_evict(&tool->store, tool->tpm, tool->crypto, collecting->key, auths, err);
 }
 
 /* Does to a finding what there is to do, and says what came of it. */
@@ -91,7 +90,8 @@ static enum lct_code collect(struct collecting *collecting,
     if (collecting->evict) {
         collecting->key = finding;
         *outcome = "evicted";
-        return lct_tool_as_owner(collecting->tool, &collecting->owner_auth, evict, collecting, err);
+        return lct_tool_with_auths(collecting->tool, &collecting->owner_auth, evict, collecting,
+                                   err);
     }
     *outcome = orphan ? "recorded again" : "not needed; lct gc --evict removes it";
     return orphan ? lct_persist_adopt(&collecting->tool->store, finding, err) : LCT_OK;

@@ -257,8 +257,7 @@ static enum lct_code run_import(struct lct_tool *tool, const struct lct_import_r
     import.unlocker = &unlocker;
     import.new_parent = request->new_parent;
     import.new_passphrase = &secrets.passphrase;
-    import.owner_auth = &secrets.owner_auth;
-    import.endorsement_auth = &secrets.endorsement_auth;
+    import.auths = (struct lct_tpm_auths){&secrets.owner_auth, &secrets.endorsement_auth};
     if (code == LCT_OK)
         code = lct_identity_import(&tool->store, tool->tpm, tool->crypto, &import, &key, &made_srk,
                                    err);

@@ -13,22 +13,22 @@ struct persisting {
     bool evicted;
 };
 
-static enum lct_code persist(void *arg, const struct lct_secret *owner_auth, struct lct_err *err)
+static enum lct_code persist(void *arg, const struct lct_tpm_auths *auths, struct lct_err *err)
 {
     struct persisting *persisting = arg;
     struct lct_tool *tool = persisting->tool;
 
-    persisting->request.owner_auth = owner_auth;
+    persisting->request.auths = auths;
     return lct_persist_key(&tool->store, tool->tpm, tool->crypto, &persisting->request,
                            &persisting->handle, err);
 }
 
-static enum lct_code undo(void *arg, const struct lct_secret *owner_auth, struct lct_err *err)
+static enum lct_code undo(void *arg, const struct lct_tpm_auths *auths, struct lct_err *err)
 {
     struct persisting *persisting = arg;
     struct lct_tool *tool = persisting->tool;
 
-    persisting->request.owner_auth = owner_auth;
+    persisting->request.auths = auths;
     return lct_persist_undo(&tool->store, tool->tpm, tool->crypto, &persisting->request,
                             &persisting->handle, &persisting->evicted, err);
 }
@@ -44,12 +44,12 @@ static enum lct_code read_handle(uint32_t *handle, const char *text, struct lct_
 }
 
 static enum lct_code run_as_owner(struct persisting *persisting,
-                                  enum lct_code (*act)(void *, const struct lct_secret *,
+                                  enum lct_code (*act)(void *, const struct lct_tpm_auths *,
                                                        struct lct_err *),
                                   struct lct_err *err)
 {
     struct lct_secret owner_auth = {0};
-    enum lct_code code = lct_tool_as_owner(persisting->tool, &owner_auth, act, persisting, err);
+    enum lct_code code = lct_tool_with_auths(persisting->tool, &owner_auth, act, persisting, err);
 
     lct_secret_wipe(&owner_auth);
     return code;

@@ -3,6 +3,7 @@
 #include "tools/json.h"
 #include "tools/tar.h"
 #include "tools/tool.h"
+#include "tools/unlock.h"
 
 #include "store/backup.h"
 #include "store/counters.h"
@@ -37,11 +38,12 @@ enum { SENTENCE = 400 };
 static enum lct_code find_parent(struct restoring *restoring, struct lct_name *name, uint32_t where,
                                  bool rsa, const char *label, struct lct_err *err)
 {
-    struct lct_secret owner_auth = {0};
+    struct lct_secret owner_auth = {0}, endorsement_auth = {0};
+    const struct lct_tpm_auths auths = {&owner_auth, &endorsement_auth};
     struct lct_tpm_parent_request request = {.label = label,
                                              .where = where,
                                              .rsa_parent = rsa,
-                                             .owner_auth = &owner_auth,
+                                             .owner_auth = lct_tpm_auth_for(&auths, where),
                                              .libctx =
                                                  lct_crypto_get(restoring->tool->crypto, err)};
     struct lct_tpm_parent *parent = calloc(1, sizeof *parent);
@@ -50,12 +52,15 @@ static enum lct_code find_parent(struct restoring *restoring, struct lct_name *n
     if (parent == NULL)
         (void)LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     else if (request.libctx != NULL)
-        code = lct_tool_owner_auth(&owner_auth, restoring->tool, err);
+        code = request.owner_auth == &owner_auth
+                   ? lct_tool_owner_auth(&owner_auth, restoring->tool, err)
+                   : lct_tool_endorsement_auth(&endorsement_auth, restoring->tool, false, err);
     if (code == LCT_OK)
         code = lct_tpm_find_parent(restoring->tool->tpm, parent, &request, err);
     if (code == LCT_OK)
         *name = parent->name;
     lct_secret_wipe(&owner_auth);
+    lct_secret_wipe(&endorsement_auth);
     free(parent);
     return code;
 }

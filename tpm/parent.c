@@ -204,6 +204,11 @@ static const struct hierarchy {
      "endorsement_auth_file"},
 };
 
+const struct lct_secret *lct_tpm_auth_for(const struct lct_tpm_auths *auths, uint32_t where)
+{
+    return where == TPM2_RH_ENDORSEMENT ? auths->endorsement : auths->owner;
+}
+
 static const struct hierarchy *find_hierarchy(uint32_t handle)
 {
     for (size_t i = 0; i < sizeof hierarchies / sizeof hierarchies[0]; i++)

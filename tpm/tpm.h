@@ -230,6 +230,17 @@ struct lct_tpm_template {
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
                              const struct lct_tpm_template *from, struct lct_err *err);
 
+/* The authorizations of hierarchies, as far as they are known: values, borrowed; NULL or empty: it
+ * is not known. */
+struct lct_tpm_auths {
+    const struct lct_secret *owner, *endorsement;
+};
+
+/* Which of them making a parent anew takes, where it is: as in struct lct_tpm_key. In the
+ * endorsement hierarchy that one's; else the owner's, who puts a storage root key at its handle,
+ * too. */
+const struct lct_secret *lct_tpm_auth_for(const struct lct_tpm_auths *auths, uint32_t where);
+
 /* A storage key, for keys that come from elsewhere. */
 struct lct_tpm_parent {
     uint32_t where; /* a persistent handle, or a hierarchy */
