@@ -708,12 +708,16 @@ def test_what_is_signed_so_but_is_no_statement_is_refused(judge, old):
 
 def test_one_key_s_statement_of_one_kind_is_not_of_another(judge, old, new):
     """A header says the role, and the payload the kind: neither can be taken for another."""
-    for payload, role in ((end(old), "old"), (end(old), "signer"), (end(old), "witness"),
-                          (said(b"x"), "subject"), (succession(old, new), "subject")):
-        judge.refuses(statement(payload, (old, role)), "", "--key", judge.file(public_pem(old)),
-                      status=USAGE if "old" in payload else MALFORMED)
-        if "old" in payload:
-            judge.refuses(statement(payload, (old, role)), "", status=MALFORMED)
+    known = ("--key", judge.file(public_pem(old)))
+    one = 'it is to have one signature, in the role "{}"'
+    for payload, role, options, reason in (
+            *((end(old), role, options, one.format("subject")) for options in ((), known)
+              for role in ("old", "new", "signer", "witness")),
+            *((said(b"x"), role, known, one.format("signer"))
+              for role in ("old", "new", "subject", "witness")),
+            *((succession(old, new), role, (), "a role that successions have not")
+              for role in ("subject", "signer"))):
+        judge.refuses(statement(payload, (old, role)), reason, *options, status=MALFORMED)
 
 
 # Options
