@@ -268,25 +268,42 @@ def test_check_finds_a_restricted_key(owner, tpm):
     assert "restricted" in one_sentence(done.stderr).lower()
 
 
-def test_check_asks_the_tpm_and_not_the_file(watched, proxy):
-    watched.lct("check", "ec")
-    for command in (Command.Load, Command.ReadPublic, Command.Sign):
-        assert proxy.count(command) >= 1
+@pytest.mark.parametrize("bit, sentence", [
+    *((bit, "note    was imported and can exist elsewhere (hardware_bound is false)")
+      for bit in (FIXED_TPM, FIXED_PARENT, DATA_ORIGIN)),
+    (DECRYPT, "note    decrypts as well (decrypt is set)"),
+    (RESTRICTED, "FAILED  is an unrestricted signing key: the TPM reports: ")])
+def test_check_asks_the_tpm_and_not_the_file(watched, proxy, bit, sentence):
+    """Record and key file are whole, and say what the TPM does not."""
 
-
-def test_check_finds_a_tpm_that_reports_another_public_area(watched, proxy):
-    def report(_command, ask):
+    def report(command, ask):
         answer = bytearray(ask())
-        answer[10 + 2 + 4 + 3] ^= 1 << FIXED_TPM
+        if command[10] == 0x80:  # of the key, and not of its parent
+            (told,) = struct.unpack_from(">I", answer, 16)
+            struct.pack_into(">I", answer, 16, told ^ 1 << bit)
         return bytes(answer)
 
-    def only_of_keys(command, ask):
-        return report(command, ask) if command[10] == 0x80 else ask()
+    assert sentence not in watched.lct("check", "ec").stdout
+    proxy.hook(Command.ReadPublic, report)
+    done = watched.lct("check", "ec", status=16)
+    assert sentence in done.stdout
+    assert "FAILED  has the Name in the record: the TPM reports another Name" in done.stdout
+    assert "lct:ec" in one_sentence(done.stderr)
 
-    proxy.hook(Command.ReadPublic, only_of_keys)
+
+def test_check_signs_with_the_key_that_it_loads(watched, proxy):
+    """That a key loads and is reported right does not say that it signs."""
+
+    def spoil(_command, ask):
+        answer = bytearray(ask())
+        answer[10 + 4 + 8] ^= 1
+        return bytes(answer)
+
+    proxy.hook(Command.Sign, spoil)
     done = watched.lct("check", "ec", status=None)
     assert done.returncode in (14, 16)
-    one_sentence(done.stderr)
+    assert "FAILED  makes a signature that verifies: " in done.stdout
+    assert "lct:ec" in one_sentence(done.stderr)
 
 
 def test_a_symbolic_link_out_of_the_store_is_not_followed_by_delete(owner):
