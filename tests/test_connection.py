@@ -107,17 +107,52 @@ def test_one_with_a_passphrase_is_not_tried_so_often(make_user, make_tpm, make_p
     assert proxy.count(Command.Sign) == 2
 
 
-def test_more_programs_than_slots_take_turns(owner):
-    """Each holds its key until it ends, which is soon: the others wait for a slot."""
-    words = ["openssl", "dgst", "-sha256", "-sign", "lct:ec", "-out"]
-    programs = [subprocess.Popen([*words, f"sig{i}", "data"], cwd=owner.directory,
-                                 env=owner.environment(), stderr=subprocess.PIPE, text=True)
-                for i in range(6)]
+def sign_beside(owner, num: int) -> list[subprocess.Popen]:
+    """That many programs that sign once each, all at the same time."""
+    return [subprocess.Popen(["openssl", "dgst", "-sha256", "-sign", "lct:ec", "-out", f"sig{i}",
+                              "data"], cwd=owner.directory, env=owner.environment(),
+                             stderr=subprocess.PIPE, text=True) for i in range(num)]
+
+
+def have_signed(owner, programs: list[subprocess.Popen]):
     for program in programs:
-        assert (program.communicate()[1], program.returncode) == ("", 0)
+        assert (program.communicate(timeout=TIMEOUT)[1], program.returncode) == ("", 0)
     public = owner.public_key("lct:ec")
-    for i in range(6):
+    for i in range(len(programs)):
         owner.verify(public, owner.path(f"sig{i}"), owner.path("data"))
+
+
+def test_a_program_that_keeps_its_key_leaves_others_the_slots_to_load_theirs(owner, tpm, prompted):
+    """Of three slots one: TPM2_Load takes two, with a parent that is persistent."""
+    keys = ("ec", "p384", "rsa", "rsa3072")
+    programs = [prompted(owner, key) for key in keys]
+    for _ in range(2):
+        programs[0].sign()
+    kept = tpm.handles(0x80000000)
+    assert len(kept) == 1, "from the second signature on"
+    for _ in range(3):
+        for program in programs:
+            program.sign()
+            assert tpm.handles(0x80000000) == kept
+            have_signed(owner, sign_beside(owner, 1))
+    for program in programs:
+        assert program.end() == ""
+
+
+def test_more_programs_than_slots_take_turns(owner, prompted):
+    """All at once: those that live on and sign again and again, and those that sign once."""
+    programs = [prompted(owner, key) for key in ("ec", "p384", "rsa", "ec", "p384")]
+    for program in programs:
+        program.sign()
+    beside = sign_beside(owner, 6)
+    for program in programs:
+        program.process.stdin.write(8 * "\n")
+        program.process.stdin.flush()
+    have_signed(owner, beside)
+    for program in programs:
+        assert [program.process.stdout.readline() for _ in range(8)] == ["signed\n"] * 8
+    for program in programs:
+        assert program.end() == ""
 
 
 @pytest.fixture(name="brokered")
