@@ -8,6 +8,8 @@
  *
  * LCT_MALLOC_UNDER: the same, but of whatever is called by these.
  *
+ * LCT_MALLOC_IN: a function that a library exports: what is allocated while it runs.
+ *
  * LCT_MALLOC_AT: the one that fails, from 1, and with a "+" after it all later ones as well. A
  * program may say it itself, from a point on: by preload_malloc_arm, which it finds with dlsym.
  *
@@ -35,6 +37,7 @@ enum { MAX_FRAMES = 64, MAX_EARLY = 65536, MAX_HELD = 65536 };
 
 static struct {
     const char *by, *under, *log, *count;
+    uintptr_t function, function_len;
     atomic_long at; /* 0: none fails */
     atomic_bool onwards;
     atomic_long seen;
@@ -153,6 +156,19 @@ static const char *text_of(const char *name)
     return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
+static void find_function(const char *name)
+{
+    void *at = name != NULL ? dlsym(RTLD_DEFAULT, name) : NULL, *symbol = NULL;
+    Dl_info info;
+
+    if (name == NULL)
+        return;
+    if (at == NULL || dladdr1(at, &info, &symbol, RTLD_DL_SYMENT) == 0 || symbol == NULL)
+        abort();
+    plan.function = (uintptr_t)at;
+    plan.function_len = ((const ElfW(Sym) *)symbol)->st_size;
+}
+
 __attribute__((constructor)) static void read_plan(void)
 {
     void *frames[1];
@@ -161,6 +177,7 @@ __attribute__((constructor)) static void read_plan(void)
     backtrace(frames, 1); /* which loads a library, the first time */
     plan.by = text_of("LCT_MALLOC_BY");
     plan.under = text_of("LCT_MALLOC_UNDER");
+    find_function(text_of("LCT_MALLOC_IN"));
     plan.log = text_of("LCT_MALLOC_LOG");
     plan.count = text_of("LCT_MALLOC_COUNT");
     plan.ready = true;
@@ -216,6 +233,14 @@ static bool is_of_libc(const char *file)
     return false;
 }
 
+static bool is_in_function(void *const *frames, int num_frames)
+{
+    for (int i = 0; i < num_frames; i++)
+        if ((uintptr_t)frames[i] - plan.function < plan.function_len)
+            return true;
+    return false;
+}
+
 static bool is_counted(void *const *frames, int num_frames)
 {
     int nearest = 0;
@@ -225,6 +250,8 @@ static bool is_counted(void *const *frames, int num_frames)
     if (nearest == num_frames)
         return false;
     if (plan.by != NULL && !is_listed(plan.by, file_of(frames[nearest])))
+        return false;
+    if (plan.function != 0 && !is_in_function(frames, num_frames))
         return false;
     if (plan.under == NULL)
         return true;

@@ -19,13 +19,21 @@ import shutil
 
 import pytest
 
+from attesting import to_bytes
 from conftest import User
+from forger import CERTIFY, KEY, Forger, name_of, qualified, sized
+from prover import NULL_HIERARCHY, OWNER, Prover, mac
+from stating import (NOW, Judge, Ring, end, kid_of, public_pem, said, stamp, statement, succession)
+from test_verifier import Verifier
+from x509 import pem
 
 SECRET = "correct horse"
 OURS = "lct.so,lct,libjansson.so.4"
 NEVER = 10**9
 # One in so many, unless all: of our allocations, libcrypto's, and the command's.
 STEP, STEP_LIBCRYPTO, STEP_COMMAND, STEP_CRYPTO = 151, 1501, 151, 97
+# Of a judgement the last ones, some before, and one in so many of those in which Names are hashed.
+LAST, BEFORE, STEP_HASH = 20, 10, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,3 +198,118 @@ def test_a_command_without_memory_says_so_and_the_store_is_whole(keeper, without
             keeper.lct("check", identity)
     restore()
     keeper.lct(*words, stdin=data, text=False)
+
+
+# What is judged: what is right, and what is not so in one thing alone
+
+
+def raw(user, what: str) -> tuple[list, list]:
+    """Words that follow lct-verify, for a certification by an AK."""
+    key = Prover.make_key(user.path("forger.pem"), "p256")
+    forger = Forger(key.path)
+    public = Forger.ecc(forger.point(), KEY)
+    name = name_of(public)
+    right = forger.certify(public)
+    forged = {
+        "signed": right | {"signature": forger.sign(right["attest"] + b"x")},
+        "ak_fit": forger.certify(public, signer=qualified(name_of(forger.public()),
+                                                          NULL_HIERARCHY)),
+        "key_resident": forger.evidence(forger.attest(CERTIFY, sized(name) + sized(
+            qualified(name, NULL_HIERARCHY))), key=sized(public))}[what]
+
+    def words(which: str, evidence: dict) -> list:
+        return [part for name, content in evidence.items() for part in (
+            "--raw-certify" if name == "attest" else f"--{name}",
+            user.write(f"{which}.{name}", content))] + ["--nonce", b"nonce".hex()]
+
+    return words("right", right), words("forged", forged)
+
+
+def evidence(user, what: str) -> tuple[list, list]:
+    """For an answer to a challenge."""
+    prover, verifier = Prover(user.path("prover")), Verifier(user)
+    trust = verifier.trust(prover.root)
+    challenge = verifier.challenge(prover.offer(), "--lifetime", 86400, pcrs=None)
+    own = ["--trust", trust, "--state", user.path("state.json")]
+    right = prover.respond(challenge)
+    if what == "ek_genuine":  # whose maker is not trusted
+        user.write("other.pem", pem(Prover(user.path("stranger")).root.certificate))
+        other = user.write("other.json", json.dumps({"version": 1, "ek_roots": ["other.pem"]}))
+        return [*own, verifier.write(right)], ["--trust", other, *own[2:], verifier.write(right)]
+    forged = prover.respond(challenge, **{
+        "signed": {"certify": prover.attested(to_bytes(right["certify"]["attest"]), prover.key)},
+        "ak_fit": {"certify": prover.certify(challenge, signer=prover.ak_place(OWNER))},
+        "ak_bound": {"activation": mac(bytes(32), challenge)},
+        "key_resident": {"certify": prover.certify(challenge,
+                                                   place=prover.key_place(NULL_HIERARCHY))},
+        "key_usable_now": {"possession": prover.possess(challenge, prover.storage)}}[what])
+    return [*own, verifier.write(right)], [*own, verifier.write(forged)]
+
+
+def stated(user, role: str) -> tuple[list, list]:
+    """For a statement that someone else has signed in this role."""
+    judge, ring = Judge(user), Ring(user.directory)
+    old, new, witness, other = (ring.key("p256", name) for name in ("old", "new", "witness",
+                                                                   "other"))
+    options = ["--time", stamp(NOW)]
+    if role in ("subject", "signer"):
+        payload, signers = end(old) if role == "subject" else said(b"x"), {role: old}
+        options += ["--key", judge.file(public_pem(old))]
+    else:
+        payload, signers = succession(old, new), {"old": old, "new": new, "witness": witness}
+        options += ["--trust", judge.trust(witness), "--old-key", judge.file(public_pem(old))]
+
+    def signed(*forged: str) -> list:
+        return [judge.file(statement(payload, *(
+            (other if name in forged else key, name, {"kid": kid_of(key)})
+            for name, key in signers.items()))), *options]
+
+    return signed(), signed(role)
+
+
+FORGERIES = [
+    *((raw, claim) for claim in ("signed", "ak_fit", "key_resident")),
+    *((evidence, claim) for claim in ("signed", "ak_fit", "ak_bound", "ek_genuine",
+                                      "key_resident", "key_usable_now")),
+    *((stated, role) for role in ("old", "new", "witness", "subject", "signer"))]
+
+
+def is_believed(report: str, what: str) -> bool:
+    return re.search(rf"^(pass|good|counted) +{what} ", report, re.MULTILINE) is not None
+
+
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("make, what", FORGERIES, ids=lambda each: getattr(each, "__name__", each))
+def test_no_forgery_is_good_without_memory(keeper, without_memory, everything, make, what):
+    """Whatever fails, libcrypto's too: what shows that it is forged is not passed over."""
+    if not (keeper.build / "lct-verify").exists():
+        pytest.skip("this build has no lct-verify")
+    right, forged = make(keeper, what)
+    state, count = keeper.path("state.json"), keeper.path("count")
+    kept = state.read_bytes() if state.exists() else None
+
+    def judge(words: list, at: str, status: int | None = None, **env: str):
+        if kept is not None:
+            state.write_bytes(kept)
+        return without_memory(keeper.build / "lct-verify", *words, status=status, env=env | {
+            "LCT_MALLOC_COUNT": str(count), "LCT_MALLOC_AT": at})
+
+    def refuse(at: str, **env: str):
+        done = judge(forged, at, **env)
+        report = f"{at}, {env}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert 0 < done.returncode < 30 and not is_believed(done.stdout, what), report
+
+    assert is_believed(judge(right, str(NEVER), 0).stdout, what)
+    assert not is_believed(judge(forged, str(NEVER), 23).stdout, what)
+    num = int(count.read_text())
+    assert num > LAST + BEFORE
+    before = range(1, num - LAST + 1, (num - LAST) // BEFORE)
+    once = range(1, num + 1) if everything else (*before, *range(num - LAST + 1, num + 1))
+    for at in (*map(str, once), *(f"{at}+" for at in (once if everything else before))):
+        refuse(at)
+    hashing = {"LCT_MALLOC_IN": "EVP_Q_digest"}
+    judge(forged, str(NEVER), **hashing)
+    num = int(count.read_text())
+    assert num > STEP_HASH
+    for at in range(num, 0, -STEP_HASH):
+        refuse(str(at), **hashing)
