@@ -376,6 +376,83 @@ static void test_descriptors(char **argv)
     end_task(&task);
 }
 
+/* As a daemon that starts: it closes whatever it has open above standard error. */
+static void close_all(void)
+{
+    int fds[MAX_KEYS];
+    size_t num = list_descriptors(fds);
+
+    for (size_t i = 0; i < num; i++)
+        expect(close(fds[i]) == 0, "a descriptor is closed");
+}
+
+/*
+ * daemon URI: the host closes all that it knows nothing of, before the first signature and later,
+ * and so does a child; nothing takes the numbers but what is opened anew. The key signs on.
+ */
+static void test_daemon(char **argv)
+{
+    int fds[MAX_KEYS];
+    struct task task = make_task(load(NULL, argv[0]));
+
+    for (int round = 0; round < 3; round++) {
+        pid_t pid = round == 2 ? fork() : 0;
+        expect(pid >= 0, "fork");
+        if (pid != 0) {
+            reap(pid, "a child that has closed all signs");
+            break;
+        }
+        close_all();
+        sign_once(&task);
+        size_t num = list_descriptors(fds);
+        sign_once(&task);
+        expect(list_descriptors(fds) == num, "the connection is kept");
+        if (round == 2)
+            _exit(0);
+    }
+    sign_once(&task);
+    end_task(&task);
+}
+
+/* The number by which `path` is open; -1: it is not. */
+static int find_open(const char *path)
+{
+    int fds[MAX_KEYS];
+    struct stat wanted, st;
+    size_t num = list_descriptors(fds);
+
+    expect(stat(path, &wanted) == 0, "the file");
+    for (size_t i = 0; i < num; i++)
+        if (fstat(fds[i], &st) == 0 && st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino)
+            return fds[i];
+    return -1;
+}
+
+/*
+ * opener DEVICE SIGNED URI: the host closes all, before a signature or after one, and then opens
+ * the same device itself, by the number that was ours: that one is not ours to use or to close.
+ */
+static void test_opener(char **argv)
+{
+    unsigned char unread[1];
+    struct task task = make_task(load(NULL, argv[2]));
+
+    if (atoi(argv[1]) != 0)
+        sign_once(&task);
+    int number = find_open(argv[0]);
+    expect(number > 2, "the key has opened the device");
+    close_all();
+    int fd = open(argv[0], O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    expect(fd >= 0 && (fd == number || dup2(fd, number) == number), "the number is used again");
+    if (fd != number)
+        close(fd);
+    sign_once(&task);
+    sign_once(&task);
+    end_task(&task);
+    expect(find_open(argv[0]) >= 0 && fcntl(number, F_GETFD) >= 0, "the host's is open still");
+    expect(read(number, unread, sizeof unread) <= 0, "nothing was said by the host's");
+}
+
 /* inherits URI: after a signature every descriptor above 2 is close-on-exec. */
 static void test_inherits(char **argv)
 {
@@ -447,7 +524,8 @@ static const struct {
              {"midway", test_midway, 1},     {"callback", test_callback, 3},
              {"jail", test_jail, 4},         {"descriptors", test_descriptors, 2},
              {"inherits", test_inherits, 1}, {"leaves", test_leaves, 1},
-             {"ends", test_ends, 1},         {"stalls", test_stalls, 1}};
+             {"ends", test_ends, 1},         {"stalls", test_stalls, 1},
+             {"daemon", test_daemon, 1},     {"opener", test_opener, 3}};
 
 int main(int argc, char **argv)
 {

@@ -257,6 +257,21 @@ def test_descriptors_that_a_host_uses_again_are_left_alone(owner, process):
     process(owner, "descriptors", owner.path("file"), "lct:ec")
 
 
+def test_a_program_that_closes_all_descriptors_signs_on(owner, process):
+    process(owner, "daemon", "lct:ec")
+
+
+def test_behind_a_resource_manager_a_program_that_closes_all_descriptors_signs_on(managed, process):
+    """What is opened anew gets the number that was closed."""
+    process(managed, "daemon", "lct:k")
+
+
+@pytest.mark.parametrize("signed", [0, 1], ids=["loaded", "signed"])
+def test_who_opens_the_device_by_the_number_that_was_closed_keeps_it(managed, process, signed):
+    """All who have it open have one inode."""
+    process(managed, "opener", managed.device.path, signed, "lct:k")
+
+
 def test_descriptors_are_not_for_other_programs(owner, process):
     process(owner, "inherits", "lct:ec")
 

@@ -154,6 +154,17 @@ static void forget_sessions(struct lct_tpm *tpm)
 }
 
 /*
+ * What the program has closed is not ours to close: its number is soon that of another file, of our
+ * next connection perhaps, or of somebody else's to the same device. At worst a descriptor stays
+ * open that was ours.
+ */
+static void disown(const struct lct_channel *channel, const struct lct_space *space)
+{
+    if (channel != NULL && space != NULL && channel->wire->disown != NULL)
+        channel->wire->disown(channel->wire, lct_space_is_closed(space));
+}
+
+/*
  * Ends the connection. What it holds that is not private to it stays loaded in the TPM: another
  * program's object may take the place behind our handle, so it is looked for by its Name.
  * Pointers go before what they point to: another thread may fork.
@@ -283,6 +294,7 @@ static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
     struct lct_space *space = tpm->space;
 
     tpm->inherited = false;
+    disown(channel, space);
     if (connect_tpm(tpm, true, NULL) == LCT_OK) {
         abandon(channel, space);
         return LCT_OK;
@@ -321,6 +333,8 @@ static enum lct_code reopen(struct lct_tpm *tpm, struct lct_err *err)
     lct_log_line(tpm->log, "the connection is broken, and opened anew");
     if (!keep)
         disconnect(tpm);
+    else
+        disown(channel, space);
     enum lct_code code = connect_tpm(tpm, false, err);
     if (code != LCT_OK && keep) {
         tpm->channel = channel;
@@ -383,6 +397,7 @@ static enum lct_code enter_another(struct lct_tpm *tpm, bool *dirty, enum lct_co
     struct lct_channel *channel = tpm->channel;
     struct lct_space *space = tpm->space;
 
+    disown(channel, space);
     if (!channel->wire->inheritable || connect_tpm(tpm, true, NULL) != LCT_OK) {
         tpm->channel = channel;
         tpm->space = space;
@@ -615,6 +630,7 @@ static void end(struct lct_tpm *tpm)
 {
     look_for_fork(tpm);
     say_goodbye(tpm);
+    disown(tpm->channel, tpm->space);
     if (tpm->inherited)
         abandon(tpm->channel, tpm->space);
     else

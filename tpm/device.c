@@ -117,6 +117,15 @@ static void device_let_go(struct lct_wire *wire)
     lct_descriptor_close(&((struct device *)wire)->descriptor);
 }
 
+/* A device has one inode for all who open it: what a number was given to since looks like ours. */
+static void device_disown(struct lct_wire *wire, bool surely)
+{
+    struct lct_descriptor *descriptor = &((struct device *)wire)->descriptor;
+
+    if (surely || !lct_descriptor_is_ours(descriptor))
+        *descriptor = (struct lct_descriptor){0};
+}
+
 /* Closing a child's copy of the descriptor says nothing to the driver: the parent's is open. */
 static bool device_abandon(struct lct_wire *wire)
 {
@@ -166,6 +175,7 @@ enum lct_code lct_device_open(struct lct_wire **wire, const char *path, struct l
                  .close = device_close,
                  .abandon = device_abandon,
                  .let_go = manager ? NULL : device_let_go,
+                 .disown = device_disown,
                  .private_handles = manager,
                  .inheritable = manager},
         .descriptor = descriptor,

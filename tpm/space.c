@@ -44,6 +44,11 @@ struct lct_space *lct_space_new(bool shared)
     return NULL;
 }
 
+bool lct_space_is_closed(const struct lct_space *space)
+{
+    return space->page != NULL && !lct_descriptor_is_ours(&space->file);
+}
+
 void lct_space_free(struct lct_space *space)
 {
     if (space == NULL)

@@ -32,6 +32,13 @@ struct lct_space {
 /* NULL if out of memory or descriptors. */
 struct lct_space *lct_space_new(bool shared);
 
+/*
+ * Whether the program has closed what is locked. No other file has its inode, so where the
+ * connection's descriptor is none that is known again this one tells: programs that close what they
+ * do not know of close both.
+ */
+bool lct_space_is_closed(const struct lct_space *space);
+
 /* Frees this process's view of it. */
 void lct_space_free(struct lct_space *space);
 

@@ -45,6 +45,10 @@ struct lct_wire {
      * descriptors, which would keep a TPM of one client busy. NULL: a child may need them, or there
      * are none. */
     void (*let_go)(struct lct_wire *wire);
+    /* Before another is opened, or this one closed: forgets a descriptor that the program has
+     * closed, or has `surely` closed, though what has its number now looks like it, and does not
+     * close that. NULL: its descriptor is like no other. */
+    void (*disown)(struct lct_wire *wire, bool surely);
 };
 
 /*
