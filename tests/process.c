@@ -19,12 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { NUM_THREADS = 8, MAX_KEYS = 64, LIMIT = 60 /* s */ };
+enum { NUM_THREADS = 8, MAX_KEYS = 64, MAX_SAID = 512, LIMIT = 60 /* s */ };
 
 static struct {
     atomic_bool stop;
@@ -109,20 +110,31 @@ static void test_threads(char **argv)
         end_task(&tasks[i]);
 }
 
-/* Nobody answers: it is told so. */
-static void *fail_to_sign(void *task)
+/* What a signature fails with. */
+static void fail(const struct task *task, char said[MAX_SAID])
 {
-    const struct task *own = task;
+    const char *data = NULL;
+    int flags = 0;
     unsigned char signature[MAX_SIGNATURE];
     size_t len = sizeof signature;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
 
-    expect(EVP_DigestSignInit_ex(context, NULL, "SHA256", NULL, NULL, own->pkey, NULL) == 1,
+    expect(EVP_DigestSignInit_ex(context, NULL, "SHA256", NULL, NULL, task->pkey, NULL) == 1,
            "signing begins");
     expect(EVP_DigestSign(context, signature, &len, (const unsigned char *)"x", 1) != 1,
            "nothing is signed");
+    (void)ERR_peek_last_error_data(&data, &flags);
+    (void)snprintf(said, MAX_SAID, "%s", (flags & ERR_TXT_STRING) != 0 ? data : "");
     ERR_clear_error();
     EVP_MD_CTX_free(context);
+}
+
+/* Nobody answers: it is told so. */
+static void *fail_to_sign(void *task)
+{
+    char said[MAX_SAID];
+
+    fail(task, said);
     return NULL;
 }
 
@@ -515,6 +527,29 @@ static void test_ends(char **argv)
     exit(0);
 }
 
+/*
+ * starves SPARE URI: with so many descriptors to spare the first signature fails, which is printed;
+ * with all there are the next one does not.
+ */
+static void test_starves(char **argv)
+{
+    int fds[MAX_KEYS];
+    char said[MAX_SAID];
+    struct rlimit all, few;
+    struct task task = make_task(load(NULL, argv[1]));
+
+    say("loaded");
+    expect(list_descriptors(fds) == 0 && getrlimit(RLIMIT_NOFILE, &all) == 0, "nothing is open");
+    few = all;
+    few.rlim_cur = 3 + (rlim_t)atoi(argv[0]);
+    expect(setrlimit(RLIMIT_NOFILE, &few) == 0, "few descriptors");
+    fail(&task, said);
+    puts(said);
+    expect(setrlimit(RLIMIT_NOFILE, &all) == 0, "many descriptors");
+    sign_once(&task);
+    end_task(&task);
+}
+
 static const struct {
     const char *name;
     void (*run)(char **argv);
@@ -525,7 +560,8 @@ static const struct {
              {"jail", test_jail, 4},         {"descriptors", test_descriptors, 2},
              {"inherits", test_inherits, 1}, {"leaves", test_leaves, 1},
              {"ends", test_ends, 1},         {"stalls", test_stalls, 1},
-             {"daemon", test_daemon, 1},     {"opener", test_opener, 3}};
+             {"daemon", test_daemon, 1},     {"opener", test_opener, 3},
+             {"starves", test_starves, 2}};
 
 int main(int argc, char **argv)
 {

@@ -272,6 +272,21 @@ def test_who_opens_the_device_by_the_number_that_was_closed_keeps_it(managed, pr
     process(managed, "opener", managed.device.path, signed, "lct:k")
 
 
+@pytest.mark.parametrize("spare", [0, 1], ids=["device", "lock"])
+def test_who_has_no_descriptor_left_is_told_so(make_user, make_tpmrm, spare):
+    """The device takes one, and the lock that children share another."""
+    device = make_tpmrm()
+    user = make_user(device.tcti)
+    user.lct("create", "k")
+    device.remove()  # so that none is opened ahead of need
+    with conversation(user, "starves", str(spare), "lct:k") as program:
+        program.hear("loaded")
+        device.restore()
+        program.go_on()
+        output, errors = program.communicate(timeout=LIMIT)
+    assert errors == "" and "Too many open files" in output and output.endswith("\nok\n")
+
+
 def test_descriptors_are_not_for_other_programs(owner, process):
     process(owner, "inherits", "lct:ec")
 

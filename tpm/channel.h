@@ -32,7 +32,8 @@ struct lct_channel {
     uint8_t response[LCT_MAX_MESSAGE];
 };
 
-/* Takes the wire over. NULL if out of memory. Nothing is sent before it has an allowance. */
+/* Takes the wire over. NULL, with errno, if out of memory. Nothing is sent before it has an
+ * allowance. */
 struct lct_channel *lct_channel_new(struct lct_wire *wire);
 void lct_channel_free(struct lct_channel *channel);
 

@@ -7,6 +7,7 @@
 #include "tpm/session.h"
 #include "tpm/trace.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,14 +264,13 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
     if (code != LCT_OK)
         return code;
     struct lct_space *space = lct_space_new(wire->inheritable);
-    struct lct_channel *channel = lct_channel_new(wire);
-    if (space == NULL || channel == NULL) {
+    struct lct_channel *channel = space != NULL ? lct_channel_new(wire) : NULL;
+    if (channel == NULL) {
+        const int error = errno;
         lct_space_free(space);
-        if (channel != NULL)
-            lct_channel_free(channel);
-        else
-            wire->close(wire);
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        wire->close(wire);
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "the connection to the TPM cannot be kept: %s",
+                        strerror(error));
     }
     forget_sessions(tpm);
     tpm->adopted = false;

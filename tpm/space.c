@@ -40,7 +40,9 @@ struct lct_space *lct_space_new(bool shared)
 
     if (space == NULL || !shared || share(space))
         return space;
+    int error = errno;
     lct_space_free(space);
+    errno = error;
     return NULL;
 }
 
@@ -133,7 +135,7 @@ enum lct_code lct_space_enter(struct lct_space *space, bool *dirty,
                         deadline->timeout / 1000);
     if (error != 0)
         return LCT_FAIL(err, LCT_ERR_NO_TPM, "the connection to the TPM has no lock any more: %s",
-                        strerror(error));
+                        error == EBADF ? "the program closed its descriptor" : strerror(error));
     if (space->page != NULL) {
         take_state(space);
         space->page->dirty = 1; /* until it ends well */

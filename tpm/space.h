@@ -29,7 +29,9 @@ struct lct_space {
     bool dirty;                  /* not shared: the last turn did not end well */
 };
 
-/* NULL if out of memory or descriptors. */
+/* NULL, with errno, if out of memory or descriptors, or where no file is to be had that has no
+ * name.
+ */
 struct lct_space *lct_space_new(bool shared);
 
 /*
