@@ -60,6 +60,15 @@ static enum lct_code read_conf(enum lct_bus_type *type, char *name, size_t name_
     return LCT_OK;
 }
 
+/* Its words for --max-connections, 27 if it is not told otherwise; the error's name is that of
+ * others, too. */
+static bool is_full(const char *detail)
+{
+    static const char words[] = "MAX_COMMANDS exceeded";
+
+    return strncmp(detail, words, sizeof words - 1) == 0;
+}
+
 /* The sentence for a person. */
 static void explain(struct lct_abrmd_answer *answer, enum lct_bus_outcome outcome,
                     const char *label, const char *detail, int timeout)
@@ -82,13 +91,18 @@ static void explain(struct lct_abrmd_answer *answer, enum lct_bus_outcome outcom
                        timeout / 1000);
         break;
     default:
-        (void)snprintf(answer->text, size, "tpm2-abrmd gives no connection: %.220s", detail);
+        if (is_full(detail))
+            (void)snprintf(answer->text, size,
+                           "tpm2-abrmd has as many clients as it takes: give it a larger "
+                           "--max-connections, or use /dev/tpmrm0");
+        else
+            (void)snprintf(answer->text, size, "tpm2-abrmd gives no connection: %.220s", detail);
         break;
     }
 }
 
 /* What helps on the system's bus, where services are systemd's. */
-static const char *command_for(enum lct_bus_outcome outcome, const char *root)
+static const char *command_for(enum lct_bus_outcome outcome, const char *detail, const char *root)
 {
     switch (outcome) {
     case LCT_BUS_ABSENT:
@@ -100,7 +114,7 @@ static const char *command_for(enum lct_bus_outcome outcome, const char *root)
     case LCT_BUS_DENIED: /* its package's policy lets root and the group tss in */
         return "usermod -aG tss USER";
     default:
-        return "systemctl status tpm2-abrmd";
+        return is_full(detail) ? "systemctl edit tpm2-abrmd" : "systemctl status tpm2-abrmd";
     }
 }
 
@@ -140,7 +154,7 @@ static enum lct_code ask(struct lct_abrmd_answer *answer, struct lct_stream *str
         return LCT_OK;
     explain(answer, outcome, bus.label, detail, deadline->timeout);
     if (type == LCT_BUS_SYSTEM && !(searched && answer->missing))
-        answer->command = command_for(outcome, root);
+        answer->command = command_for(outcome, detail, root);
     return LCT_OK;
 }
 
