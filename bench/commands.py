@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 What is asked of the TPM at each step, counted there: by the kernel's resource manager, where a key
-and its sessions are kept, and without one, where three slots are everybody's.
+is kept, and without one, where three slots are everybody's.
 """
 
 import contextlib

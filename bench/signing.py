@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Signatures a second by one process over the TPM's own commands. Sessions are kept where a resource
-manager ends them with the connection, so keys that take one go by tpm2-abrmd, and so does their
-floor. One row more shows an unsealed key there.
+Signatures a second by one process over the TPM's own commands. Sessions are kept by tpm2-abrmd's
+connections alone, so keys that take one go by it, and so does their floor. One row more shows an unsealed key there.
 """
 
 from collections.abc import Iterator

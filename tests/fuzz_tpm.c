@@ -34,6 +34,7 @@ enum {
     BELIEVE = 2, /* HMACs are right: the TPM has the session's key, and is hostile all the same */
     AS_IS = 4,   /* what a response says its size is is left as it is */
     ALWAYS = 8,  /* session = always */
+    KEEPS = 16,  /* tpm2-abrmd's: sessions are kept as well */
 };
 enum { MAX_RESPONSE = 4096, MAX_REPEATS = 2 };
 
@@ -182,7 +183,8 @@ enum lct_code __wrap_lct_wire_open(struct lct_wire **wire, const char *tcti,
     *wire = calloc(1, sizeof **wire);
     if (*wire == NULL)
         abort();
-    **wire = (struct lct_wire){.private_handles = (script.flags & PRIVATE) != 0,
+    **wire = (struct lct_wire){.private_handles = (script.flags & (PRIVATE | KEEPS)) != 0,
+                               .keeps_sessions = (script.flags & KEEPS) != 0,
                                .send = script_send,
                                .receive = script_receive,
                                .settle = script_settle,

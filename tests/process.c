@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NUM_THREADS = 8, MAX_KEYS = 64, MAX_SAID = 512, LIMIT = 60 /* s */ };
+enum { NUM_THREADS = 8, MAX_KEYS = 64, MAX_CHILDREN = 128, MAX_SAID = 512, LIMIT = 60 /* s */ };
 
 static struct {
     atomic_bool stop;
@@ -478,6 +478,40 @@ static void test_inherits(char **argv)
     end_task(&task);
 }
 
+/*
+ * idle COUNT URI: COUNT children sign once, one after the other, and stay, as a server's do whose
+ * clients say nothing; then the parent signs.
+ */
+static void test_idle(char **argv)
+{
+    pid_t pids[MAX_CHILDREN];
+    int ends[2], num = atoi(argv[0]);
+    char byte;
+    struct task task = make_task(load(NULL, argv[1]));
+
+    expect(num <= MAX_CHILDREN && pipe(ends) == 0, "a pipe");
+    for (int i = 0; i < num; i++) {
+        int signed_once[2];
+        expect(pipe(signed_once) == 0, "a pipe");
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            close(ends[1]);
+            sign_once(&task);
+            close(signed_once[0]);
+            expect(write(signed_once[1], "x", 1) == 1, "it says so");
+            _exit(read(ends[0], &byte, 1) != 0); /* until the parent ends */
+        }
+        close(signed_once[1]);
+        expect(read(signed_once[0], &byte, 1) == 1, "a child signs");
+        close(signed_once[0]);
+    }
+    sign_once(&task);
+    close(ends[1]);
+    for (int i = 0; i < num; i++)
+        reap(pids[i], "a child has signed");
+    end_task(&task);
+}
+
 /* Says so, and waits until it is told to go on. */
 static void say(const char *what)
 {
@@ -561,7 +595,7 @@ static const struct {
              {"inherits", test_inherits, 1}, {"leaves", test_leaves, 1},
              {"ends", test_ends, 1},         {"stalls", test_stalls, 1},
              {"daemon", test_daemon, 1},     {"opener", test_opener, 3},
-             {"starves", test_starves, 2}};
+             {"idle", test_idle, 2},         {"starves", test_starves, 2}};
 
 int main(int argc, char **argv)
 {

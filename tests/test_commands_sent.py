@@ -105,7 +105,8 @@ def test_openssl_s_commands_are_load_sign_flush(watched, proxy, words, key):
     assert proxy.codes == ONE_SIGNATURE
 
 
-# Running programs, through the kernel's resource manager, where a key and its session are kept.
+# Running programs, through a resource manager, where a key is kept, and behind tpm2-abrmd, which
+# looks after them, sessions.
 
 
 def commands(text: str) -> list[Command]:
@@ -138,23 +139,49 @@ def test_behind_a_resource_manager_a_persistent_key_is_one_command_each(user, ma
     assert device.codes == commands("Sign Sign Sign")
 
 
-def test_behind_tpm2_abrmd_each_further_signature_is_one_command(user, make_tpm, make_proxy):
-    """It swaps: what comes beside is its own."""
+class Brokered:
+    """tpm2-abrmd, and what it is asked: it swaps, and what comes beside is its own."""
+
+    tcti = "tabrmd:bus_type=session"
+
+    def __init__(self, proxy):
+        self.proxy = proxy
+        self.broker = Broker(proxy)
+        self.env = self.broker.env
+
+    @property
+    def codes(self) -> list[Command]:
+        swaps = {Command.ContextLoad, Command.ContextSave, Command.FlushContext}
+        return [code for code in self.proxy.codes if code not in swaps]
+
+    def clear(self):
+        self.proxy.codes.clear()
+
+
+@pytest.fixture(name="make_brokered")
+def fixture_make_brokered(make_proxy):
+    """tpm2-abrmd, before a TPM."""
     if not (shutil.which("tpm2-abrmd") and shutil.which("dbus-daemon")):
         pytest.skip("tpm2-abrmd is not installed")
-    proxy = make_proxy(make_tpm())
-    broker = Broker(proxy)
-    try:
-        user.env |= broker.env
-        user.configure(tcti="tabrmd:bus_type=session")
-        user.lct("create", "k")
-        proxy.codes.clear()
-        sign(user, 4)
-        swaps = {Command.ContextLoad, Command.ContextSave, Command.FlushContext}
-        sent = [code for code in proxy.codes if code not in swaps]
-    finally:
-        broker.end()
-    assert sent == commands("Load Sign Sign Sign Sign")
+    made = []
+
+    def make(tpm) -> Brokered:
+        made.append(Brokered(make_proxy(tpm)))
+        return made[-1]
+
+    yield make
+    for brokered in made:
+        brokered.broker.end()
+
+
+def test_behind_tpm2_abrmd_each_further_signature_is_one_command(user, make_tpm, make_brokered):
+    brokered = make_brokered(make_tpm())
+    user.env |= brokered.env
+    user.configure(tcti=brokered.tcti)
+    user.lct("create", "k")
+    brokered.clear()
+    sign(user, 4)
+    assert brokered.codes == commands("Load Sign Sign Sign Sign")
 
 
 @VERSIONS
@@ -211,11 +238,22 @@ def test_what_a_passphrase_costs(user, make_tpm, make_proxy, make_tpmrm, algorit
     device.codes.clear()
     sign(user, 4)
     assert device.codes == commands("ReadPublic StartAuthSession Load Sign") + commands(
-        "Sign") * 3, "the session is kept"
+        "ReadPublic StartAuthSession Sign") * 3, "the key is kept, no session is"
     user.configure(tcti=proxy.tcti, **settings)
     sign(user, 3)
     assert proxy.codes == commands(
         "ReadPublic GetCapability StartAuthSession Load Sign FlushContext") * 3, "nothing is"
+
+
+def test_behind_tpm2_abrmd_a_passphrase_costs_a_session_once(user, make_tpm, make_brokered):
+    brokered = make_brokered(make_tpm())
+    user.env |= brokered.env
+    user.configure(tcti=brokered.tcti)
+    user.configure(tcti=brokered.tcti, **protected(user))
+    sign(user, 1)
+    brokered.clear()
+    sign(user, 4)
+    assert brokered.codes == commands("ReadPublic StartAuthSession Load Sign Sign Sign Sign")
 
 
 STRICT, EITHER, AUTHORITY = ("--seal", "strict:sha256:7"), (), ("--seal", "authority:sha256:7")
@@ -233,14 +271,15 @@ SEALS = {
 
 
 @pytest.fixture(name="sealed_at")
-def fixture_sealed_at(make_sealer, authority, make_tpm, make_proxy, make_tpmrm):
-    """Who has lct:k, sealed and ready to sign, and what counts: a resource manager, or a proxy."""
+def fixture_sealed_at(request, make_sealer, authority, make_tpm):
+    """Who has lct:k, sealed and ready to sign, and what counts, which make_`way` makes."""
     made = []
 
-    def make(managed: bool, options, approved: bool, passphrase: bool):
+    def make(way: str, options, approved: bool, passphrase: bool):
         tpm = make_tpm()
-        counted = make_tpmrm(tpm) if managed else make_proxy(tpm)
+        counted = request.getfixturevalue(f"make_{way}")(tpm)
         sealer = make_sealer(tpm, counted.tcti)
+        sealer.env |= getattr(counted, "env", {})
         made.append(sealer)
         settings = protected(sealer, *options, passphrase=passphrase)
         sealer.configure(seal=None, **settings)
@@ -248,7 +287,7 @@ def fixture_sealed_at(make_sealer, authority, make_tpm, make_proxy, make_tpmrm):
             measure(tpm, 7)
             sealer.lct("approve", *authority.options, "k")
         sign(sealer, 1)
-        counted.codes.clear()
+        getattr(counted, "clear", counted.codes.clear)()
         return sealer, counted
 
     yield make
@@ -262,20 +301,33 @@ def fixture_sealed_at(make_sealer, authority, make_tpm, make_proxy, make_tpmrm):
 def test_behind_a_resource_manager_a_sealed_key_costs_its_policy(sealed_at, seal, passphrase,
                                                                  algorithm):
     options, approved, first, further = SEALS[seal]
-    sealer, device = sealed_at(True, (*options, "--algorithm", algorithm), approved, passphrase)
+    sealer, device = sealed_at("tpmrm", (*options, "--algorithm", algorithm), approved, passphrase)
     sign(sealer, 4)
     also = " PolicyAuthValue" if passphrase else ""
     begin = "ReadPublic StartAuthSession GetRandom" if passphrase else "StartAuthSession"
     # Loaded only then: the resource manager swaps what is loaded with each command.
     assert device.codes == commands(f"{begin} {first}{also} Load Sign") + commands(
-        f"{further}{also} Sign") * 3
+        f"{begin} {further}{also} Sign") * 3
     assert passphrase or len(commands(f"{begin} {first} Load Sign")) <= 10
+
+
+@pytest.mark.parametrize("passphrase", [False, True], ids=["free", "passphrase"])
+@pytest.mark.parametrize("seal", SEALS)
+def test_behind_tpm2_abrmd_a_sealed_key_costs_a_session_once(sealed_at, seal, passphrase):
+    options, approved, first, further = SEALS[seal]
+    sealer, brokered = sealed_at("brokered", options, approved, passphrase)
+    sign(sealer, 4)
+    also = " PolicyAuthValue" if passphrase else ""
+    begin = "ReadPublic StartAuthSession GetRandom" if passphrase else "StartAuthSession"
+    flushed = first.replace(" FlushContext", "")  # which is counted as a swap
+    assert brokered.codes == commands(f"{begin} {flushed}{also} Load Sign") + commands(
+        f"{further}{also} Sign") * 3
 
 
 @pytest.mark.parametrize("seal", SEALS)
 def test_without_a_resource_manager_a_sealed_key_costs_a_session_as_well(sealed_at, seal):
     options, approved, first, further = SEALS[seal]
-    sealer, proxy = sealed_at(False, options, approved, False)
+    sealer, proxy = sealed_at("proxy", options, approved, False)
     sign(sealer, 4)
     begin = "GetCapability StartAuthSession"
     assert proxy.codes == commands(
@@ -288,7 +340,7 @@ def test_without_a_resource_manager_a_sealed_key_costs_a_session_as_well(sealed_
 @pytest.mark.parametrize("seal", SEALS)
 def test_without_a_resource_manager_one_with_a_passphrase_is_not_kept(sealed_at, seal):
     options, approved, first, further = SEALS[seal]
-    sealer, proxy = sealed_at(False, options, approved, True)
+    sealer, proxy = sealed_at("proxy", options, approved, True)
     sign(sealer, 3)
     begin = "ReadPublic GetCapability StartAuthSession GetRandom"
     end = "PolicyAuthValue Load Sign FlushContext"
@@ -296,7 +348,7 @@ def test_without_a_resource_manager_one_with_a_passphrase_is_not_kept(sealed_at,
 
 
 def test_where_an_approval_is_for_another_state_a_program_looks_once(sealed_at, authority):
-    sealer, device = sealed_at(True, EITHER, False, False)
+    sealer, device = sealed_at("tpmrm", EITHER, False, False)
     tpm = device.tpm
     measure(tpm, 2)
     values = sealer.write("values", sealer.lct("pcrs", "k").stdout)
@@ -305,7 +357,8 @@ def test_where_an_approval_is_for_another_state_a_program_looks_once(sealed_at, 
     device.codes.clear()
     sign(sealer, 2)
     assert device.codes == commands(
-        "StartAuthSession PCR_Read PolicyPCR PolicyOR Load Sign PolicyPCR PolicyOR Sign")
+        "StartAuthSession PCR_Read PolicyPCR PolicyOR Load Sign"
+        " StartAuthSession PolicyPCR PolicyOR Sign")
 
 
 # Making one. Beside TPM2_Create itself: what the TPM is and which hashes it has, for the record;

@@ -180,6 +180,31 @@ def test_behind_a_resource_manager_many_programs_keep_their_keys(brokered, promp
         assert program.end() == ""
 
 
+@pytest.mark.parametrize("kind", ["sealed", "passphrase", "always"])
+def test_by_the_kernel_s_resource_manager_no_session_is_left_between_signatures(
+        make_sealer, make_tpm, make_tpmrm, prompted, kind):
+    """
+    The kernel saves a session with each command of whose file it is, and not otherwise: one that
+    is idle stops everybody's once the TPM has saved as many as it can tell apart
+    (TPM_RC_CONTEXT_GAP), and each is one of the 64 that there are.
+    """
+    tpm = make_tpm()
+    device = make_tpmrm(tpm)
+    sealer = make_sealer(tpm, device.tcti)
+    secret = sealer.write("secret", "geheim")
+    options = {"sealed": ("--seal", "strict:sha256:7"), "always": ("--seal", "none"),
+               "passphrase": ("--seal", "none", "--passphrase-file", secret)}[kind]
+    sealer.lct("create", "k", *options)
+    sealer.configure(seal=None, passphrase_file=secret,
+                     session="always" if kind == "always" else "auto")
+    program = prompted(sealer, "k")
+    for _ in range(3):
+        program.sign()
+        assert tpm.left_behind() == []
+        assert not any(space.sessions for space in device.spaces())
+    assert program.end() == ""
+
+
 def test_a_program_signs_again_after_its_resource_manager_was_restarted(brokered, prompted):
     user, broker = brokered
     user.lct("create", "k", env=broker.env)

@@ -20,7 +20,7 @@ from tpm import NO_SESSIONS, RC_MEMORY, SESSIONS, Command, wait_for
 from tpmrm import FIRST_VIRTUAL, POLICY_SESSION, TRANSIENT, Opened, code_of, command
 
 NOBODY = 65534
-RC_YIELDED, RC_COMMAND_CODE = 0x908, 0xB0143
+RC_YIELDED, RC_CONTEXT_GAP, RC_COMMAND_CODE = 0x908, 0x901, 0xB0143
 GET_RANDOM = command(0x17B, struct.pack(">H", 8))
 SLOW = 60  # longer than what waits for it
 # A primary key of the null hierarchy, which every TPM makes in no time: P-256, restricted.
@@ -369,6 +369,25 @@ def test_a_killed_reader_of_a_late_response_is_gone_at_once(standin):
         wait_for(lambda: [1 for space in standin.spaces() if space.readers], "the reader")
         reader.send_signal(signal.SIGKILL)
         assert reader.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("refused", ["object", "session"])
+def test_what_cannot_be_saved_fails_the_command_and_is_flushed(make_tpm, make_proxy, make_tpmrm,
+                                                               refused):
+    """So does Linux: what the TPM still has of the space is flushed, what was saved before stays."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    with Opened(make_tpmrm(proxy).path) as opened:
+        handle_of(opened.ask_any(Command.StartAuthSession, START_SESSION))
+        handle_of(create_primary(opened))
+        proxy.refuse(Command.ContextSave, RC_CONTEXT_GAP, nth=1 if refused == "object" else 2)
+        with pytest.raises(OSError) as caught:
+            opened.write(GET_RANDOM)
+        assert caught.value.errno == errno.EFAULT
+        assert tpm.left_behind() == []
+        assert opened.ask(0x17B, struct.pack(">H", 8)), "the next command goes on without it"
+        assert opened.handles(TRANSIENT) == [FIRST_VIRTUAL]
+        assert opened.handles(POLICY_SESSION << 24) == []
 
 
 MOUNTS = """

@@ -38,7 +38,7 @@ TARGETS = ("attest", "public", "certificate", "eventlog", "pcrs", "document", "t
 WORKS = ("sign_plain", "sign_sealed", "sign_approved", "sign_guarded", "unseal", "inspect", "create",
          "take_in", "describe", "read_pcrs", "count", "persist", "attest", "sign_placed",
          "attest_directly")
-PRIVATE, BELIEVE, ALWAYS = 1, 2, 8
+PRIVATE, BELIEVE, ALWAYS, KEEPS = 1, 2, 8, 16
 EK_CERT, EK_NONCE = 0x01c00002, 0x01c00003  # of template L-1
 LEFT = (0x80000000, 0x02000000)  # objects and sessions
 PASSPHRASE = "the passphrase of a key\n"
@@ -185,7 +185,7 @@ def record(fuzzer, top, tpm, name):
     """What a TPM answers to one piece of work, as input of `tpm`."""
     number = WORKS.index(name)
     always = (BELIEVE | ALWAYS,) if name == "sign_plain" else ()
-    for flags in (BELIEVE, BELIEVE | PRIVATE, *always):
+    for flags in (BELIEVE, BELIEVE | PRIVATE, BELIEVE | KEEPS, *always):
         work = top / "work"
         work.write_bytes(bytes([number, flags]))
         subprocess.run([fuzzer, work], check=True, capture_output=True, timeout=60,

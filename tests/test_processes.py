@@ -299,6 +299,21 @@ def test_behind_a_resource_manager_children_sign_at_any_moment(managed, process)
     assert managed.device.left_behind() == []
 
 
+@pytest.mark.parametrize("kind", ["sealed", "passphrase"])
+def test_clients_that_stay_and_say_nothing_keep_no_session(make_sealer, make_tpm, make_tpmrm,
+                                                           process, kind):
+    """A TPM has 64 sessions in all, of everybody; a server that forks has a process a client."""
+    tpm = make_tpm()
+    device = make_tpmrm(tpm)
+    sealer = make_sealer(tpm, device.tcti)
+    secret = sealer.write("secret", "geheim")
+    options = {"sealed": ("--seal", "strict:sha256:7"),
+               "passphrase": ("--seal", "none", "--passphrase-file", secret)}[kind]
+    sealer.lct("create", "k", *options)
+    sealer.configure(seal=None, passphrase_file=secret)
+    process(sealer, "idle", 70, "lct:k")
+
+
 @pytest.mark.parametrize("session", ["auto", "always"])
 def test_in_a_jail_a_process_and_its_children_go_on_with_what_was_opened_before(managed, process,
                                                                                session):

@@ -123,8 +123,13 @@ class Manager:
         raise OSError(errno.EINVAL if rc == RC_INTEGRITY else errno.EFAULT, "cannot be loaded")
 
     def _save(self, handle: int) -> bytes | None:
+        """None: the command itself has flushed it."""
         answer = self._ask(command(Command.ContextSave, struct.pack(">I", handle)))
-        return answer[10:] if code_of(answer) == 0 else None
+        if (rc := code_of(answer)) == 0:
+            return answer[10:]
+        if rc == RC_REFERENCE_H0:
+            return None
+        raise OSError(errno.EFAULT, "cannot be saved")
 
     def _flush(self, handle: int):
         self._ask(command(Command.FlushContext, struct.pack(">I", handle)))
@@ -143,10 +148,10 @@ class Manager:
                 if code_of(answer) == 0:
                     answer = self._map_response(code_of(message), answer, handles[1], loaded,
                                                 sessions)
+                self._save_space(space, loaded, sessions)
             except OSError:
                 self._drop(loaded, sessions)
                 raise
-            self._save_space(space, loaded, sessions)
             return answer
 
     def _load_space(self, space: Space, loaded: list, sessions: set):
@@ -202,13 +207,14 @@ class Manager:
         return answer[:2] + struct.pack(">I", 10 + len(body)) + answer[6:10] + body
 
     def _save_space(self, space: Space, loaded: list, sessions: set):
-        """What the command itself has flushed cannot be saved, and is out of the space."""
-        space.objects = [None if handle is None else self._save(handle) for handle in loaded]
+        """What the command itself has flushed is out of the space."""
+        objects = [None if handle is None else self._save(handle) for handle in loaded]
         for slot, handle in enumerate(loaded):
-            if space.objects[slot] is not None:
+            if objects[slot] is not None:
                 self._flush(handle)
-        space.sessions = {handle: saved for handle in sessions
-                          if (saved := self._save(handle)) is not None}
+        kept = {handle: saved for handle in sessions
+                if (saved := self._save(handle)) is not None}
+        space.objects, space.sessions = objects, kept
 
     def _drop(self, loaded: list, sessions):
         with contextlib.suppress(OSError):

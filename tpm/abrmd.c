@@ -259,6 +259,7 @@ enum lct_code lct_abrmd_open(struct lct_wire **wire, const char *conf, bool sear
     }
     *abrmd = (struct abrmd){
         .wire = {.private_handles = true,
+                 .keeps_sessions = true,
                  .send = abrmd_send,
                  .receive = abrmd_receive,
                  .close = abrmd_close,

@@ -273,7 +273,6 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
                         strerror(error));
     }
     forget_sessions(tpm);
-    tpm->adopted = false;
     channel->allowance = tpm->allowance;
     channel->log = tpm->log;
     tpm->channel = channel;
@@ -300,7 +299,6 @@ static enum lct_code connect_own(struct lct_tpm *tpm, struct lct_err *err)
         return LCT_OK;
     }
     lct_log_line(tpm->log, "goes on with its parent's connection, in turns");
-    tpm->adopted = true;
     tpm->channel = channel;
     tpm->space = space;
     lct_channel_reset(channel); /* another thread of the parent may have been using it */

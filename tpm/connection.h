@@ -63,7 +63,6 @@ struct lct_tpm {
     struct lct_space *space;         /* what we have loaded by it; NULL only if never connected */
     TSS2_SYS_CONTEXT *sys;
     bool inherited; /* it is a parent's: to be used only if none of our own can be opened */
-    bool adopted;   /* none could: it is our parent's and we use it in turns */
     bool broken;    /* the transport failed in this turn */
     bool used;      /* the resident key was loaded or has signed in this turn */
     bool once;      /* this piece of work is not to be done again */

@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static bool is_worth_keeping(const struct lct_tpm *tpm)
-{
-    return tpm->channel->wire->private_handles && !tpm->adopted;
-}
-
 static void forget(struct lct_tpm_session *session)
 {
     session->handle = 0;
@@ -61,7 +56,7 @@ void lct_tpm_policy_close(struct lct_tpm *tpm)
 
 void lct_tpm_session_leave(struct lct_tpm *tpm)
 {
-    if (!tpm->broken && is_worth_keeping(tpm))
+    if (!tpm->broken && tpm->channel->wire->keeps_sessions)
         return;
     lct_tpm_session_close(tpm);
     lct_tpm_policy_close(tpm);
@@ -266,7 +261,7 @@ static enum lct_code encrypt_parameter(struct lct_tpm *tpm, const struct lct_tpm
 /* Whether the TPM ends the session with the command. */
 static bool ends(const struct lct_tpm *tpm, const struct lct_terms *terms)
 {
-    return terms->last && !is_worth_keeping(tpm);
+    return terms->last && !tpm->channel->wire->keeps_sessions;
 }
 
 /* The session's line in the command: its nonce, attributes and HMAC. */

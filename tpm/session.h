@@ -44,8 +44,7 @@ enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_
 bool lct_tpm_policy_is_open(const struct lct_tpm *tpm, const struct lct_name *salted_to);
 bool lct_tpm_policy_is_salted(const struct lct_tpm *tpm);
 
-/* Ends the sessions at the end of a piece of work, unless they are worth keeping for the next:
- * where a resource manager ends them with the connection, and no other process is using that. */
+/* Ends the sessions at the end of a piece of work, unless the way in keeps them for the next. */
 void lct_tpm_session_leave(struct lct_tpm *tpm);
 
 /* Ends it now. */
@@ -84,7 +83,7 @@ struct lct_terms {
     bool policy;     /* by the policy session; TPM2_PolicyAuthValue was said in it if there is an
                         authorization */
     bool decrypt;    /* the response's first parameter is encrypted */
-    /* Nothing else is to go by the session: where it is not worth keeping it ends with the command,
+    /* Nothing else is to go by the session: where the way in keeps none it ends with the command,
      * once that has succeeded (Part 2, 8.4: continueSession), which saves a command. Not with
      * `decrypt`. */
     bool last;

@@ -17,9 +17,18 @@
 struct lct_wire {
     struct lct_wire *next; /* for its owner */
     bool private_handles;  /* what is loaded by this way in is gone when it closes */
-    bool software;         /* the way in leads to a simulator or emulator */
-    const char *found;     /* by a search: the way in, as tcti names it; NULL: it was named */
-    bool inheritable;      /* children of fork may go on with it, in turns that they agree on */
+    /*
+     * A session may outlive a piece of work: who manages this way in ends it with the connection
+     * and sees to it that those of clients who say nothing are in nobody's way. tpm2-abrmd does: it
+     * takes so many clients and no more, and saves an idle session again before the TPM cannot tell
+     * it from new ones (TPM_RC_CONTEXT_GAP). Linux does not: of the 64 sessions that a TPM has,
+     * whoever opens the device takes any number, and one that is idle fails everybody's commands
+     * after TPM2_PT_CONTEXT_GAP_MAX saves, with EFAULT. Of a TCTI module it is not known.
+     */
+    bool keeps_sessions;
+    bool software;     /* the way in leads to a simulator or emulator */
+    const char *found; /* by a search: the way in, as tcti names it; NULL: it was named */
+    bool inheritable;  /* children of fork may go on with it, in turns that they agree on */
     /* Sends one whole command, waiting until the deadline for it to be taken. LCT_ERR_NO_TPM;
      * LCT_ERR_TIMEOUT. */
     enum lct_code (*send)(struct lct_wire *wire, const uint8_t *command, size_t command_len,
