@@ -19,9 +19,8 @@ import pytest
 
 import sealing
 from test_command import one_sentence
-from test_store import ENOUGH, run_failing, unreadable, until_read
 from test_life import signs
-from test_store import ENOUGH, run_failing
+from test_store import ENOUGH, run_failing, unreadable, until_read
 
 TOP = "lct-backup"
 ENDED = {"reason": None, "time": "2026-11-30T00:00:00Z"}

@@ -134,7 +134,9 @@ def test_a_handshake_takes_one_signature_of_the_tpm(watched, proxy, key, version
     server.stop()
     codes = proxy.codes[before:]
     assert codes.count(Command.Sign) == 3
-    assert codes.count(Command.Load) == 2 and len(codes) <= 9  # kept from the second one on
+    assert codes.count(Command.Load) == 2  # kept from the second one on
+    # And what is asked of one that was not used this moment, which is a matter of time.
+    assert sum(code != Command.ReadPublic for code in codes) <= 8
 
 
 @pytest.mark.parametrize("order", [("default", "lct"), ("lct", "default")])
