@@ -589,7 +589,29 @@ def test_a_response_that_nobody_read_is_not_the_next_one_s(wire, manager):
     assert lines[2] == f"ask {NO_TPM}: an earlier command's response was not read"
 
 
+@pytest.mark.parametrize("name", ["UnknownMethod", "UnknownObject"])
+def test_a_manager_that_is_starting_is_asked_again(wire, listen, tmp_path, name):
+    """Its name is on the bus, and there is nothing to call yet."""
+    refused, ours = [], []
+
+    def answer():
+        bus.words = b""
+        if len(refused) < 3:
+            refused.append(name)
+            return [(HELLO + error(f"org.freedesktop.DBus.Error.{name}", "No such object"), [])]
+        mine, theirs = socket.socketpair()
+        ours.append(mine)
+        return [(HELLO, []), (RETURNED, [theirs.detach()])]
+
+    bus = Bus(listen, tmp_path / "bus", answer)
+    assert wire(SESSION, 5000, env=bus.env) == ["open ok"]
+    assert len(refused) == 3
+    ours.pop().close()
+
+
 @pytest.mark.parametrize("name, text, sentence", [
+    ("org.freedesktop.DBus.Error.UnknownObject", "Nothing there",
+     "tpm2-abrmd gives no connection: Nothing there"),
     ("org.freedesktop.DBus.Error.ServiceUnknown", "The name is unknown",
      "tpm2-abrmd is not on the D-Bus"),
     ("org.freedesktop.DBus.Error.NameHasNoOwner", "none", "tpm2-abrmd is not on the D-Bus"),

@@ -118,6 +118,22 @@ static const char *command_for(enum lct_bus_outcome outcome, const char *detail,
     }
 }
 
+/* One that is just starting has its name on the bus before it can be called. */
+static enum lct_bus_outcome call_it(int *fd, const struct lct_endpoint *bus,
+                                    const struct lct_bus_call *call,
+                                    const struct lct_deadline *deadline, char *text, size_t size)
+{
+    enum { STARTING = 1000, PAUSE = 10 }; /* ms */
+    const struct lct_deadline soon = lct_deadline_sooner(deadline, STARTING);
+    enum lct_bus_outcome outcome = lct_bus_call(fd, bus, call, deadline, text, size);
+
+    while (outcome == LCT_BUS_NOTHING && lct_deadline_left(&soon) > PAUSE) {
+        lct_wait_ms(PAUSE);
+        outcome = lct_bus_call(fd, bus, call, deadline, text, size);
+    }
+    return outcome;
+}
+
 /* Asks for a connection: `stream` is open if it answers. Where the bus starts a service that has no
  * device, systemd waits for one, and the bus for systemd. */
 static enum lct_code ask(struct lct_abrmd_answer *answer, struct lct_stream *stream,
@@ -139,7 +155,7 @@ static enum lct_code ask(struct lct_abrmd_answer *answer, struct lct_stream *str
                                       .start = !searched || is_there(root, "/dev/tpm0")};
     enum lct_bus_outcome outcome = LCT_BUS_ABSENT;
     if (lct_bus_find(&bus, type, root))
-        outcome = lct_bus_call(&fd, &bus, &call, deadline, detail, sizeof detail);
+        outcome = call_it(&fd, &bus, &call, deadline, detail, sizeof detail);
     if (outcome == LCT_BUS_ANSWERED && !lct_stream_adopt(stream, fd)) {
         outcome = LCT_BUS_FAILED;
         (void)snprintf(detail, sizeof detail, "what it answers is none");

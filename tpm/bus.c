@@ -196,7 +196,8 @@ static enum lct_bus_outcome outcome_of(const char *error_name)
         {"ServiceUnknown", LCT_BUS_NO_NAME}, {"NameHasNoOwner", LCT_BUS_NO_NAME},
         {"AccessDenied", LCT_BUS_DENIED},    {"AuthFailed", LCT_BUS_DENIED},
         {"NoReply", LCT_BUS_SILENT},         {"TimedOut", LCT_BUS_SILENT},
-        {"Timeout", LCT_BUS_SILENT},
+        {"Timeout", LCT_BUS_SILENT},         {"UnknownObject", LCT_BUS_NOTHING},
+        {"UnknownMethod", LCT_BUS_NOTHING},
     };
     static const char prefix[] = "org.freedesktop.DBus.Error.";
 

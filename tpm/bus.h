@@ -19,6 +19,7 @@ enum lct_bus_outcome {
     LCT_BUS_ABSENT,  /* there is no bus */
     LCT_BUS_DENIED,  /* this user is not let in, or may not ask that */
     LCT_BUS_NO_NAME, /* nobody on the bus has the name */
+    LCT_BUS_NOTHING, /* who has the name has nothing there to call */
     LCT_BUS_SILENT,  /* no answer in time */
     LCT_BUS_FAILED
 };

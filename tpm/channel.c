@@ -5,7 +5,6 @@
 #include "tpm/shape.h"
 #include "tpm/trace.h"
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,16 +153,6 @@ static bool says_later(const struct lct_channel *channel)
            rc == TPM2_RC_SESSION_HANDLES;
 }
 
-/* Not cut short by signals. */
-static void wait_ms(long ms)
-{
-    const struct lct_deadline deadline = lct_deadline_in((int)ms);
-    int left;
-
-    while ((left = lct_deadline_left(&deadline)) > 0)
-        (void)poll(NULL, 0, left);
-}
-
 /* Whether the work has had its time, as its failure then. */
 static bool is_over(struct lct_channel *channel)
 {
@@ -240,7 +229,7 @@ static TSS2_RC fetch(struct lct_channel *channel)
         if (!says_later(channel) || sent == MAX_RESENDS ||
             lct_deadline_left(&channel->allowance->deadline) <= pause)
             return TSS2_RC_SUCCESS;
-        wait_ms(pause);
+        lct_wait_ms((int)pause);
     }
 }
 

@@ -20,6 +20,9 @@ int lct_deadline_left(const struct lct_deadline *deadline);
 /* That one, or one in `timeout` ms, if that is sooner. */
 struct lct_deadline lct_deadline_sooner(const struct lct_deadline *deadline, int timeout);
 
+/* Waits so long, not cut short by signals. */
+void lct_wait_ms(int ms);
+
 /* Takes a lock that other threads may have. False: not until the deadline. */
 bool lct_deadline_lock(pthread_mutex_t *lock, const struct lct_deadline *deadline);
 
