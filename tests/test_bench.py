@@ -71,9 +71,11 @@ def test_a_store_of_10000_is_listed_and_opened(bench):
     assert listed["value"] > 0 and opened["median"] > 0
 
 
-def test_a_key_takes_no_more_memory_than_it_may(bench):
+def test_a_key_takes_no_more_memory_than_it_may(bench, build):
     """Bytes are counted, and so do not depend on the machine's load."""
     idle, *keys = bench("memory")["memory"]
+    if build.name == "coverage":
+        pytest.skip("what counts lines takes memory")
     assert 0 < idle["value"] <= idle["at_most"]
     assert len(keys) == 4 and all(0 < key["value"] <= key["at_most"] for key in keys)
 

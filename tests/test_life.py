@@ -1108,6 +1108,11 @@ def rotate_site(site) -> str:
     return site.path("next.crt").read_text()
 
 
+def certify_site(site):
+    """A file of its own: a reload takes one that was changed in the same second for the old one."""
+    site.write("next.crt", site.user.lct("cert", "web").stdout).replace(site.path("web.crt"))
+
+
 def test_nginx_changes_its_key_and_no_handshake_fails(web):
     from apps import Client, children
     from test_web_servers import Load
@@ -1121,7 +1126,7 @@ def test_nginx_changes_its_key_and_no_handshake_fails(web):
         site.user.lct("cert", "web", "--set", "-", stdin=chain)
         load.more()
         assert Client(site.ca).certificate(port) == old, "until it is reloaded"
-        site.write("web.crt", site.user.lct("cert", "web").stdout)
+        certify_site(site)
         nginx.send(signal.SIGHUP)
         wait_for(lambda: not set(workers) & set(children(nginx.pid)), "the old workers to end")
         load.more()
@@ -1132,20 +1137,29 @@ def test_nginx_changes_its_key_and_no_handshake_fails(web):
 
 
 def test_nginx_that_is_reloaded_with_the_old_certificate_goes_on_as_it_was(web):
+    """Old ones refuse the new key; from 1.27.4 on one keeps the key whose file has not changed."""
     from apps import children
     from test_web_servers import Load
 
     site, port, nginx = web
     workers = children(nginx.pid)
+
+    def refused() -> bool:
+        return "key values mismatch" in site.path("error.log").read_text()
+
+    def replaced() -> bool:
+        return not set(workers) & set(children(nginx.pid))
+
     with Load(site, port) as load:
         site.user.lct("cert", "web", "--set", "-", stdin=rotate_site(site))
         nginx.send(signal.SIGHUP)
-        wait_for(lambda: "key values mismatch" in site.path("error.log").read_text(), "its error")
+        wait_for(lambda: refused() or replaced(), "its error, or new workers")
         load.more()
-        assert children(nginx.pid) == workers
-        site.write("web.crt", site.user.lct("cert", "web").stdout)
+        assert refused() != replaced()
+        workers = children(nginx.pid)
+        certify_site(site)
         nginx.send(signal.SIGHUP)
-        wait_for(lambda: not set(workers) & set(children(nginx.pid)), "the old workers to end")
+        wait_for(replaced, "the old workers to end")
         load.more()
     assert not load.failures
 

@@ -299,6 +299,8 @@ def limit(size: int):
 
 
 def test_on_a_full_disk_nothing_is_signed(audited):
+    if audited.build.name == "coverage":
+        pytest.skip("what counts lines writes files, too")
     sign(audited)
     whole = audited.audit.stat().st_size
     for size in (whole, whole + 100):  # no byte of the next line fits, or a part of it
