@@ -172,7 +172,7 @@ static const OSSL_PARAM *rsa_keymgmt_gettable_params(void *provctx)
     return gettable_params(provctx, "RSA");
 }
 
-/* A key in the TPM is what it is. That its public half be written with it, which openssl-ec(1) asks
+/* An identity's key is what it is. That its public half be written with it, which openssl-ec(1) asks
  * for, is so anyway. */
 static int set_params_of_identity(const struct lct_keydata *key, const OSSL_PARAM params[])
 {
@@ -184,7 +184,7 @@ static int set_params_of_identity(const struct lct_keydata *key, const OSSL_PARA
             OSSL_PARAM_get_int(param, &public) && public == 1)
             continue;
         (void)LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
-                       "%s: a key in the TPM is not changed (%.40s); convert its public key: "
+                       "%s: an identity's key is not changed (%.40s); convert its public key: "
                        "openssl pkey -pubout, and the rest with that",
                        key->key->label, param->key);
         lct_raise(key->provider, &err);

@@ -11,7 +11,9 @@ import pytest
 
 from tpm import RC_RETRY, TIMEOUT, Broker, Command, response, slow, wait_for
 
-AUTH_UNAVAILABLE = 0x12F
+AUTH_UNAVAILABLE, OBJECT_MEMORY = 0x12F, 0x902
+LOCKOUT_COUNTER = 0x20E
+RESENT = 11  # how often a command is sent in all while the TPM says "later"
 
 
 @pytest.mark.parametrize("key", ["ec-p256", "rsa-2048"])
@@ -93,6 +95,49 @@ def test_a_key_whose_place_another_took_before_it_signed_is_loaded_again(watched
     assert AUTH_UNAVAILABLE in answers and proxy.count(Command.Load) == 2
     assert len(tpm.handles(0x80000000)) == 1, "the other one is left alone"
     tpm.flush()
+
+
+def test_a_right_passphrase_that_was_tried_on_another_s_key_stays_right(make_user, make_tpm,
+                                                                        make_proxy, prompted):
+    """A key that is in the place of ours, and has an authorization of its own, counts that."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.lct("create", "k", "--passphrase-file", user.write("secret", "geheim"))
+    user.configure(tcti=proxy.tcti, passphrase_file=str(user.path("secret")))
+    tries = []
+
+    def replace(_command, ask):
+        if not tries:
+            (handle,) = tpm.handles(0x80000000)
+            put_another_at(tpm, handle, "-C", "n", "-p", "guarded", "-a",
+                           "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign")
+        answer = ask()
+        tries.append(tpm.property(LOCKOUT_COUNTER))
+        return answer
+
+    proxy.hook(Command.Sign, replace)
+    program = prompted(user, "k")
+    program.sign()
+    program.sign()
+    assert program.end() == "" and 1 in tries
+    tpm.flush()
+    tpm.lockout_count = 1
+
+
+def test_a_storage_root_key_that_a_first_attempt_has_made_is_told_of(make_user, make_tpm,
+                                                                     make_proxy):
+    proxy = make_proxy(make_tpm())
+    user = make_user(proxy.tcti)
+    asked = []
+
+    def be_full(_command, ask):
+        asked.append(None)
+        return ask() if len(asked) > RESENT else response(OBJECT_MEMORY)
+
+    proxy.hook(Command.Create, be_full)
+    done = user.lct("create", "k")
+    assert len(asked) == RESENT + 1 and "made the TPM's storage root key" in done.stderr
 
 
 def test_one_with_a_passphrase_is_not_tried_so_often(make_user, make_tpm, make_proxy):

@@ -64,7 +64,7 @@ def test_what_would_change_a_key_is_refused_in_words(owner):
                          status=1)
     assert done.stdout == ""
     done = owner.openssl("ec", "-in", "lct:ec", "-conv_form", "compressed", "-pubout", status=1)
-    assert "lct:ec: a key in the TPM is not changed (point-format)" in done.stderr
+    assert "lct:ec: an identity's key is not changed (point-format)" in done.stderr
 
 
 @ALL_KINDS

@@ -98,10 +98,11 @@ struct lct_tpm {
 
 /*
  * Does a piece of work with the connection taken, opening it if need be; `arg` is the work's own.
- * Once more if the connection broke in it, since the TPM or its resource manager was restarted: so
- * it begins from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice; nor if
- * the work says `once`. All that it waits for, other threads among it, takes no longer than the
- * timeout, but for keys that are made: struct lct_allowance.
+ * Once more if the connection broke in it, since the TPM or its resource manager was restarted, or
+ * if slots are everybody's and none was free: so it begins from nothing each time. Not after
+ * LCT_ERR_TIMEOUT: nobody waits twice; nor if the work says `once`. All that it waits for, other
+ * threads among it, takes no longer than the timeout, but for keys that are made: struct
+ * lct_allowance.
  */
 enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                           enum lct_code (*work)(struct lct_tpm *tpm, void *arg,

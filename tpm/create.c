@@ -178,7 +178,8 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
 struct creation {
     struct lct_tpm_created *created;
     const struct lct_tpm_template *from;
-    bool again; /* the connection broke in it once */
+    bool again;    /* it was begun before */
+    bool made_srk; /* then, or now */
 };
 
 static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
@@ -197,6 +198,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 
     creation->again = true;
     memset(created, 0, sizeof *created);
+    created->made_srk = creation->made_srk;
     lct_tpm_flush_resident(tpm);
     enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, from->provision, err);
     if (code == LCT_OK) {
@@ -207,7 +209,8 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
             code = create_under(tpm, created, from, &parent, err);
         lct_parent_leave(tpm, &parent);
         created->parent = parent.where;
-        created->made_srk = parent.made;
+        creation->made_srk = creation->made_srk || parent.made;
+        created->made_srk = creation->made_srk;
     }
     if (code == LCT_OK || code == LCT_ERR_OTHER_TPM)
         created->parent_name = parent.name;
@@ -217,7 +220,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 enum lct_code lct_tpm_create(struct lct_tpm *tpm, struct lct_tpm_created *created,
                              const struct lct_tpm_template *from, struct lct_err *err)
 {
-    struct creation creation = {created, from, false};
+    struct creation creation = {.created = created, .from = from};
 
     return lct_tpm_run(tpm, from->label, create, &creation, err);
 }

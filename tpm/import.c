@@ -11,7 +11,7 @@
 struct search {
     struct lct_tpm_parent *found;
     const struct lct_tpm_parent_request *request;
-    bool again; /* the connection broke in it once */
+    bool again; /* it was begun before */
 };
 
 static enum lct_code find_parent(struct lct_tpm *tpm, void *arg, struct lct_err *err)
@@ -152,7 +152,7 @@ static enum lct_code import_under(struct lct_tpm *tpm, struct lct_tpm_created *c
 struct import {
     struct lct_tpm_created *created;
     const struct lct_tpm_importable *from;
-    bool again; /* the connection broke in it once */
+    bool again; /* it was begun before */
 };
 
 static enum lct_code import(struct lct_tpm *tpm, void *arg, struct lct_err *err)

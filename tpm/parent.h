@@ -34,8 +34,8 @@ struct lct_parent_request {
     const struct lct_parent_role *role;  /* NULL: it is a parent */
     const struct lct_name *pinned;       /* its Name; NULL or empty: not known */
     const struct lct_secret *owner_auth; /* the hierarchy's; NULL: not known */
-    bool again; /* the connection broke in it before: what was made then may be there still. Of the
-                 * storage templates this is known without */
+    bool again; /* it was begun before: what was made then may be there still, if the connection
+                 * broke in it. Of the storage templates this is known without */
     OSSL_LIB_CTX *libctx;
 };
 

@@ -156,7 +156,7 @@ struct persisting {
     bool *made;
     const struct lct_tpm_key *key;
     const struct lct_tpm_owner *owner;
-    bool again; /* the connection broke in it once */
+    bool again; /* it was begun before */
     struct lct_objects taken;
 };
 
@@ -207,12 +207,14 @@ static enum lct_code put(struct lct_tpm *tpm, const struct persisting *persistin
     }
     if (code == LCT_ERR_AUTH && !tpm->broken)
         return fail_refused(tpm, owner, auth, err);
-    if (base == TPM2_RC_NV_SPACE)
+    if (base == TPM2_RC_NV_SPACE) {
+        tpm->once = true; /* it is not a slot that it lacks */
         return LCT_FAIL(err, LCT_ERR_TPM_FULL,
                         "%s: the TPM's NV memory has no room for its key, which is loaded from its "
                         "key file as before; lct gc says what else is there, and lct unpersist "
                         "makes room",
                         owner->label);
+    }
     return code;
 }
 
@@ -256,7 +258,7 @@ static enum lct_code persist(struct lct_tpm *tpm, void *arg, struct lct_err *err
 {
     struct persisting *persisting = arg;
     const char *label = persisting->owner->label;
-    bool before = persisting->again;
+    bool before = persisting->again && !tpm->full; /* it may have been put there */
     enum lct_code code = read_all(tpm, &persisting->taken, label, err);
 
     if (code != LCT_OK)

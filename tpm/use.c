@@ -308,7 +308,8 @@ static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct
 
     if (code != LCT_OK || !lacks_session(tpm, use))
         return code;
-    lct_tpm_flush_resident(tpm);
+    if (!tpm->channel->wire->private_handles)
+        lct_tpm_flush_resident(tpm);
     code = lct_parent_enter(tpm, &parent, &request, true, err);
     if (code != LCT_OK)
         return code;
@@ -369,7 +370,7 @@ static enum lct_code explain_sealed(struct lct_tpm *tpm, const struct lct_parent
  * Makes the key the resident one, on a TPM with three slots and no resource manager there is room
  * for one of ours; and opens the sessions it takes to use it. What has to be said in a policy
  * session is said before the key is loaded: a resource manager swaps what is loaded with each
- * command. `again`: the connection broke in it before.
+ * command. `again`: it was begun before.
  */
 static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, bool again,
                                 struct readiness *done, struct lct_err *err)
@@ -564,8 +565,10 @@ enum lct_code lct_use_execute(struct lct_tpm *tpm, const struct lct_use *use, TP
         return code;
     if (terms.policy) /* Part 1, 19.7.9: an authorization takes what was said with it */
         tpm->policy_begun = false;
-    if (key->needs_auth)
+    if (key->needs_auth) {
         atomic_store(&key->tries->proven, true);
+        atomic_store(&key->tries->refused, false); /* it was another in its place that did */
+    }
     if (place_of(tpm, key) == 0) {
         tpm->used_at = lct_now_ms();
         tpm->used = true;
@@ -643,11 +646,11 @@ static bool was_displaced(struct lct_tpm *tpm, const struct ending *ending)
  * Without a resource manager anyone can flush our key, or put another behind its handle. So what
  * refuses is loaded once more if it was loaded in an earlier turn, or is not there any more, and
  * what is behind the handle is left alone unless it has our key's Name. A session that is gone is
- * opened once more, too. Not so after a wrong authorization: that is tried once. After the TPM was
- * restarted each process of a program flushes what it takes for its own and is another's of the
- * same Name: so a key that is gone, and has no authorization, is loaded some more times. A PCR that
- * is extended between policy and command takes the policy with it (Part 3, 23.7), whatever its
- * value. A wrapped key that was not at its persistent handle begins anew, loaded.
+ * opened once more, too. Not so after a wrong authorization, which the key itself is told once.
+ * After the TPM was restarted each process of a program flushes what it takes for its own and is
+ * another's of the same Name: so a key that is gone, and has no authorization, is loaded some more
+ * times. A PCR that is extended between policy and command takes the policy with it (Part 3, 23.7),
+ * whatever its value. A wrapped key that was not at its persistent handle begins anew, loaded.
  */
 enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {

@@ -22,7 +22,7 @@ struct lct_use {
     const struct lct_name *second_name;
     TPM2_HANDLE second;
     bool secret; /* the response's first parameter comes encrypted */
-    bool again;  /* the connection broke in it once */
+    bool again;  /* it was begun before */
     /* What it did last turned out not to be the key's doing: what is taken for the key is not. */
     bool doubted;
 };
