@@ -172,8 +172,8 @@ static const OSSL_PARAM *rsa_keymgmt_gettable_params(void *provctx)
     return gettable_params(provctx, "RSA");
 }
 
-/* An identity's key is what it is. That its public half be written with it, which openssl-ec(1) asks
- * for, is so anyway. */
+/* An identity's key is what it is. That its public half be written with it, which openssl-ec(1)
+ * asks for, is so anyway. */
 static int set_params_of_identity(const struct lct_keydata *key, const OSSL_PARAM params[])
 {
     struct lct_err err;
