@@ -23,6 +23,9 @@ FLOORS = ["floor", "floor-verified", "floor-hmac", "floor-literal", "floor-appro
 
 @pytest.fixture(name="bench")
 def fixture_bench(build, tmp_path):
+    if build.name in ("asan", "tsan"):
+        pytest.skip("what is built with a sanitizer is not measured")
+
     def bench(*words: str) -> dict:
         """Quick rounds of some parts; what it wrote as JSON."""
         process = subprocess.Popen(
