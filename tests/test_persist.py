@@ -565,6 +565,45 @@ def test_the_owners_authorization_is_not_sent_for_the_endorsement_hierarchy(endo
     assert endorsed.at() == []
 
 
+def unreadable(keeper) -> str:
+    return str(keeper.user.path("nobody-s"))
+
+
+def test_an_authorization_that_a_key_does_not_take_is_not_looked_at(keeper):
+    """Its parent is kept in the TPM: that of the endorsement hierarchy may be root's to read."""
+    user = keeper.user
+    user.configure(endorsement_auth_file=unreadable(keeper))
+    user.lct("persist", "k")
+    assert keeper.is_at(FIRST)
+    user.lct("unpersist", "k")
+    assert keeper.at() == []
+    user.lct("rotate", "k")
+    user.lct("persist", "k", "--generation", "2")
+    assert user.lct("rotate", "k", "--withdraw").stderr == "" and keeper.at() == []
+    user.lct("persist", "k")
+    user.edit_record("k", lambda record: record["generations"][0].pop("persistent"))
+    user.lct("gc", "--evict", "--yes")
+    assert keeper.at() == []
+    user.lct("persist", "k")
+    done = user.lct("delete", "k", "--yes")
+    assert done.stderr == "" and keeper.at() == [], "a key that is deleted is of no use to anybody"
+
+
+@pytest.mark.parametrize("words", [["delete", "k", "--yes"], ["rotate", "k", "--withdraw"]],
+                         ids=lambda words: words[0])
+def test_a_key_that_is_not_evicted_is_told_with_what_evicts_it(keeper, words):
+    number = 1
+    if words[0] == "rotate":
+        keeper.user.lct("rotate", "k")
+        number = 2
+    keeper.user.lct("persist", "k", "--generation", str(number))
+    keeper.user.configure(owner_auth_file=unreadable(keeper))
+    said = one_sentence(keeper.user.lct(*words).stderr)
+    assert "nobody-s" in said and "its key stays in the TPM" in said
+    assert f"tpm2_evictcontrol -c {FIRST:#x}" in said
+    assert keeper.at() == [FIRST]
+
+
 def test_an_owners_authorization_that_is_not_set_is_not_used(keeper):
     keeper.user.configure(owner_auth_file=str(keeper.user.write("owner", OWNER)))
     keeper.user.lct("persist", "k")
@@ -958,7 +997,7 @@ def test_what_another_identity_was_imported_from_is_not_evicted(keeper, words):
     keeper.user.lct("import", "i", hex(FIRST))
     done = keeper.user.lct(*words, status=0 if words[0] == "delete" else 15)
     assert "lct:i was imported from there" in one_sentence(done.stderr)
-    assert keeper.at() == [FIRST]
+    assert "tpm2_evictcontrol" not in done.stderr and keeper.at() == [FIRST]
     keeper.user.lct("sign", "i", stdin="x", text=False)
 
 

@@ -6,6 +6,7 @@
 #include "tools/unlock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_auth,
                                 enum lct_code (*act)(void *arg, const struct lct_secret *owner_auth,
@@ -39,15 +40,31 @@ static enum lct_code act_by_both(void *arg, const struct lct_secret *owner_auth,
     return acting->act(acting->arg, &auths, err);
 }
 
+/* The parent of a generation; of one that is not there, that of none, and the act says so. */
+static uint32_t find_parent(const struct lct_tool *tool, const char *id, unsigned number)
+{
+    struct lct_record *record = NULL;
+    const struct lct_generation *generation = NULL;
+
+    if (lct_store_get_record(&tool->store, id, &record, NULL, NULL) == LCT_OK)
+        generation = lct_record_generation(record, number);
+    const uint32_t parent = generation != NULL ? generation->parent : TPM2_RH_NULL;
+    free(record);
+    return parent;
+}
+
 enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owner_auth,
+                                  const char *id, unsigned number,
                                   enum lct_code (*act)(void *arg, const struct lct_tpm_auths *auths,
                                                        struct lct_err *err),
                                   void *arg, struct lct_err *err)
 {
     struct lct_secret endorsement_auth = {0};
     struct acting acting = {&endorsement_auth, act, arg};
-    enum lct_code code = lct_tool_endorsement_auth(&endorsement_auth, tool, false, err);
+    enum lct_code code = LCT_OK;
 
+    if (find_parent(tool, id, number) == TPM2_RH_ENDORSEMENT)
+        code = lct_tool_endorsement_auth(&endorsement_auth, tool, false, err);
     if (code == LCT_OK)
         code = lct_tool_as_owner(tool, owner_auth, act_by_both, &acting, err);
     lct_secret_wipe(&endorsement_auth);
@@ -70,6 +87,14 @@ static enum lct_code evict(void *arg, const struct lct_tpm_auths *auths, struct 
                               eviction->id, eviction->generation, auths, &evicted, err);
 }
 
+/* Whether what is at the handle, and stays, may well be the key: another identity was not imported
+ * from there, and the key file has not shown otherwise. */
+static bool may_be_it(enum lct_code why)
+{
+    return why != LCT_ERR_UNSUPPORTED && why != LCT_ERR_BAD_RECORD && why != LCT_ERR_WRONG_KEY &&
+           why != LCT_ERR_OTHER_TPM;
+}
+
 void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
                     const struct lct_generation *generation)
 {
@@ -77,10 +102,10 @@ void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const 
     struct lct_err why = {.code = LCT_OK};
     char stays[80] = "";
 
-    if (generation->persistent == 0 ||
-        lct_tool_with_auths(tool, owner_auth, evict, &eviction, &why) == LCT_OK)
+    if (generation->persistent == 0 || lct_tool_with_auths(tool, owner_auth, id, generation->number,
+                                                           evict, &eviction, &why) == LCT_OK)
         return;
-    if (why.code == LCT_ERR_AUTH || why.code == LCT_ERR_NO_TPM)
+    if (may_be_it(why.code))
         (void)snprintf(stays, sizeof stays,
                        "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x",
                        generation->persistent);

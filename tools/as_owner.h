@@ -16,9 +16,14 @@ enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_
                                                      struct lct_err *err),
                                 void *arg, struct lct_err *err);
 
-/* The same of what may have to make a parent anew besides, for which the endorsement hierarchy's
- * authorization is read as well. Errors also of lct_tool_endorsement_auth. */
+/*
+ * The same of what may have to make the parent of a generation of an identity anew besides (0: of
+ * the active one). If that is in the endorsement hierarchy, its authorization is read as well;
+ * else that is not looked at, and a file that cannot be read is in nobody's way. Errors also of
+ * lct_tool_endorsement_auth.
+ */
 enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owner_auth,
+                                  const char *id, unsigned number,
                                   enum lct_code (*act)(void *arg, const struct lct_tpm_auths *auths,
                                                        struct lct_err *err),
                                   void *arg, struct lct_err *err);
@@ -27,7 +32,7 @@ enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owne
  * Evicts what lct persist has put into the TPM of a generation, if anything, and only that
  * (lct_persist_remove), before its record goes: nobody would know afterwards that it is ours.
  * Without its handle a key is loaded from its file; one that stays there is told on stderr, with
- * what removes it, and is none of the store's troubles.
+ * what removes it unless it may be another's, and is none of the store's troubles.
  */
 void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
                     const struct lct_generation *generation);

@@ -90,8 +90,8 @@ static enum lct_code collect(struct collecting *collecting,
     if (collecting->evict) {
         collecting->key = finding;
         *outcome = "evicted";
-        return lct_tool_with_auths(collecting->tool, &collecting->owner_auth, evict, collecting,
-                                   err);
+        return lct_tool_with_auths(collecting->tool, &collecting->owner_auth, finding->id,
+                                   finding->generation, evict, collecting, err);
     }
     *outcome = orphan ? "recorded again" : "not needed; lct gc --evict removes it";
     return orphan ? lct_persist_adopt(&collecting->tool->store, finding, err) : LCT_OK;

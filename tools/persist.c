@@ -49,7 +49,9 @@ static enum lct_code run_as_owner(struct persisting *persisting,
                                   struct lct_err *err)
 {
     struct lct_secret owner_auth = {0};
-    enum lct_code code = lct_tool_with_auths(persisting->tool, &owner_auth, act, persisting, err);
+    const struct lct_persist_request *request = &persisting->request;
+    enum lct_code code = lct_tool_with_auths(persisting->tool, &owner_auth, request->id,
+                                             request->generation, act, persisting, err);
 
     lct_secret_wipe(&owner_auth);
     return code;
