@@ -12,10 +12,12 @@ import shutil
 import signal
 import struct
 import subprocess
+import termios
 
 import pytest
 
 from conftest import ALGORITHMS
+from terminal import on_terminal
 from test_certs import add_generation
 from test_command import one_sentence
 from test_import import ENDORSEMENT_RH, SIGNING, STORAGE, Bench
@@ -602,6 +604,44 @@ def test_a_key_that_is_not_evicted_is_told_with_what_evicts_it(keeper, words):
     assert "nobody-s" in said and "its key stays in the TPM" in said
     assert f"tpm2_evictcontrol -c {FIRST:#x}" in said
     assert keeper.at() == [FIRST]
+
+
+ASKED = {"both": ("owner", "endorsement"), "endorsement": ("endorsement",)}
+
+
+@pytest.mark.parametrize("missing", ASKED)
+def test_the_authorization_that_is_missing_is_the_one_that_is_asked_for(endorsed, missing):
+    user = endorsed.user
+    asked = ASKED[missing]
+    user.configure(**{setting: file for setting, file in endorsed.files.items()
+                      if setting.removesuffix("_auth_file") not in asked})
+    typed = [ENDORSEMENT, *([OWNER] if "owner" in asked else [])]
+    for words, there in ((["persist", "e"], [FIRST]), (["unpersist", "e"], [])):
+        shown = on_a_terminal(user, [str(user.build / "lct"), *words], *typed)
+        assert shown.startswith("0 ") and endorsed.at() == there
+        assert shown.count("authorization of the TPM's endorsement hierarchy") == 1
+        assert shown.count("authorization of the TPM's owner") == len(asked) - 1
+    assert not any(on_the_bus(endorsed.proxy, secret) for secret in (OWNER, ENDORSEMENT))
+
+
+def test_who_types_no_authorization_is_not_asked_for_another(endorsed):
+    endorsed.user.configure()
+    with on_terminal(endorsed.user, "persist", "e") as terminal:
+        terminal.read_until("endorsement hierarchy:")
+        wait_for(lambda: not termios.tcgetattr(terminal.ours)[3] & termios.ECHO,
+                 "a terminal without echo")
+        terminal.type("\x04")
+        assert terminal.end() == 12 and "TPM's owner" not in terminal.output
+    assert endorsed.at() == []
+
+
+def test_an_owners_authorization_that_is_not_set_is_not_asked_for(endorsed):
+    """What was typed for the endorsement hierarchy is wrong, and the owner has none."""
+    endorsed.tpm.tool("tpm2_changeauth", "-c", "owner", "-p", OWNER, "")
+    endorsed.user.configure()
+    shown = on_a_terminal(endorsed.user, [str(endorsed.user.build / "lct"), "persist", "e"], "no")
+    assert shown.startswith("12 ") and "TPM's owner" not in shown
+    assert "refuses the endorsement" in shown and endorsed.at() == []
 
 
 def test_an_owners_authorization_that_is_not_set_is_not_used(keeper):

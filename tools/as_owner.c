@@ -2,11 +2,30 @@
 #include "tools/as_owner.h"
 
 #include "store/persist.h"
+#include "tpm/hierarchy.h"
 #include "tools/ask.h"
 #include "tools/unlock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Whether what the TPM has refused may be for want of a hierarchy's authorization that somebody can
+ * type: it has one set, and none was given. */
+static bool is_missing(const struct lct_tool *tool, const struct lct_secret *auth,
+                       uint32_t hierarchy)
+{
+    bool takes = false;
+
+    return auth->len == 0 && lct_can_ask() &&
+           lct_tpm_hierarchy_takes_auth(tool->tpm, &takes, hierarchy, "the TPM", NULL) == LCT_OK &&
+           takes;
+}
+
+static enum lct_code ask_owner(struct lct_secret *owner_auth, struct lct_err *err)
+{
+    return lct_ask_secret(owner_auth, "authorization of the TPM's owner",
+                          "owner_auth_file in openssl.cnf", false, err);
+}
 
 enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_auth,
                                 enum lct_code (*act)(void *arg, const struct lct_secret *owner_auth,
@@ -17,27 +36,10 @@ enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_
 
     if (code == LCT_OK)
         code = act(arg, owner_auth, err);
-    if (code != LCT_ERR_AUTH || owner_auth->len != 0 || !lct_can_ask())
+    if (code != LCT_ERR_AUTH || !is_missing(tool, owner_auth, TPM2_RH_OWNER))
         return code;
-    code = lct_ask_secret(owner_auth, "authorization of the TPM's owner",
-                          "owner_auth_file in openssl.cnf", false, err);
+    code = ask_owner(owner_auth, err);
     return code == LCT_OK ? act(arg, owner_auth, err) : code;
-}
-
-/* What is done by the authorizations of both hierarchies. */
-struct acting {
-    const struct lct_secret *endorsement_auth;
-    enum lct_code (*act)(void *arg, const struct lct_tpm_auths *auths, struct lct_err *err);
-    void *arg;
-};
-
-static enum lct_code act_by_both(void *arg, const struct lct_secret *owner_auth,
-                                 struct lct_err *err)
-{
-    const struct acting *acting = arg;
-    const struct lct_tpm_auths auths = {owner_auth, acting->endorsement_auth};
-
-    return acting->act(acting->arg, &auths, err);
 }
 
 /* The parent of a generation; of one that is not there, that of none, and the act says so. */
@@ -60,13 +62,29 @@ enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owne
                                   void *arg, struct lct_err *err)
 {
     struct lct_secret endorsement_auth = {0};
-    struct acting acting = {&endorsement_auth, act, arg};
-    enum lct_code code = LCT_OK;
+    const struct lct_tpm_auths auths = {owner_auth, &endorsement_auth};
+    const bool endorsed = find_parent(tool, id, number) == TPM2_RH_ENDORSEMENT;
+    enum lct_code code =
+        endorsed ? lct_tool_endorsement_auth(&endorsement_auth, tool, false, err) : LCT_OK;
 
-    if (find_parent(tool, id, number) == TPM2_RH_ENDORSEMENT)
-        code = lct_tool_endorsement_auth(&endorsement_auth, tool, false, err);
+    if (code == LCT_OK && owner_auth->len == 0)
+        code = lct_tool_owner_auth(owner_auth, tool, err);
     if (code == LCT_OK)
-        code = lct_tool_as_owner(tool, owner_auth, act_by_both, &acting, err);
+        code = act(arg, &auths, err);
+    /* The parent is made before anything that takes the owner's: that was refused first. */
+    if (code == LCT_ERR_AUTH && endorsed &&
+        is_missing(tool, &endorsement_auth, TPM2_RH_ENDORSEMENT)) {
+        code = lct_tool_endorsement_auth(&endorsement_auth, tool, true, err);
+        if (code != LCT_OK)
+            goto out;
+        code = act(arg, &auths, err);
+    }
+    if (code == LCT_ERR_AUTH && is_missing(tool, owner_auth, TPM2_RH_OWNER)) {
+        code = ask_owner(owner_auth, err);
+        if (code == LCT_OK)
+            code = act(arg, &auths, err);
+    }
+out:
     lct_secret_wipe(&endorsement_auth);
     return code;
 }

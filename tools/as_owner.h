@@ -7,9 +7,9 @@
 
 /*
  * Does what takes the authorization of the TPM's owner: with the one that is configured, and after
- * LCT_ERR_AUTH without one, where there is a terminal, once more with what is typed there. It is in
- * *owner_auth then, for what comes next, until the caller wipes it. Errors of `act`,
- * lct_tool_owner_auth and lct_ask_secret.
+ * LCT_ERR_AUTH without one, where there is a terminal and the TPM has one set, once more with what
+ * is typed there. It is in *owner_auth then, for what comes next, until the caller wipes it. Errors
+ * of `act`, lct_tool_owner_auth and lct_ask_secret.
  */
 enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_auth,
                                 enum lct_code (*act)(void *arg, const struct lct_secret *owner_auth,
@@ -18,9 +18,9 @@ enum lct_code lct_tool_as_owner(struct lct_tool *tool, struct lct_secret *owner_
 
 /*
  * The same of what may have to make the parent of a generation of an identity anew besides (0: of
- * the active one). If that is in the endorsement hierarchy, its authorization is read as well;
- * else that is not looked at, and a file that cannot be read is in nobody's way. Errors also of
- * lct_tool_endorsement_auth.
+ * the active one). If that is in the endorsement hierarchy, its authorization is read as well, or
+ * asked for in the same way; else it is not looked at, and a file that cannot be read is in
+ * nobody's way. Errors also of lct_tool_endorsement_auth.
  */
 enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owner_auth,
                                   const char *id, unsigned number,
