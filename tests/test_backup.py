@@ -589,6 +589,18 @@ def test_an_overlap_that_was_cut_short_stays_so_whatever_another_store_has_done(
     assert snapshot(alice.store / "alice") == before
 
 
+def test_an_overlap_that_ends_earlier_is_said_of_the_newer_backup_too(alice, other):
+    """All that the sentence tells of else is the same."""
+    rotated(alice)
+    other.lct("restore", back_up(alice))
+    other.edit_record("alice", lambda record: record["generations"][0].update(
+        until="2020-01-01T00:00:00Z"))
+    tar = back_up(other, name="theirs.tar")
+    said = alice.lct("restore", "--yes", tar).stdout
+    assert "is older" in said and "in the store an earlier key signs longer" in said
+    assert alice.record("alice") == other.record("alice")
+
+
 def test_a_pending_key_gives_way_to_a_newer_record(alice, other):
     """A withdrawn number is used again, so it may be another one in what is newer."""
     alice.lct("rotate", "alice")

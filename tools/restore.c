@@ -169,21 +169,27 @@ static const char *state_words(enum lct_ending ending)
     return ending != LCT_NOT_ENDED ? ending_words(ending) : "active";
 }
 
-/* Of two records, what makes the one newer. */
+/* Of two records, what makes the one newer: where nothing else does that is said of them, an
+ * overlap. */
 static void age_words(char words[SENTENCE], const struct lct_found *found,
                       const struct lct_record *record)
 {
     const bool newer = found->standing == LCT_STANDING_NEWER;
+    const bool ahead = found->counter < record->counter || found->active < record->active ||
+                       found->ending < record->ending;
     const bool behind = record->counter < found->counter || record->active < found->active ||
                         record->ending < found->ending;
+    const char *longer = "";
 
+    if (newer ? !ahead : !behind)
+        longer = newer ? "; in the store an earlier key signs longer"
+                       : "; in the backup an earlier key signs longer";
     (void)snprintf(words, SENTENCE,
                    "the record in the store is %s (counter %u, generation %u, %s; in the backup: "
                    "counter %u, generation %u, %s%s)",
                    newer ? "older" : "newer, and stays", found->counter, found->active,
                    state_words(found->ending), record->counter, record->active,
-                   state_words(record->ending),
-                   newer || behind ? "" : "; in the backup an earlier key signs longer");
+                   state_words(record->ending), longer);
 }
 
 static void other_words(char words[SENTENCE], const struct lct_found *found, const char *id)
