@@ -149,8 +149,13 @@ static enum lct_code put_new(const struct lct_store *store,
     return code;
 }
 
-/* The record is what makes the change: until it is there, the one of before is, and its key files
- * have the same content, if they were whole. */
+/*
+ * The record is what makes the change: until it is there, the one of before is. Its key files are
+ * of the same keys, if it can be read, as far as both records have had them active: compare has
+ * seen that. A pending one may give way to another key of its number, though. A crash in between
+ * leaves its generation with a file that is not of its Name, and is refused; the same restore once
+ * more ends it.
+ */
 static enum lct_code put_files(int dir, const struct lct_backup_identity *identity,
                                struct lct_err *err)
 {

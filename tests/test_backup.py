@@ -1008,6 +1008,33 @@ def test_a_restore_over_an_older_identity_killed_at_any_step_leaves_one_of_both(
     assert seen == {1, 2} and step < ENOUGH - 1
 
 
+def test_a_restore_killed_while_a_pending_key_gives_way_is_ended_by_another(alice, other):
+    """Between the key file and the record the pending generation has another one's, and is none."""
+    alice.lct("rotate", "alice")
+    other.lct("restore", back_up(alice))
+    other.lct("rotate", "alice", "--withdraw")
+    other.lct("rotate", "alice")
+    tar = back_up(other)
+    older = shutil.copytree(alice.store, alice.path("older"))
+    data = alice.write("data")
+    refused = 0
+    for step in range(1, ENOUGH):
+        shutil.rmtree(alice.store)
+        shutil.copytree(older, alice.store)
+        done = run_failing(alice, ["restore", "--yes", tar], step, "kill")
+        alice.lct("check", "alice")
+        pending = alice.openssl("pkeyutl", "-sign", "-inkey", "lct:alice?generation=2", "-rawin",
+                                "-in", data, "-out", "sig", status=None)
+        assert pending.returncode == 0 or "its Name differs" in pending.stderr, pending.stderr
+        refused += pending.returncode != 0
+        if done.returncode == 0:
+            break
+        alice.lct("restore", "--yes", tar)
+        assert alice.record("alice") == other.record("alice")
+        signs(alice, "lct:alice?generation=2", other.public_key("lct:alice?generation=2"))
+    assert refused and step < ENOUGH - 1
+
+
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
 def test_a_restore_whose_step_fails_says_so(alice, make_user, error):
     tar = back_up(alice)
