@@ -75,9 +75,9 @@ enum lct_code lct_life_advance(struct lct_change *change, unsigned overlap, stru
 enum lct_code lct_life_shorten(struct lct_change *change, char until[21], unsigned overlap,
                                struct lct_err *err);
 
-/* Takes the pending generation out of the record of a change, which is counted as above. Its files
- * go after the commit, with lct_life_forget: those of a number that the record does not have.
- * LCT_ERR_NOT_FOUND: there is none; as lct_life_count. */
+/* Takes the pending generation out of the record of a change, which is counted as above, unless the
+ * identity has ended. Its files go after the commit, with lct_life_forget: those of a number that
+ * the record does not have. LCT_ERR_NOT_FOUND: there is none; as lct_life_count. */
 enum lct_code lct_life_withdraw(struct lct_change *change, unsigned *number, struct lct_err *err);
 void lct_life_forget(struct lct_change *change, unsigned number);
 
