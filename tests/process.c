@@ -569,7 +569,7 @@ static void test_starves(char **argv)
 {
     int fds[MAX_KEYS];
     char said[MAX_SAID];
-    struct rlimit all, few;
+    struct rlimit all = {0}, few;
     struct task task = make_task(load(NULL, argv[1]));
 
     say("loaded");
