@@ -621,26 +621,21 @@ static enum lct_code find_owner_auth(struct lct_key *key, const struct lct_confi
                                      struct lct_err *err)
 {
     struct lct_generation generation;
-    struct lct_secret owner = {0}, endorsement = {0};
-    const struct lct_tpm_auths auths = {&owner, &endorsement};
+    struct lct_secret auth = {0};
     enum lct_code code = LCT_OK;
 
     if (lct_key_is_software(key) ||
         (config->owner_auth_file == NULL && config->endorsement_auth_file == NULL))
         return LCT_OK;
     lct_key_generation(&generation, key);
-    if (generation.parent != TPM2_RH_OWNER && generation.parent != TPM2_RH_ENDORSEMENT)
-        return LCT_OK;
-    const struct lct_secret *auth = lct_tpm_auth_for(&auths, generation.parent);
-    if (auth == &owner && config->owner_auth_file != NULL)
-        code = lct_secret_read(&owner, "the owner's authorization", config->owner_auth_file, err);
-    if (auth == &endorsement && config->endorsement_auth_file != NULL)
-        code = lct_secret_read(&endorsement, "the endorsement hierarchy's authorization",
+    if (generation.parent == TPM2_RH_OWNER && config->owner_auth_file != NULL)
+        code = lct_secret_read(&auth, "the owner's authorization", config->owner_auth_file, err);
+    if (generation.parent == TPM2_RH_ENDORSEMENT && config->endorsement_auth_file != NULL)
+        code = lct_secret_read(&auth, "the endorsement hierarchy's authorization",
                                config->endorsement_auth_file, err);
-    if (code == LCT_OK && auth->len > 0)
-        code = lct_key_set_owner_auth(key, auth, err);
-    lct_secret_wipe(&owner);
-    lct_secret_wipe(&endorsement);
+    if (code == LCT_OK && auth.len > 0)
+        code = lct_key_set_owner_auth(key, &auth, err);
+    lct_secret_wipe(&auth);
     return code;
 }
 

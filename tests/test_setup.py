@@ -132,15 +132,20 @@ def test_what_is_shown_is_what_is_done(machine):
         assert machine.files()[name] == before.get(name, b"") + added.encode()
 
 
-@pytest.mark.parametrize("answer, done", [("y", True), ("n", False), ("", False)])
-def test_it_asks_on_a_terminal(machine, answer, done):
-    before = machine.files()
+def on_a_terminal(machine, **outputs) -> tuple[subprocess.Popen, int]:
+    """lct setup, and what types; the caller closes that."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [machine.user.build / "lct", "setup", "--module", machine.user.build / "lct.so"],
-        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=machine.user.environment(machine.env))
+        stdin=theirs, env=machine.user.environment(machine.env), **outputs)
     os.close(theirs)
+    return process, ours
+
+
+@pytest.mark.parametrize("answer, done", [("y", True), ("n", False), ("", False)])
+def test_it_asks_on_a_terminal(machine, answer, done):
+    before = machine.files()
+    process, ours = on_a_terminal(machine, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     os.write(ours, answer.encode() + b"\n")
     told, _ = process.communicate(timeout=60)
     os.close(ours)
@@ -149,12 +154,7 @@ def test_it_asks_on_a_terminal(machine, answer, done):
 
 
 def test_what_another_writes_while_it_asks_is_not_lost(machine):
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [machine.user.build / "lct", "setup", "--module", machine.user.build / "lct.so"],
-        stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=machine.user.environment(machine.env))
-    os.close(theirs)
+    process, ours = on_a_terminal(machine, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     asked = b""
     while b"[y/N]" not in asked:
         asked += os.read(process.stderr.fileno(), 1000)
