@@ -15,11 +15,6 @@ struct request {
     bool yes, unsigned_end, statement;
 };
 
-static const char *word(const struct request *request)
-{
-    return request->ending == LCT_REVOKED ? "revoke" : "retire";
-}
-
 static enum lct_code check_reason(const struct request *request, struct lct_err *err)
 {
     if (request->ending != LCT_REVOKED || request->statement ||
@@ -52,10 +47,13 @@ static enum lct_code check_state(const struct lct_tool *tool, const struct reque
 static enum lct_code hint(const struct request *request, enum lct_code code, struct lct_err *err)
 {
     size_t len = strlen(err->text);
+    bool revokes = request->ending == LCT_REVOKED;
 
     if (code != LCT_ERR_ENDED && code != LCT_ERR_NOT_FOUND && code != LCT_ERR_BAD_ID)
         (void)snprintf(err->text + len, sizeof err->text - len,
-                       "; lct %s --without-signature does it without its key", word(request));
+                       "; lct %s %s%s%s --without-signature does it without its key",
+                       revokes ? "revoke" : "retire", request->id, revokes ? " --reason " : "",
+                       revokes ? request->reason : "");
     return code;
 }
 
