@@ -657,9 +657,12 @@ def test_a_name_of_a_key_is_backed_up_as_its_identity(alice):
 def test_a_restored_identity_of_another_tpm_is_succeeded(alice, make_tpm, make_user):
     tar = back_up(alice)
     elsewhere = make_user(make_tpm().tcti)
-    elsewhere.lct("restore", tar)
+    said = elsewhere.lct("restore", tar).stderr
     elsewhere.lct("rotate", "alice", "--without-old-key", status=13)
-    elsewhere.lct("rotate", "alice", "--without-old-key", "--new-parent")
+    (command,) = [row["command"] for row in json.loads(
+        elsewhere.lct("doctor", "--json", status=13).stdout) if row["severity"] == "problem"]
+    assert f"{command.split('  #')[0]} makes a successor" in said
+    elsewhere.run("sh", "-c", command, env={"PATH": f"{elsewhere.build}:{os.environ['PATH']}"})
     elsewhere.lct("rotate", "alice", "--commit")
     elsewhere.lct("check", "alice")
 
@@ -690,14 +693,17 @@ def test_on_another_tpm_each_identity_says_that_it_cannot_be_used(owner, make_tp
     done = elsewhere.lct("restore", "--check", tar, status=13)
     for name in ("ec", "p384", "rsa", "rsa3072"):
         assert (f"lct:{name}: it cannot be used here; its TPM is another: lct rotate {name} "
-                "--without-old-key makes a successor") in done.stderr
+                "--without-old-key --new-parent makes a successor, if you know that the TPM was "
+                "cleared or replaced") in done.stderr
     done = elsewhere.lct("restore", tar)
     assert done.stderr.count("its TPM is another") == 4
     assert elsewhere.in_store() == ["ec", "ours", "p384", "rsa", "rsa3072"]
     elsewhere.lct("check", "ec", status=13)
     elsewhere.lct("check", "ours")
     told = json.loads(elsewhere.lct("doctor", "ec", "--json", status=13).stdout)
-    assert "lct rotate ec --without-old-key" in [row["command"] for row in told]
+    assert ("lct rotate ec --without-old-key --new-parent"
+            "  # if you know that the TPM was cleared or replaced") in [
+                row["command"] for row in told]
 
 
 def test_on_a_new_tpm_without_a_storage_root_key_it_is_another_as_well(alice, make_tpm, make_user):

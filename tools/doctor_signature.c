@@ -35,7 +35,7 @@ static enum lct_code time_signature(const struct lct_signing *signing, double *m
     return code;
 }
 
-enum { COMMAND = LCT_MAX_ID + 40 };
+enum { COMMAND = LCT_MAX_ID + 120 };
 
 static const char *command_for(char command[COMMAND], const struct lct_doctor *doctor,
                                const char *id, const struct lct_err *err)
@@ -45,7 +45,10 @@ static const char *command_for(char command[COMMAND], const struct lct_doctor *d
         return command;
     }
     if (err->code == LCT_ERR_OTHER_TPM && id != NULL) { /* the identity can go on, the key cannot */
-        (void)snprintf(command, COMMAND, "lct rotate %s --without-old-key", id);
+        (void)snprintf(command, COMMAND,
+                       "lct rotate %s --without-old-key --new-parent"
+                       "  # if you know that the TPM was cleared or replaced",
+                       id);
         return command;
     }
     if (err->code == LCT_ERR_LOCKOUT)

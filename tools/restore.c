@@ -69,7 +69,8 @@ static enum lct_code fail_other(const char *label, struct lct_err *err)
 {
     return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
                     "%s: it cannot be used here; its TPM is another: lct rotate %s "
-                    "--without-old-key makes a successor",
+                    "--without-old-key --new-parent makes a successor, if you know that the TPM "
+                    "was cleared or replaced",
                     label, label + 4);
 }
 
