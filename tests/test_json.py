@@ -3,12 +3,15 @@
 
 import json
 import re
+import subprocess
 
 import pytest
 
 from conftest import ROOT
-from sealing import Authority, boot
-from test_manual import section
+from sealing import NO_AUTHORITY, Authority, boot
+from terminal import on_terminal
+from test_house import run, tool
+from test_manual import arguments_of_calls, section
 
 PAGE = (ROOT / "docs/man/lct-json.7").read_text()
 
@@ -151,6 +154,23 @@ def test_updates_approvals_and_authorities_are_printed(user, tpm):
 def test_an_authority_that_is_made_is_printed(user):
     passphrase = user.write("passphrase", "the authority's own\n")
     made = result(user, "authority", "init", "--out", "key.pem", "--passphrase-file", passphrase)
+    assert made == result(user, "authority", "show")
+
+
+def test_a_recovery_phrase_that_there_is_no_terminal_for_is_not_mixed_with_the_json(user):
+    init = ("authority", "init", "--out", "key.pem", "--json")
+    done = user.lct(*init, status=2, start_new_session=True)
+    assert done.stdout == ""
+    assert "--passphrase-file" in json.loads(done.stderr)["error"]["message"]
+    assert not user.path("key.pem").exists()
+    user.lct("authority", "show", status=NO_AUTHORITY)
+
+
+def test_a_recovery_phrase_is_on_the_terminal_while_the_json_goes_elsewhere(user):
+    with on_terminal(user, "authority", "init", "--out", "key.pem", "--json",
+                     stdout=subprocess.PIPE) as terminal:
+        made = json.loads(terminal.process.stdout.read())
+        assert terminal.end() == 0 and "recovery phrase: " in terminal.output
     assert made == result(user, "authority", "show")
 
 

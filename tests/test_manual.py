@@ -312,6 +312,11 @@ def arguments(text: str, start: int) -> str:
     return text[start:at - 1]
 
 
+def arguments_of_calls(text: str, name: str) -> list[str]:
+    """Those of each call of a function, whose name is a regular expression."""
+    return [arguments(text, call.end()) for call in re.finditer(rf"\b(?:{name})\(", text)]
+
+
 def members_of(source: str, names: tuple[str, ...] | None) -> set[str]:
     """The text in calls of jansson, but for formats and for values that ?: chooses."""
     found = functions((ROOT / source).read_text())

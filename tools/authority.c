@@ -46,6 +46,11 @@ static enum lct_code find_phrase(struct lct_phrase *phrase, bool *made, const st
                                  struct lct_err *err)
 {
     *made = tool->passphrase_file == NULL && !request->passphrase;
+    if (*made && tool->json && !lct_can_ask()) /* standard output is the JSON's */
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "%s: there is no terminal to show a recovery phrase on, and --json is no "
+                        "place for it; give a passphrase in a file: --passphrase-file",
+                        request->out);
     if (*made)
         return lct_phrase_make(phrase, libctx, err);
     if (tool->passphrase_file != NULL)

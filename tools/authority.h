@@ -16,8 +16,9 @@ struct lct_authority_request {
 
 /*
  * Makes a recovery authority for the store that new identities go to. Its recovery phrase is shown
- * once, on the terminal, or where there is none on standard output. What fails leaves no file.
- * LCT_ERR_EXISTS: the store has one; LCT_ERR_USAGE; LCT_ERR_IO; LCT_ERR_AUTH; LCT_ERR_STORE.
+ * once, on the terminal, or where there is none on standard output, unless JSON goes there:
+ * LCT_ERR_USAGE. What fails leaves no file. LCT_ERR_EXISTS: the store has one; LCT_ERR_USAGE;
+ * LCT_ERR_IO; LCT_ERR_AUTH; LCT_ERR_STORE.
  */
 enum lct_code lct_tool_make_authority(struct lct_tool *tool,
                                       const struct lct_authority_request *request,
