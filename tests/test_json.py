@@ -202,8 +202,9 @@ def test_endorsement_keys_and_programs_are_printed(user):
 def test_an_error_is_an_object_on_the_standard_error(user, arguments, status, name):
     done = user.lct(*arguments, "--json", status=status)
     assert done.stdout == "" and done.stderr.count("\n") == 1
-    (error,) = json.loads(done.stderr).values()
-    assert {"error", *error} == documented("Errors")
+    printed = json.loads(done.stderr)
+    error = printed["error"]
+    assert {*printed, *error} == documented("Errors") and printed["version"] == 1
     assert (error["status"], error["name"]) == (status, name)
 
 

@@ -98,8 +98,8 @@ void lct_tool_print_error(const char *program, bool json, const struct lct_err *
 
     if (json) {
         name_error(name, err->code);
-        json_t *object = json_pack("{s:{s:i, s:s, s:o}}", "error", "status", (int)err->code, "name",
-                                   name, "message", message_json(err));
+        json_t *object = json_pack("{s:{s:i, s:s, s:o}, s:i}", "error", "status", (int)err->code,
+                                   "name", name, "message", message_json(err), "version", 1);
         text = object != NULL ? json_dumps(object, 0) : NULL;
         json_decref(object);
     }
