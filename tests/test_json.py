@@ -112,9 +112,21 @@ def test_findings_of_the_doctor_have_the_members_that_are_documented(user):
     findings = result(user, "doctor", status=None)
     always = documented("lct doctor")
     assert len(findings) > 5 and all(always <= set(one) for one in findings)
+    assert sorted(set().union(*findings) - always - documented("What lct doctor adds")) == []
     text = section(PAGE, "lct doctor")
     for member in ("topic", "severity"):
         assert all(re.search(rf"^\.?.*\b{one[member]}\b", text, re.MULTILINE) for one in findings)
+
+
+def test_the_page_has_every_member_that_findings_of_the_doctor_may_have_and_no_other():
+    sources = [path.read_text() for path in sorted((ROOT / "tools").glob("doctor_*.c"))]
+    members = set()
+    for text in sources:
+        for call in arguments_of_calls(text, r"json_object_set_new|json_pack|set_handles"):
+            members |= set(re.findall(r'"(\w+)",\s*(?=[a-z&])', call))
+        members |= set(re.findall(r'\{"\w+", "(\w+_auth_set)",', text))
+    assert len(members) > 40
+    assert documented("What lct doctor adds") | documented("An object in the TPM") == members
 
 
 def test_what_is_in_the_tpm_is_printed_and_what_is_left_there(user):
@@ -186,6 +198,17 @@ def test_backups_are_printed_and_what_is_restored(user):
         assert set(one) == documented("An identity of a backup")
         assert (one["standing"], one["restored"], one["error"]) == ("new", restored, None)
     assert result(user, "restore", "b.tar")["identities"][0]["standing"] == "same"
+
+
+def test_the_example_of_certificates_that_end_finds_those_alone(user):
+    program = re.search(r"jq -r '(.*days_left.*)'$", PAGE, re.MULTILINE)[1]
+    for name, days in (("soon", "2"), ("later", "90"), ("none", None)):
+        user.lct("create", name)
+        if days:
+            user.lct("cert", name, "--set", user.certificate(
+                f"lct:{name}", "/CN=localhost", "crt.pem", "-days", days))
+    found = run(tool("jq"), "-r", program, input=user.lct("list", "--json").stdout)
+    assert (found.returncode, found.stdout) == (0, "soon\n"), found.stderr
 
 
 def test_endorsement_keys_and_programs_are_printed(user):
