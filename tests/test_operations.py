@@ -25,11 +25,13 @@ class Site(World):
         super().__init__({"server": server, "new": new, "office": office}, server.directory)
         for user in (server, new, office):
             user.configure(seal=None)
-        for name in ("stick", "etc/apt/apt.conf.d", "etc/kernel/postinst.d", "etc/lct"):
+        for name in ("stick", "etc/apt/apt.conf.d", "etc/kernel/postinst.d", "etc/lct",
+                     "etc/systemd/system"):
             (self.directory / name).mkdir(parents=True)
         self.put("trust.json", {"version": 1, "vendors": [SWTPM_VENDOR],
                                 "ek_roots": [str(maker.ca / "issuercert.pem")]})
-        self.program("nginx", "exit 0")
+        for name in ("nginx", "systemctl"):
+            self.program(name, "exit 0")
         self.others: list[tuple[str, object]] = []  # what happens once, before which command
         self.status: dict[str, int] = {}
 
@@ -80,6 +82,11 @@ def fixture_site(make_user, make_certified, maker) -> Site:
         users.append(make_user(tpm.tcti))
         users[-1].tpm = tpm
     return Site(*users, make_user("none"), maker)
+
+
+@pytest.mark.parametrize("hook", sorted(path.stem for path in (ROOT / "conf/hooks").iterdir()))
+def test_each_hook_that_warns_of_updates_is_installed(hook):
+    assert f"lct config {hook} >/etc/" in chapter(OPERATIONS, "Updates and approvals")
 
 
 def test_updates_and_approvals(site):
