@@ -379,7 +379,8 @@ def test_each_subcommand_has_its_help(user, name):
     [], ["frobnicate"], ["help", "frobnicate"], ["create"], ["create", "a", "b"], ["show"],
     ["create", "a", "--algorithm"], ["create", "a", "--algorithm", "rsa-17"],
     ["create", "a", "--nonsense"], ["list", "extra"], ["delete"], ["csr"], ["sign"],
-    ["sign", "ec", "--raw", "--jose"], ["--store"], ["list", "--tcti"], ["list", "--json=1"]])
+    ["sign", "ec", "--raw", "--jose"], ["--store"], ["list", "--tcti"], ["list", "--json=1"],
+    ["list", "--version"]])
 def test_wrong_usage_is_status_2_and_a_sentence(owner, arguments):
     done = owner.lct(*arguments, stdin=b"", status=2)
     assert done.stderr.startswith("lct: ")
@@ -410,6 +411,12 @@ def test_the_environment_overrides_the_configuration(owner):
     owner.lct("check", "ec", env={"LCT_STORE": str(owner.store), "LCT_TCTI": owner.tcti})
     owner.openssl("dgst", "-sha256", "-sign", "lct:ec", "-out", "sig", "data",
                   env={"LCT_STORE": str(owner.store), "LCT_TCTI": owner.tcti})
+
+
+@pytest.mark.parametrize("variable", ["LCT_TCTI", "LCT_STORE", "LCT_REQUIRE_HARDWARE",
+                                      "CREDENTIALS_DIRECTORY", "LCT_LOG"])
+def test_a_variable_that_is_set_and_empty_is_a_wrong_value(user, variable):
+    assert variable in one_sentence(user.lct("list", env={variable: ""}, status=8).stderr)
 
 
 @NEEDS_ROOT

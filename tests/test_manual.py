@@ -214,6 +214,38 @@ def test_the_first_page_has_the_options_of_every_command():
     assert flags(tags) == taken
 
 
+def variables_read(*rooms: str) -> set[str]:
+    """Those of the environment that the code in these directories asks for."""
+    text = "".join(path.read_text() for room in rooms for path in (ROOT / room).glob("*.c"))
+    asked = " ".join(arguments_of_calls(text, r"(?:secure_)?getenv"))
+    return set(re.findall(r'"([A-Z_]+)"', asked)) | set(
+        re.findall(r'^ +\{"\w+", "([A-Z_]+)", set_', text, re.MULTILINE))
+
+
+def variables_told(text: str) -> set[str]:
+    tags = re.findall(r"^\.It Ev (.*)$", section(text, "ENVIRONMENT"), re.MULTILINE)
+    return set(" ".join(tags).replace(",", " ").split())
+
+
+LIBRARIES = ("base", "tcg", "tpm", "proof", "attest", "export", "store")
+
+
+def test_the_manual_has_every_variable_that_the_command_reads_and_no_other():
+    read = variables_read(*LIBRARIES, "tools")
+    assert {"LCT_REQUIRE_HARDWARE", "DBUS_SYSTEM_BUS_ADDRESS", "TERM", "XDG_CONFIG_HOME"} <= read
+    told = [variables_told(path.read_text()) for path in MAN.glob("lct*.1")
+            if ".Sh ENVIRONMENT\n" in path.read_text()]
+    assert sorted(set().union(*told)) == sorted(read)
+    general = variables_told((MAN / "lct.1").read_text())
+    assert sorted(variables_read(*LIBRARIES) - general) == []
+
+
+def test_the_manual_has_every_variable_that_the_provider_reads_and_no_other():
+    """And those by which OpenSSL finds it."""
+    read = variables_read(*LIBRARIES, "provider") | {"OPENSSL_CONF", "OPENSSL_MODULES"}
+    assert sorted(variables_told(provider_page())) == sorted(read)
+
+
 # The provider
 
 
