@@ -480,7 +480,10 @@ def test_a_file_of_metrics_is_replaced_in_one_step(held):
     out.symlink_to(held.write("elsewhere", "kept"))
     assert held.lct("doctor", "--metrics", "--out", out).stdout == ""
     assert not out.is_symlink() and held.path("elsewhere").read_text() == "kept"
-    assert metrics(out.read_text())["lct_tpm_up"] == {"": 0}
+    found = metrics(out.read_text())
+    assert found["lct_tpm_up"] == {"": 0} and found["lct_identity_seal_open"] == {'id="web"': 0}
+    assert [name for name in found if name.startswith("lct_tpm_")] == ["lct_tpm_up"]
+    assert "lct_audit_up" not in found, "none is configured"
     assert stat.S_IMODE(out.stat().st_mode) == 0o644
     assert list(held.directory.glob("lct.prom*")) == [out]
     held.lct("doctor", "--metrics", "--out", held.path("missing/lct.prom"), status=18)
