@@ -11,6 +11,7 @@ import pytest
 from maker import (P256_CERT, P384_CERT, P384_EK, READABLE, RSA_CERT, RSA_EK, RSA_NONCE,
                    RSA_TEMPLATE, evict, put, read_index)
 from test_command import one_sentence
+from test_json import documented
 from test_passphrase import on_a_terminal
 from tpm import SESSIONS, Command, Swtpm, exchange, response
 
@@ -94,6 +95,8 @@ def test_ek_shows_certificates_and_keys_as_they_are_in_the_tpm(holder, certified
         assert certificate["index"] == f"{index:#010x}" and certificate["of_this_key"] is True
         assert to_der(holder, certificate["pem"]) == read_index(certified, index)
         assert certificate["not_after"] == "9999-12-31T23:59:59Z"
+        assert set(certificate) == documented("A certificate") - {"chain"} | {
+            "pem", "index", "of_this_key"}
 
 
 def test_ek_pem_is_a_chain_that_verifies(holder, maker):

@@ -191,6 +191,20 @@ def test_lines_of_threads_and_children_do_not_mix(audited):
     assert len({event["pid"] for event in events(audited)}) > 4
 
 
+def test_a_key_that_is_not_loaded_any_more_is_not_in_the_audit(audited):
+    audited.lct("retire", "ec", "--yes")
+    audited.lct("sign", "ec", stdin="data", status=25)
+    sign(audited, status=1)
+    assert [(event["identity"], event["result"]) for event in events(audited)] == [("ec", "ok")], (
+        "the statement of the end alone")
+
+
+@pytest.mark.parametrize("arguments, number", [((), 2), (("ec",), 3)])
+def test_the_doctor_s_signatures_are_in_the_audit(audited, arguments, number):
+    audited.lct("doctor", *arguments)
+    assert [event["result"] for event in events(audited)] == number * ["ok"]
+
+
 def test_trace_and_audit_go_on_in_a_jail(make_user, device):
     """In a chroot, and as another user, with what was opened before."""
     user = make_user(device.tcti)

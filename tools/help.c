@@ -10,8 +10,8 @@
 static const struct lct_subcommand subcommands[] = {
     {"setup", "[--system|--user] [--undo] [--yes] [--module FILE]",
      "have programs that use OpenSSL take lct:ID as a key",
-     "openssl.cnf gets one line, which includes lct.cnf beside it. The change is shown, and asked\n"
-     "about; it is tried out before. Then it is as lct doctor says.\n"
+     "openssl.cnf gets a comment, and a line that includes lct.cnf beside it. The change is\n"
+     "shown, and asked about; it is tried out before. Then it is as lct doctor says.\n"
      "  --system        the machine's openssl.cnf: every user's programs (default for root)\n"
      "  --user          one of your own, in ~/.config/lct, which OPENSSL_CONF has to name "
      "(default\n"
@@ -133,8 +133,8 @@ static const struct lct_subcommand subcommands[] = {
      lct_affected_run},
     {"persist", "ID [--handle HANDLE] [--generation N] [--json]",
      "keep the key of an identity in the TPM, too, at a persistent handle",
-     "Then it need not be loaded: a signature is one command to the TPM, or two with a "
-     "passphrase.\n"
+     "Then it need not be loaded: a signature is one command to the TPM, of a key with a\n"
+     "passphrase or a seal some less than before.\n"
      "The key file stays, and is used where the handle is lost. It takes the authorization of the\n"
      "TPM's owner, where one is set, and NV memory, of which there is room for some keys alone.\n"
      "  --handle HANDLE   0x81000100 to 0x817fffff; default: the first that is free\n"
