@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/lines.h"
 
+#include "base/date.h"
 #include "base/descriptor.h"
 
 #include <errno.h>
@@ -279,12 +280,11 @@ int lct_lines_write(struct lct_lines *lines, const char *text, bool on_disk)
 const char *lct_lines_time(char text[LCT_LINE_TIME])
 {
     struct timespec now = {0};
-    struct tm utc = {0};
+    char date[LCT_DATE_TEXT];
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &utc);
-    size_t len = strftime(text, LCT_LINE_TIME, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(text + len, LCT_LINE_TIME - len, ".%06dZ", (int)(now.tv_nsec / 1000));
+    (void)lct_date_of_seconds(date, now.tv_sec);
+    (void)snprintf(text, LCT_LINE_TIME, "%.19s.%06dZ", date, (int)(now.tv_nsec / 1000));
     return text;
 }
 

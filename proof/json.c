@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proof/json.h"
 
+#include "base/date.h"
 #include "base/encode.h"
 
 #include <stdio.h>
@@ -76,23 +77,12 @@ bool lct_json_maybe(const char **text, const json_t *json)
 
 bool lct_json_time(char text[21], const char *value)
 {
-    static const char form[] = "dddd-dd-ddTdd:dd:ddZ";
-    struct tm tm = {0};
-
-    if (strlen(value) != sizeof form - 1)
-        return false;
-    for (size_t i = 0; form[i] != '\0'; i++)
-        if (form[i] == 'd' ? value[i] < '0' || value[i] > '9' : value[i] != form[i])
-            return false;
-    return strptime(value, "%Y-%m-%dT%H:%M:%SZ", &tm) != NULL && lct_json_text(text, 21, value);
+    return lct_date_is_formed(value) && lct_json_text(text, 21, value);
 }
 
 bool lct_json_of_time(char text[21], time_t seconds)
 {
-    struct tm utc;
-
-    return gmtime_r(&seconds, &utc) != NULL && utc.tm_year >= -900 && utc.tm_year <= 8099 &&
-           strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &utc) == 20;
+    return lct_date_of_seconds(text, seconds);
 }
 
 void lct_json_now(char text[21])
@@ -102,13 +92,12 @@ void lct_json_now(char text[21])
 
 bool lct_json_seconds(time_t *seconds, const char *value)
 {
-    struct tm utc = {0};
-    char text[21], again[21];
+    int64_t wide = 0;
 
-    if (!lct_json_time(text, value) || strptime(text, "%Y-%m-%dT%H:%M:%SZ", &utc) == NULL)
+    if (!lct_date_to_seconds(&wide, value))
         return false;
-    *seconds = timegm(&utc);
-    return lct_json_of_time(again, *seconds) && strcmp(again, text) == 0; /* no 30th of February */
+    *seconds = (time_t)wide;
+    return *seconds == wide; /* a time_t of 32 bits ends in 2038 */
 }
 
 bool lct_json_handle(uint32_t *handle, const char *text)

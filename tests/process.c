@@ -7,6 +7,7 @@
 #include "keys.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <openssl/err.h>
@@ -584,6 +585,68 @@ static void test_starves(char **argv)
     end_task(&task);
 }
 
+/* Holds libc's lock of the time zone until whoever writes to the FIFO that is the zone closes it.
+ */
+static void *read_zone(void *unused)
+{
+    (void)unused;
+    tzset();
+    return NULL;
+}
+
+static int open_when_read(const char *fifo)
+{
+    int fd = -1;
+
+    errno = ENXIO;
+    for (int ms = 0; fd < 0 && errno == ENXIO && ms < 1000 * LIMIT; ms++) {
+        usleep(1000);
+        fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    }
+    expect(fd >= 0, "somebody reads the FIFO");
+    return fd;
+}
+
+/* libc makes that lock not anew in a child. */
+static void expect_zone_to_be_locked(void)
+{
+    const time_t epoch = 0;
+    struct tm tm;
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)alarm(1);
+        _exit(gmtime_r(&epoch, &tm) == NULL);
+    }
+    expect(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM,
+           "a child waits for ever");
+}
+
+/* zone FIFO URI: a child signs whose parent had a thread in the middle of a time zone. */
+static void test_zone(char **argv)
+{
+    pthread_t thread;
+    struct task task = make_task(load(NULL, argv[1]));
+
+    sign_once(&task);
+    expect(mkfifo(argv[0], 0600) == 0 && setenv("TZ", argv[0], 1) == 0, "a time zone");
+    expect(pthread_create(&thread, NULL, read_zone, NULL) == 0, "a thread");
+    int fifo = open_when_read(argv[0]);
+    expect_zone_to_be_locked();
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)alarm(LIMIT / 6);
+        sign_once(&task);
+        _exit(0);
+    }
+    reap(pid, "a child signs");
+    close(fifo);
+    expect(pthread_join(thread, NULL) == 0, "the thread's end");
+    sign_once(&task);
+    end_task(&task);
+}
+
 static const struct {
     const char *name;
     void (*run)(char **argv);
@@ -595,7 +658,8 @@ static const struct {
              {"inherits", test_inherits, 1}, {"leaves", test_leaves, 1},
              {"ends", test_ends, 1},         {"stalls", test_stalls, 1},
              {"daemon", test_daemon, 1},     {"opener", test_opener, 3},
-             {"idle", test_idle, 2},         {"starves", test_starves, 2}};
+             {"idle", test_idle, 2},         {"starves", test_starves, 2},
+             {"zone", test_zone, 2}};
 
 int main(int argc, char **argv)
 {

@@ -247,6 +247,20 @@ def test_a_crowd_of_children_signs_busy(owner, process):
     process(owner, "crowd", 12, "lct:ec")
 
 
+@pytest.mark.parametrize("dated", ["audit", "trace", "overlap"])
+def test_a_child_signs_whose_parent_was_in_the_middle_of_a_time_zone(owner, process, dated):
+    """libc has a lock for that which no child gets back, and what is written here has the time."""
+    if dated == "overlap":
+        owner.lct("rotate", "ec")
+        owner.lct("rotate", "ec", "--commit")
+    else:
+        name = {"audit": "audit", "trace": "log"}[dated]
+        owner.configure(**{name: str(owner.path("lines"))})
+    process(owner, "zone", owner.path("fifo"), "lct:ec?generation=1")
+    if dated != "overlap":
+        assert len(owner.path("lines").read_text().splitlines()) >= 3
+
+
 def test_a_passphrase_callback_may_fork_and_sign(owner, process, tpm):
     secret = owner.write("secret", "geheim")
     owner.lct("create", "locked", "--passphrase-file", secret)
