@@ -279,6 +279,50 @@ def test_a_list_that_is_longer_than_can_be_is_refused_in_silence(watched, proxy,
     watched.lct("show", "new", status=3)
 
 
+ALGORITHMS, HANDLES, BANKS, PROPERTIES = 0, 1, 5, 6  # capabilities: TPM 2.0 Part 2, 6.12
+ROOM = {ALGORITHMS: 127, HANDLES: 254, BANKS: 16, PROPERTIES: 127}  # that TSS has for each
+
+
+def list_of(capability: int, count: int) -> bytes:
+    """A response to TPM2_GetCapability, with things in it that nobody needs."""
+    entry = {ALGORITHMS: struct.pack(">HI", 1, 0), HANDLES: struct.pack(">I", 0x80FFFFFF),
+             BANKS: struct.pack(">HB3x", 0x12, 3), PROPERTIES: struct.pack(">II", 1, 0)}[capability]
+    return whole(0x8001, 0, struct.pack(">BII", 0, capability, count) + count * entry)
+
+
+def lengthen(proxy, capability: int, count: int) -> list[int]:
+    """From now on there are so many entries in each such list; what is asked for is put down."""
+    asked = []
+
+    def forge(command, ask):
+        asked.append(struct.unpack_from(">I", command, 10)[0])
+        return list_of(capability, count) if asked[-1] == capability else ask()
+
+    proxy.hook(Command.GetCapability, forge)
+    return asked
+
+
+@pytest.mark.parametrize("capability, words", [
+    (ALGORITHMS, ("create", "new")), (PROPERTIES, ("create", "new")),
+    (BANKS, ("doctor",)), (HANDLES, ("gc",))],
+    ids=["algorithms", "properties", "banks", "handles"])
+@pytest.mark.parametrize("more", [0, 1], ids=["as long as can be", "longer"])
+def test_a_list_of_what_the_tpm_has_is_no_longer_than_tss_has_room_for(watched, proxy, capability,
+                                                                       words, more):
+    """TSS would print that, on the host's standard error."""
+    asked = lengthen(proxy, capability, ROOM[capability] + more)
+    done = watched.lct(*words, status=None)
+    assert capability in asked
+    assert ("the TPM's response is malformed" in done.stdout + done.stderr) == bool(more)
+
+
+def test_a_program_signs_on_where_such_a_list_is_too_long(watched, proxy):
+    """It asks whether there is a slot to keep."""
+    asked = lengthen(proxy, PROPERTIES, 300)
+    done = watched.run(watched.build / "tests" / "process", "turns", "lct:ec", "lct:rsa")
+    assert PROPERTIES in asked and (done.stdout, done.stderr) == ("ok\n", "")
+
+
 HEAD = struct.pack(">HIH", 0x0B, 0x00060472, 0)  # SHA-256, attributes of a signing key, no policy
 UNKNOWN = {  # and what follows would be a key, if it were known
     "type": struct.pack(">H", 0xA1) + HEAD,

@@ -81,15 +81,17 @@ static bool has_whole_parameters(const uint8_t *response, size_t len,
            lct_shape_is_whole(command->code, response + at + 4, get_u32(response + at));
 }
 
-/* What TPM2_GetCapability lists (TPM 2.0 Part 2, 10.10.1), and a bound to each entry's bytes. */
+/* What TPM2_GetCapability lists (TPM 2.0 Part 2, 10.10.1), for how many of it TSS has room, and a
+ * bound to each entry's bytes. */
 static const struct {
     TPM2_CAP capability;
+    uint32_t room;
     size_t min_entry, max_entry;
 } lists[] = {
-    {TPM2_CAP_ALGS, 6, 6},
-    {TPM2_CAP_HANDLES, 4, 4},
-    {TPM2_CAP_PCRS, 3, 3 + TPM2_PCR_SELECT_MAX},
-    {TPM2_CAP_TPM_PROPERTIES, 8, 8},
+    {TPM2_CAP_ALGS, TPM2_MAX_CAP_ALGS, 6, 6},
+    {TPM2_CAP_HANDLES, TPM2_MAX_CAP_HANDLES, 4, 4},
+    {TPM2_CAP_PCRS, TPM2_NUM_PCR_BANKS, 3, 3 + TPM2_PCR_SELECT_MAX},
+    {TPM2_CAP_TPM_PROPERTIES, TPM2_MAX_TPM_PROPERTIES, 8, 8},
 };
 
 /* TPMS_PCR_SELECTION, `count` times (TPM 2.0 Part 2, 10.5.2): each as long as it says, and none
@@ -121,7 +123,7 @@ static bool has_whole_list(const struct lct_channel *channel)
         return false;
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         if (lists[i].capability == capability)
-            return count <= TPM2_MAX_CAP_BUFFER && rest >= count * lists[i].min_entry &&
+            return count <= lists[i].room && rest >= count * lists[i].min_entry &&
                    rest <= count * lists[i].max_entry;
     return true;
 }
