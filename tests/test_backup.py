@@ -292,6 +292,13 @@ def test_the_environment_does_not_change_what_tar_does(alice, other, tar_options
     assert not alice.path("called").exists() and not other.path("called").exists()
 
 
+def test_a_backup_is_restored_where_the_ends_of_children_are_ignored(alice, other):
+    """As they are in what is started by a program that ignores them."""
+    tar = back_up(alice)
+    other.lct("restore", tar, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    other.lct("check", "alice")
+
+
 def test_a_backup_that_is_killed_leaves_no_file_of_its_own(alice):
     """It makes none, wherever the environment says that they go."""
     log = alice.path("steps")

@@ -7,6 +7,7 @@
 #include "tools/tool.h"
 
 #include <openssl/crypto.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -198,6 +199,9 @@ int main(int argc, char **argv)
     /* Passphrases, private keys and what was sealed are not to be in a core that stays behind; a
      * program that takes our place may leave one of its own. */
     (void)prctl(PR_SET_DUMPABLE, 0);
+    /* Where it is ignored, as whoever started this may have it, no end of a child can be waited
+     * for. */
+    (void)signal(SIGCHLD, SIG_DFL);
     /* The configuration is ours to read: libcrypto shall not load providers for this program, least
      * of all ours. */
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
