@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -353,6 +354,30 @@ def test_a_module_that_does_not_load_is_refused(machine, tmp_path, spoil, patter
     done = machine.user.lct("setup", "--yes", "--module", module, env=machine.env, status=CONFIG)
     module.unlink(missing_ok=True)
     assert re.search(pattern, done.stderr) and machine.files() == before
+
+
+# Of the minute that it is given a moment is left; where its end does not come it goes on.
+HANGS = """if (alarm(0) != 0) {
+    ualarm(1000, 0);
+    for (int i = 0; i < 100; i++)
+        usleep(100000);
+}"""
+
+
+@pytest.mark.parametrize("before", [
+    lambda: None, lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM}),
+    lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN),
+    lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)],
+    ids=["as usual", "blocked", "ignored", "ends of children ignored"])
+def test_a_module_that_hangs_is_refused_whatever_signals_are_inherited(machine, tmp_path, before):
+    """What a program blocks or ignores is so in those that it starts."""
+    module = tmp_path / "lct.so"
+    made_of(HANGS)(module)
+    files = machine.files()
+    done = machine.user.lct("setup", "--yes", "--module", module, env=machine.env, status=CONFIG,
+                            preexec_fn=before)
+    assert "OpenSSL hangs while it loads its providers" in done.stderr
+    assert machine.files() == files
 
 
 def test_a_file_of_that_name_which_is_somebody_else_s_is_not_replaced(machine):

@@ -86,11 +86,22 @@ struct answer {
     bool whole;
 };
 
+/* Ends this process when its time is over, whatever it has inherited. */
+static void limit_time(void)
+{
+    sigset_t alarms;
+
+    (void)sigemptyset(&alarms);
+    (void)sigaddset(&alarms, SIGALRM);
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)sigprocmask(SIG_UNBLOCK, &alarms, NULL);
+    (void)alarm(PATIENCE);
+}
+
 static _Noreturn void give(struct answer *answer, const char *before, const char *after,
                            const char *module)
 {
-    (void)signal(SIGALRM, SIG_DFL);
-    (void)alarm(PATIENCE);
+    limit_time();
     judge(answer->text, sizeof answer->text, before, after, module);
     answer->whole = true;
     _exit(0);
