@@ -651,6 +651,7 @@ def test_a_bus_without_descriptors_is_of_no_use(wire, listen, tmp_path):
     b"l\2\1\1" + struct.pack("<III", 0, 1, 0x4000), RETURNED.replace(b"\5\1u\0", b"\5\1a\0"),
     RETURNED.replace(b"\5\1u\0", b"\5\xffu\0"),
     message(2, [field(5, "u", 2), field(7, "s", "x").replace(b"\1\0\0\0x", b"\xff\0\0\0x")]),
+    message(2, [field(5, "u", 2), field(7, "s", "x").replace(b"\1\0\0\0x", b"\xff\xff\xff\xffx")]),
     message(3, [field(5, "u", 2), field(8, "g", "s")], b"\xff\xff\xff\xff")],
     ids=lambda answer: answer[:12].hex() or "nothing")
 def test_a_bus_that_talks_rubbish(wire, listen, tmp_path, answer):

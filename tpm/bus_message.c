@@ -95,11 +95,10 @@ static uint32_t take_u32(struct lct_bus_message *message)
 /* Its bytes in the message, which end with a zero, or NULL. */
 static const char *take_text(struct lct_bus_message *message, size_t len)
 {
-    const uint8_t *text = take(message, 1, len + 1);
+    /* In 32 bits the longest text with its zero has no bytes at all. */
+    const uint8_t *text = len < message->len ? take(message, 1, len + 1) : NULL;
 
-    if (text == NULL)
-        return NULL;
-    message->bad = text[len] != '\0' || strlen((const char *)text) != len;
+    message->bad = text == NULL || text[len] != '\0' || strlen((const char *)text) != len;
     return message->bad ? NULL : (const char *)text;
 }
 
