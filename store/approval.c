@@ -317,18 +317,29 @@ static int open_approvals(const char *dir)
     return fd;
 }
 
+enum { MAX_NAME = 256 };
+
+/* The file of one: an authority's, for a policy and a policyRef. */
+static void name_file(char name[MAX_NAME], const struct lct_approval *approval,
+                      const char *fingerprint)
+{
+    char policy[2 * sizeof approval->policy + 1], ref[2 * sizeof approval->ref + 1];
+
+    lct_hex_encode(policy, approval->policy, sizeof approval->policy);
+    lct_hex_encode(ref, approval->ref, approval->ref_len);
+    (void)snprintf(name, MAX_NAME, "%.16s-%s%s%s%s", fingerprint, policy,
+                   approval->ref_len > 0 ? "-" : "", ref, suffix);
+}
+
 enum lct_code lct_approval_put(const char *dir, const struct lct_approval *approval,
                                const char *fingerprint, bool replace, struct lct_err *err)
 {
-    char name[256], policy[2 * sizeof approval->policy + 1], ref[2 * sizeof approval->ref + 1];
+    char name[MAX_NAME];
     char *text = lct_approval_write(approval, fingerprint);
 
     if (text == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    lct_hex_encode(policy, approval->policy, sizeof approval->policy);
-    lct_hex_encode(ref, approval->ref, approval->ref_len);
-    (void)snprintf(name, sizeof name, "%.16s-%s%s%s%s", fingerprint, policy,
-                   approval->ref_len > 0 ? "-" : "", ref, suffix);
+    name_file(name, approval, fingerprint);
     enum lct_code code = LCT_OK;
     int fd = open_approvals(dir);
     if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
@@ -342,4 +353,17 @@ enum lct_code lct_approval_put(const char *dir, const struct lct_approval *appro
         close(fd);
     free(text);
     return code;
+}
+
+void lct_approval_drop(const char *dir, const struct lct_approval *approval,
+                       const char *fingerprint)
+{
+    char name[MAX_NAME];
+    int fd = open_approvals(dir);
+
+    if (fd < 0)
+        return;
+    name_file(name, approval, fingerprint);
+    (void)unlinkat(fd, name, 0);
+    close(fd);
 }

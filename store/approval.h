@@ -62,6 +62,10 @@ bool lct_approvals_have(const struct lct_approval *all, size_t num,
 enum lct_code lct_approval_put(const char *dir, const struct lct_approval *approval,
                                const char *fingerprint, bool replace, struct lct_err *err);
 
+/* Removes it from the store `dir`, if it is there. Best effort. */
+void lct_approval_drop(const char *dir, const struct lct_approval *approval,
+                       const char *fingerprint);
+
 /* The directory in a store that they are in, and whether a file in it is named as one. */
 extern const char lct_approvals_dir[];
 bool lct_is_approval_name(const char *name);

@@ -21,6 +21,7 @@ from test_bad_input import queue_says
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
 from test_faults import MADE_SRK
+from test_passphrase import on_a_terminal
 from test_processes import fixture_process  # noqa: F401
 from test_store import steps_of, unreadable
 from test_tls import SOFTWARE, connect, start_server
@@ -615,12 +616,83 @@ def test_the_owner_alone_counts_up(make_sealer, authority, make_tpm):
     sealer.lct("reseal", "k", *authority.options, "--revoke", status=AUTH, start_new_session=True)
     signs(sealer)
     sealer.configure(**owned)
+    measure(tpm, 7)
     sealer.lct("reseal", "k", *authority.options, "--revoke")
     sealer.configure(seal=None)
     signs(sealer)
+    reboot(tpm)
+    refused(sealer, "revoked")
     sealer.configure(**owned)
     sealer.lct("delete", "k", "--yes")
     assert nv_indices(tpm) == []
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_revocation_that_stopped_half_way_leaves_nothing_to_the_next(make_sealer, authority,
+                                                                       make_tpm, make_proxy, at):
+    """It has an approval written by then, which may have been copied, and does not count."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    sealer = make_sealer(tpm, proxy.tcti)
+    create(sealer, "--seal", "authority", "--revocable")
+    approve(sealer, authority, "k")
+    revoke = ("reseal", "k", *authority.options, "--revoke")
+    proxy.refuse(Command.NV_Increment, 0x84, at)  # TPM_RC_VALUE
+    one_sentence(sealer.lct(*revoke, status=None).stderr)
+    proxy.heal()
+    signs(sealer)
+    kept = {path.name: path.read_bytes() for path in sealing.approvals(sealer)}
+    measure(tpm, 7)
+    sealer.lct(*revoke)
+    signs(sealer)
+    reboot(tpm)
+    refused(sealer, "revoked")
+    for name, content in kept.items():
+        sealing.put_approval(sealer, name, content)
+    refused(sealer, "revoked")
+    sealer.lct("delete", "k", "--yes")
+
+
+def test_the_owner_s_authorization_is_asked_for_once(revocable, authority):
+    """And the passphrase of the authority too, though two approvals are signed."""
+    user = revocable
+    user.tpm.tool("tpm2_changeauth", "-c", "owner", "the owner's own")
+    revoke = ("reseal", "k", "--authority", authority.key, "--revoke")
+    shown = on_a_terminal(user, [str(user.build / "lct"), *map(str, revoke)], sealing.PASSPHRASE,
+                          "the owner's own")
+    assert shown.startswith("0 ") and "revoked what was approved for lct:k" in shown
+    assert shown.count("authorization of the TPM's owner") == 1
+    assert shown.count("assphrase") == 1
+    signs(user)
+    user.tpm.tool("tpm2_changeauth", "-c", "owner", "-p", "the owner's own", "")
+
+
+def test_of_two_revocations_one_waits_for_the_other(revocable, authority):
+    user = revocable
+    revoke = ("reseal", "k", *authority.options, "--revoke")
+    before = sealing.approvals(user)
+    held = os.open(user.store / "k", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    both = [begin(user, revoke) for _ in range(2)]
+    for each in both:
+        waits_for(is_at, each, user.store / "k")
+    assert [each.poll() for each in both] == [None, None]
+    assert sealing.approvals(user) == before
+    os.close(held)
+    for each in both:
+        each.communicate(timeout=60)
+    assert [each.returncode for each in both] == [0, 0]
+    signs(user)
+
+
+def test_a_revocation_leaves_one_approval_more(revocable, authority):
+    user = revocable
+    before = sealing.approvals(user)
+    for _ in range(2):
+        user.lct("reseal", "k", *authority.options, "--revoke")
+        added = set(sealing.approvals(user)) - set(before)
+        assert len(added) == 1
+        before = sealing.approvals(user)
 
 
 @pytest.fixture(name="revocable")

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/approver.h"
 #include "tools/authority.h"
-#include "tools/counter.h"
 #include "tools/json.h"
 #include "tools/sealing.h"
 #include "tools/tool.h"
@@ -291,49 +290,4 @@ enum lct_code lct_approve_run(struct lct_tool *tool, int argc, char **argv, stru
         return code;
     return signs ? approve(tool, &request, operands, num_operands, err)
                  : import(tool, request.import, err);
-}
-
-/* All approvals before become void. */
-static enum lct_code count_up(struct lct_tool *tool, const char *id, struct lct_err *err)
-{
-    struct lct_record *record = NULL;
-    char label[sizeof "lct:" + LCT_MAX_ID];
-    enum lct_code code = lct_store_get_record(&tool->store, id, &record, NULL, err);
-
-    (void)snprintf(label, sizeof label, "lct:%s", id);
-    if (code == LCT_OK) {
-        struct lct_counter counter = lct_record_generation(record, 0)->seal.counter;
-        code = lct_tool_counter(tool, &counter, label, lct_tpm_counter_increment, err);
-    }
-    free(record);
-    return code == LCT_OK
-               ? lct_tool_say(tool, err, "revoked what was approved for lct:%s before\n", id)
-               : code;
-}
-
-enum lct_code lct_reseal_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
-{
-    struct lct_approver approver = {0};
-    const char *key_file = NULL, *id = NULL;
-    const struct lct_option options[] = {{"authority", &key_file, NULL},
-                                         {"revoke", NULL, &approver.revoke},
-                                         {"json", NULL, &tool->json}};
-    enum lct_code code =
-        lct_tool_begin(tool, argc, argv, options, sizeof options / sizeof options[0], &id, err);
-    bool revoke = approver.revoke;
-
-    if (code == LCT_OK && key_file == NULL)
-        code = LCT_FAIL(err, LCT_ERR_USAGE,
-                        "whose approval? --authority KEY.pem, the file that lct authority init "
-                        "wrote");
-    if (code == LCT_OK)
-        code = lct_approver_open(&approver, tool, key_file, err);
-    if (code == LCT_OK)
-        code = lct_approver_plan(&approver, id, NULL, err);
-    if (code == LCT_OK)
-        code = lct_approver_finish(&approver, err);
-    if (code == LCT_OK && revoke)
-        code = count_up(tool, id, err);
-    lct_approver_close(&approver);
-    return code;
 }

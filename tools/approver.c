@@ -52,12 +52,19 @@ struct lct_planned {
     char whom[LCT_MAX_ID + 64];
 };
 
-void lct_approver_close(struct lct_approver *approver)
+void lct_approver_forget(struct lct_approver *approver)
 {
-    EVP_PKEY_free(approver->pkey);
     for (size_t i = 0; i < approver->num_planned; i++)
         free(approver->planned[i].dir);
     free(approver->planned);
+    approver->planned = NULL;
+    approver->num_planned = 0;
+}
+
+void lct_approver_close(struct lct_approver *approver)
+{
+    EVP_PKEY_free(approver->pkey);
+    lct_approver_forget(approver);
     json_decref(approver->approved);
     *approver = (struct lct_approver){0};
 }
@@ -213,6 +220,14 @@ static bool is_repeated(const struct lct_approver *approver, size_t at)
     return found;
 }
 
+static enum lct_code print_approved(const struct lct_approver *approver, struct lct_err *err)
+{
+    if (!approver->tool->json || is_out(approver))
+        return LCT_OK;
+    return lct_tool_print_json(
+        json_pack("{s:i, s:O}", "version", 1, "approvals", approver->approved), err);
+}
+
 enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err *err)
 {
     enum lct_code code = LCT_OK;
@@ -232,13 +247,53 @@ enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err 
         if (code == LCT_OK)
             code = say_approved(approver, planned, err);
     }
-    if (code != LCT_OK || !approver->tool->json || is_out(approver))
-        return code;
-    return lct_tool_print_json(
-        json_pack("{s:i, s:O}", "version", 1, "approvals", approver->approved), err);
+    return code == LCT_OK ? print_approved(approver, err) : code;
 }
 
-/* What its counter has counted to by now; with `revoke`, what it will have. */
+/* Approves up to the next value of the counter, and then counts: whatever fails, an approval is
+ * there. */
+static enum lct_code count_up(const struct lct_approver *approver, struct lct_planned *planned,
+                              const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    const struct lct_tpm_counter_request request = {
+        .label = planned->whom, .owner_auth = owner_auth, .libctx = approver->libctx};
+    struct lct_counter counted = planned->approval.counter;
+    const uint64_t next = ++planned->approval.counter.value;
+    enum lct_code code = sign(approver, planned, err);
+
+    if (code == LCT_OK)
+        code = lct_tpm_counter_increment(approver->tool->tpm, &counted, &request, err);
+    if (code != LCT_OK || counted.value == next)
+        return code;
+    return LCT_FAIL(err, LCT_ERR_TPM,
+                    "%s: its NV counter is at %llu after it was counted, and should be at %llu: "
+                    "another program counts it, or the TPM does not; it is not sure what is "
+                    "revoked, so do it again",
+                    planned->whom, (unsigned long long)counted.value, (unsigned long long)next);
+}
+
+/* Twice: a run that stopped between the two steps has left an approval that is good up to one more
+ * than its counter was, and by now is. */
+enum lct_code lct_approver_revoke(struct lct_approver *approver,
+                                  const struct lct_secret *owner_auth, struct lct_err *err)
+{
+    struct lct_planned *planned = &approver->planned[0];
+    enum lct_code code = count_up(approver, planned, owner_auth, err);
+    const struct lct_approval between = planned->approval;
+
+    if (code == LCT_OK)
+        code = count_up(approver, planned, owner_auth, err);
+    if (code != LCT_OK)
+        return code;
+    lct_approval_drop(planned->dir, &between, approver->fingerprint);
+    code = say_approved(approver, planned, err);
+    if (code == LCT_OK)
+        code = lct_tool_say(approver->tool, err, "revoked what was approved for %s before\n",
+                            planned->whom);
+    return code == LCT_OK ? print_approved(approver, err) : code;
+}
+
+/* What its counter has counted to by now. */
 static enum lct_code read_counter(const struct lct_approver *approver, struct lct_counter *counter,
                                   const char *label, struct lct_err *err)
 {
@@ -246,10 +301,7 @@ static enum lct_code read_counter(const struct lct_approver *approver, struct lc
 
     if (counter->handle == 0)
         return LCT_OK;
-    enum lct_code code = lct_tpm_counter_read(approver->tool->tpm, counter, &request, err);
-    if (code == LCT_OK && approver->revoke)
-        counter->value++;
-    return code;
+    return lct_tpm_counter_read(approver->tool->tpm, counter, &request, err);
 }
 
 enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_pcr_values *values,
@@ -310,8 +362,7 @@ static enum lct_code check_authority(const struct lct_approver *approver,
                     LCT_FINGERPRINT_SHORT, approver->fingerprint);
 }
 
-/* Of one generation, whose counter, if it has one, is counted up only once the new approval is
- * there: no failure leaves the identity without one. */
+/* Of one generation. */
 static enum lct_code plan_generation(struct lct_approver *approver,
                                      const struct lct_generation *generation, const char *dir,
                                      const char *label, const struct lct_pcr_values *values,

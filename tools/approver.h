@@ -20,7 +20,7 @@ struct lct_approver {
     uint8_t public_area[LCT_MAX_AUTHORITY];
     char fingerprint[65];
     const struct lct_prediction *prediction; /* of what is read from the TPM; NULL: none */
-    bool revoke;                             /* older approvals shall be void */
+    bool revoke;                             /* by lct_approver_revoke: it has to be possible */
     const char *whose;                       /* the values, for people: "as they are now" */
     size_t num_planned;                      /* what is to be approved, and is not yet */
     struct lct_planned *planned;
@@ -67,5 +67,19 @@ enum lct_code lct_approver_plan_asked(struct lct_approver *approver,
  * LCT_ERR_STORE; LCT_ERR_IO.
  */
 enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err *err);
+
+/* Nothing is planned any more. */
+void lct_approver_forget(struct lct_approver *approver);
+
+/*
+ * The same of the one identity that was planned, with `revoke`, and counts its counter up, so that
+ * what was approved before is void: also what a run that came no further than to its approval has
+ * left, wherever that was copied to. No failure leaves the identity without an approval. The caller
+ * keeps others from doing the same meanwhile (lct_change_begin). `owner_auth`: the authorization of
+ * the TPM's owner, NULL or empty: none. LCT_ERR_TPM: the counter is not at the value that was
+ * approved for. Errors of lct_tpm_counter_increment.
+ */
+enum lct_code lct_approver_revoke(struct lct_approver *approver,
+                                  const struct lct_secret *owner_auth, struct lct_err *err);
 
 #endif
