@@ -380,6 +380,58 @@ def test_a_revoked_approval_is_refused_by_the_tpm(revocable, authority, drive):
         assert driver.sign_with(dataclasses.replace(old, counter=lie, policy=lied)) == SEALED
 
 
+def counted_falsely(by: int):
+    """What a TPM2_NV_Read answers, with another value."""
+    def answer(_command, ask):
+        told = bytearray(ask())
+        value = struct.unpack_from(">Q", told, 16)[0]
+        struct.pack_into(">Q", told, 16, value + by)
+        return bytes(told)
+    return answer
+
+
+@pytest.mark.parametrize("lie", [False, True], ids=["", "and the value lied about"])
+@pytest.mark.parametrize("provision", ["yes", "no"], ids=["persistent", "made anew"])
+def test_a_revocation_that_is_suppressed_on_the_bus_is_none(make_sealer, authority, make_tpm,
+                                                            make_proxy, provision, lie):
+    """The answer to TPM2_NV_Increment is a bare success, as it is to one by a password."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    sealer = make_sealer(tpm, proxy.tcti)
+    sealer.configure(seal=None, provision=provision)
+    create(sealer, "--seal", f"authority:{SPEC}", "--revocable")
+    approve(sealer, authority, "k")
+    suppressed = []
+
+    def suppress(command, _ask):
+        suppressed.append(command)
+        return struct.pack(">HIIIHBH", 0x8002, 19, 0, 0, 0, 1, 0)
+
+    proxy.hook(Command.NV_Increment, suppress)
+    if lie:
+        proxy.hook(Command.NV_Read, lambda *asked: counted_falsely(len(suppressed))(*asked))
+    done = sealer.lct("reseal", "k", *authority.options, "--revoke", status=None)
+    assert done.returncode != 0 and "revoked" not in done.stdout and suppressed
+    one_sentence(done.stderr)
+    proxy.heal()
+    signs(sealer)
+    sealer.lct("reseal", "k", *authority.options, "--revoke")
+    signs(sealer)
+    sealer.lct("delete", "k", "--yes")
+    tpm.flush()
+
+
+@pytest.mark.parametrize("words", [("approve",), ("reseal", "--revoke")], ids=lambda words: words[0])
+def test_a_counter_that_is_lied_about_on_the_bus_is_not_approved_for(revocable, authority, words):
+    """No revocation would reach that approval."""
+    before = sealing.approvals(revocable)
+    revocable.proxy.hook(Command.NV_Read, counted_falsely(1000))
+    one_sentence(revocable.lct(*words, "k", *authority.options, status=9).stderr)
+    assert sealing.approvals(revocable) == before
+    revocable.proxy.heal()
+    signs(revocable)
+
+
 def test_a_counter_made_anew_does_not_bring_approvals_back(revocable, authority, drive):
     """Whoever has the owner's authorization may remove it; a TPM's counters never go back."""
     tpm, old = revocable.tpm, revocable.approval

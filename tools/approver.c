@@ -49,6 +49,8 @@ struct lct_planned {
     struct lct_approval approval; /* not signed yet; its policy is known */
     struct lct_pcr_values values;
     char *dir; /* the store it is for */
+    uint32_t parent;
+    struct lct_name parent_name; /* of the identity's key, as lct_tpm_counter_request has it */
     char whom[LCT_MAX_ID + 64];
 };
 
@@ -253,14 +255,18 @@ enum lct_code lct_approver_finish(struct lct_approver *approver, struct lct_err 
 /* Approves up to the next value of the counter, and then counts: whatever fails, an approval is
  * there. */
 static enum lct_code count_up(const struct lct_approver *approver, struct lct_planned *planned,
-                              const struct lct_secret *owner_auth, struct lct_err *err)
+                              struct lct_err *err)
 {
-    const struct lct_tpm_counter_request request = {
-        .label = planned->whom, .owner_auth = owner_auth, .libctx = approver->libctx};
+    const struct lct_tpm_counter_request request = {.label = planned->whom,
+                                                    .owner_auth = approver->owner_auth,
+                                                    .libctx = approver->libctx,
+                                                    .parent = planned->parent,
+                                                    .parent_name = &planned->parent_name};
     struct lct_counter counted = planned->approval.counter;
-    const uint64_t next = ++planned->approval.counter.value;
-    enum lct_code code = sign(approver, planned, err);
+    const uint64_t next = counted.value + 1;
 
+    planned->approval.counter.value = next;
+    enum lct_code code = sign(approver, planned, err);
     if (code == LCT_OK)
         code = lct_tpm_counter_increment(approver->tool->tpm, &counted, &request, err);
     if (code != LCT_OK || counted.value == next)
@@ -272,20 +278,29 @@ static enum lct_code count_up(const struct lct_approver *approver, struct lct_pl
                     planned->whom, (unsigned long long)counted.value, (unsigned long long)next);
 }
 
+/* The approval up to one less than this one, which is void by now. */
+static void drop_void(const struct lct_approver *approver, const struct lct_planned *planned)
+{
+    struct lct_approval approval = planned->approval;
+
+    approval.counter.value--;
+    if (lct_seal_state(approval.policy, approver->libctx, &planned->values, &approval.counter,
+                       NULL) == LCT_OK)
+        lct_approval_drop(planned->dir, &approval, approver->fingerprint);
+}
+
 /* Twice: a run that stopped between the two steps has left an approval that is good up to one more
  * than its counter was, and by now is. */
-enum lct_code lct_approver_revoke(struct lct_approver *approver,
-                                  const struct lct_secret *owner_auth, struct lct_err *err)
+enum lct_code lct_approver_revoke(struct lct_approver *approver, struct lct_err *err)
 {
     struct lct_planned *planned = &approver->planned[0];
-    enum lct_code code = count_up(approver, planned, owner_auth, err);
-    const struct lct_approval between = planned->approval;
+    enum lct_code code = count_up(approver, planned, err);
 
     if (code == LCT_OK)
-        code = count_up(approver, planned, owner_auth, err);
+        code = count_up(approver, planned, err);
     if (code != LCT_OK)
         return code;
-    lct_approval_drop(planned->dir, &between, approver->fingerprint);
+    drop_void(approver, planned);
     code = say_approved(approver, planned, err);
     if (code == LCT_OK)
         code = lct_tool_say(approver->tool, err, "revoked what was approved for %s before\n",
@@ -293,15 +308,26 @@ enum lct_code lct_approver_revoke(struct lct_approver *approver,
     return code == LCT_OK ? print_approved(approver, err) : code;
 }
 
-/* What its counter has counted to by now. */
+/*
+ * What the counter has counted to by now. Who revokes may be asked for the owner's authorization,
+ * and so a session can be salted to the parent in each case; who approves is not, and can where the
+ * parent need not be made anew.
+ */
 static enum lct_code read_counter(const struct lct_approver *approver, struct lct_counter *counter,
-                                  const char *label, struct lct_err *err)
+                                  const struct lct_generation *generation, const char *label,
+                                  struct lct_err *err)
 {
-    const struct lct_tpm_counter_request request = {.label = label, .libctx = approver->libctx};
+    const bool salted =
+        approver->revoke || generation->parent >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
+    const struct lct_tpm_counter_request request = {.label = label,
+                                                    .owner_auth = approver->owner_auth,
+                                                    .libctx = approver->libctx,
+                                                    .parent = generation->parent,
+                                                    .parent_name =
+                                                        salted ? &generation->parent_name : NULL};
 
-    if (counter->handle == 0)
-        return LCT_OK;
-    return lct_tpm_counter_read(approver->tool->tpm, counter, &request, err);
+    return counter->handle != 0 ? lct_tpm_counter_read(approver->tool->tpm, counter, &request, err)
+                                : LCT_OK;
 }
 
 enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_pcr_values *values,
@@ -383,9 +409,15 @@ static enum lct_code plan_generation(struct lct_approver *approver,
     if (code == LCT_OK)
         code = find_values(approver, &state, seal, values, label, err);
     if (code == LCT_OK)
-        code = read_counter(approver, &under.counter, label, err);
-    return code == LCT_OK ? lct_approver_plan_asked(approver, &under, &state, dir, label, err)
-                          : code;
+        code = read_counter(approver, &under.counter, generation, label, err);
+    if (code == LCT_OK)
+        code = lct_approver_plan_asked(approver, &under, &state, dir, label, err);
+    if (code != LCT_OK)
+        return code;
+    struct lct_planned *planned = &approver->planned[approver->num_planned - 1];
+    planned->parent = generation->parent;
+    planned->parent_name = generation->parent_name;
+    return LCT_OK;
 }
 
 enum lct_code lct_approver_plan(struct lct_approver *approver, const char *id,

@@ -21,6 +21,7 @@ struct lct_approver {
     char fingerprint[65];
     const struct lct_prediction *prediction; /* of what is read from the TPM; NULL: none */
     bool revoke;                             /* by lct_approver_revoke: it has to be possible */
+    const struct lct_secret *owner_auth;     /* then, the TPM's owner's; NULL or empty: none */
     const char *whose;                       /* the values, for people: "as they are now" */
     size_t num_planned;                      /* what is to be approved, and is not yet */
     struct lct_planned *planned;
@@ -43,6 +44,7 @@ enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_
 
 /*
  * Plans to approve, for an identity, the state of `values`, or with NULL what its PCRs hold now.
+ * Its counter, if it has one, is read: errors of lct_tpm_counter_read.
  * Nothing is signed before lct_approver_finish. `values` may hold more than the PCRs that the
  * identity is sealed to; of one that is sealed to the authority alone all of them count.
  * LCT_ERR_USAGE: nothing can approve for it, or a PCR is not in the values; LCT_ERR_WRONG_KEY: its
@@ -75,11 +77,9 @@ void lct_approver_forget(struct lct_approver *approver);
  * The same of the one identity that was planned, with `revoke`, and counts its counter up, so that
  * what was approved before is void: also what a run that came no further than to its approval has
  * left, wherever that was copied to. No failure leaves the identity without an approval. The caller
- * keeps others from doing the same meanwhile (lct_change_begin). `owner_auth`: the authorization of
- * the TPM's owner, NULL or empty: none. LCT_ERR_TPM: the counter is not at the value that was
- * approved for. Errors of lct_tpm_counter_increment.
+ * keeps others from doing the same meanwhile (lct_change_begin). LCT_ERR_TPM: the counter is not at
+ * the value that was approved for. Errors of lct_tpm_counter_increment.
  */
-enum lct_code lct_approver_revoke(struct lct_approver *approver,
-                                  const struct lct_secret *owner_auth, struct lct_err *err);
+enum lct_code lct_approver_revoke(struct lct_approver *approver, struct lct_err *err);
 
 #endif

@@ -17,11 +17,12 @@ static enum lct_code revoke(void *arg, const struct lct_secret *owner_auth, stru
     struct lct_change change;
     enum lct_code code = lct_change_begin(&change, &approver->tool->store, resealing->id, err);
 
+    approver->owner_auth = owner_auth;
     lct_approver_forget(approver);
     if (code == LCT_OK)
         code = lct_approver_plan(approver, resealing->id, NULL, err);
     if (code == LCT_OK)
-        code = lct_approver_revoke(approver, owner_auth, err);
+        code = lct_approver_revoke(approver, err);
     lct_change_end(&change);
     return code;
 }

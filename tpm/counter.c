@@ -134,14 +134,23 @@ static enum lct_code read_value(struct lct_tpm *tpm, const struct counting *coun
                                 struct lct_err *err)
 {
     struct lct_counter *counter = counting->counter;
+    const char *label = counting->request->label;
+    const struct lct_terms terms = {.libctx = counting->request->libctx,
+                                    .num_names = 2,
+                                    .names = {counter->name, counter->name}};
     TPM2B_MAX_NV_BUFFER value = {0};
-    TSS2_RC rc = Tss2_Sys_NV_Read(tpm->sys, counter->handle, counter->handle, &lct_tpm_no_auth,
-                                  sizeof counter->value, 0, &value, NULL);
-    enum lct_code code = lct_tpm_result(tpm, counting->request->label, TPM2_CC_NV_Read, rc, err);
+    TSS2_RC rc = Tss2_Sys_NV_Read_Prepare(tpm->sys, counter->handle, counter->handle,
+                                          sizeof counter->value, 0);
+    enum lct_code code = rc == TSS2_RC_SUCCESS
+                             ? lct_tpm_execute(tpm, label, TPM2_CC_NV_Read, &terms, &rc, err)
+                             : lct_tpm_result(tpm, label, TPM2_CC_NV_Read, rc, err);
 
+    if (code == LCT_OK) {
+        rc = Tss2_Sys_NV_Read_Complete(tpm->sys, &value);
+        code = lct_tpm_result(tpm, label, TPM2_CC_NV_Read, rc, err);
+    }
     if (code == LCT_OK && value.size != sizeof counter->value)
-        code = LCT_FAIL(err, LCT_ERR_TPM, "%s: the TPM's NV counter is malformed",
-                        counting->request->label);
+        code = LCT_FAIL(err, LCT_ERR_TPM, "%s: the TPM's NV counter is malformed", label);
     if (code != LCT_OK)
         return code;
     counter->value = 0;
@@ -267,18 +276,57 @@ static enum lct_code remove_counter(struct lct_tpm *tpm, const struct counting *
                           : code;
 }
 
+/* The session that is salted to the parent of the request, in which the owner's authorization is
+ * proved, too. */
+static enum lct_code begin_salted(struct lct_tpm *tpm, const struct lct_parent_request *as_owner,
+                                  struct lct_err *err)
+{
+    struct lct_parent parent = {0};
+
+    lct_tpm_session_close(tpm);
+    enum lct_code code = lct_parent_enter(tpm, &parent, as_owner, true, err);
+    if (code != LCT_OK)
+        return code;
+    const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
+    code = lct_tpm_session_open(tpm, as_owner->label, as_owner->libctx, &salt, err);
+    lct_parent_leave(tpm, &parent);
+    return code;
+}
+
+/* The session, if there is to be one. An authorization that the TPM does not have, since it was
+ * cleared, is not used, as in lct_parent_begin_as. */
+static enum lct_code begin(struct lct_tpm *tpm, struct lct_parent_request *as_owner,
+                           struct lct_err *err)
+{
+    bool takes = false;
+
+    if (as_owner->pinned == NULL || as_owner->pinned->len == 0)
+        return lct_parent_begin_as(tpm, as_owner, TPM2_RH_OWNER, err);
+    if (as_owner->owner_auth != NULL && as_owner->owner_auth->len > 0) {
+        enum lct_code code =
+            lct_parent_takes_auth(tpm, &takes, TPM2_RH_OWNER, as_owner->label, err);
+        if (code != LCT_OK)
+            return code;
+    }
+    if (!takes)
+        as_owner->owner_auth = NULL;
+    return begin_salted(tpm, as_owner, err);
+}
+
 /* Nothing is done twice: a counter that was made or counted up may be so already when its response
  * is lost. */
 static enum lct_code act(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
     const struct counting *counting = arg;
     struct lct_parent_request as_owner = {.label = counting->request->label,
+                                          .where = counting->request->parent,
+                                          .pinned = counting->request->parent_name,
                                           .owner_auth = counting->request->owner_auth,
                                           .libctx = counting->request->libctx};
 
     tpm->once = true;
     lct_tpm_flush_resident(tpm);
-    enum lct_code code = lct_parent_begin_as(tpm, &as_owner, TPM2_RH_OWNER, err);
+    enum lct_code code = begin(tpm, &as_owner, err);
     if (code == LCT_OK)
         code = counting->act(tpm, counting, tpm->session.handle != 0 ? as_owner.owner_auth : NULL,
                              err);

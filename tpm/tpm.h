@@ -153,13 +153,19 @@ struct lct_tpm_counter_request {
     OSSL_LIB_CTX *libctx;
     const char *maker; /* for whom one is made: a text by which lct_tpm_counter_is_of knows it
                           again; NULL: nobody will ask */
+    /* The storage key of a key of this TPM, as in struct lct_tpm_key. With its Name, what the TPM
+     * says goes by a session that is salted to it, and nobody else can say it: LCT_ERR_NO_TPM.
+     * NULL or empty: whoever is on the bus is believed. */
+    uint32_t parent;
+    const struct lct_name *parent_name;
 };
 
 /*
  * An NV counter that anybody reads and the TPM's owner counts up. Making finds a free index, counts
  * it once and fills in *counter; reading and counting up fill in counter->value alone, and the
- * index must have the counter's Name: LCT_ERR_OTHER_TPM. LCT_ERR_AUTH: the owner's authorization is
- * needed, or wrong. LCT_ERR_TPM_FULL: there is no room in the TPM's NV memory.
+ * index must have the counter's Name: LCT_ERR_OTHER_TPM, also if the parent is another.
+ * LCT_ERR_AUTH: the owner's authorization is needed, or wrong. LCT_ERR_TPM_FULL: there is no room
+ * in the TPM's NV memory.
  */
 enum lct_code lct_tpm_counter_make(struct lct_tpm *tpm, struct lct_counter *counter,
                                    const struct lct_tpm_counter_request *request,
