@@ -166,6 +166,9 @@ static bool read_pcrs(struct lct_pcr_values *values, struct lct_approval *approv
     return lct_id_check(name, NULL) == LCT_OK && lct_json_text(id, LCT_MAX_ID + 1, name);
 }
 
+/* More than any NV counter of ours is counted to: NV memory is worn out by then. */
+static const uint64_t max_count = UINT64_C(1) << 32;
+
 enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *approval, char *id,
                             const uint8_t *text, size_t text_len, struct lct_err *err)
 {
@@ -182,6 +185,11 @@ enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "these are no PCR values; lct pcrs writes them, on the machine whose "
                         "state is to be approved");
+    if (approval->counter.value > max_count)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "no counter is at %llu, as these PCR values say: an approval for that "
+                        "could never be revoked",
+                        (unsigned long long)approval->counter.value);
     if (id[0] != '\0' && !sealed_to_authority)
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "nothing can be approved for lct:%s, which is sealed strictly or not "

@@ -154,7 +154,8 @@ def test_updates_approvals_and_authorities_are_printed(user, tpm):
     assert (affected["until_approved"], affected["for_ever"]) == (["alice"], ["bob"])
     approved = result(user, "approve", *authority.options, "alice")
     assert set(approved) == documented("lct approve and lct reseal")
-    assert [set(one) for one in approved["approvals"]] == [{"whom", "pcrs", "authority"}]
+    (one,) = approved["approvals"]
+    assert set(one) == {"whom", "pcrs", "authority", "counter"} and one["counter"] is None
     assert approved["approvals"][0]["authority"] == shown["fingerprint"]
     assert result(user, "reseal", "alice", *authority.options)["approvals"] == approved["approvals"]
     written = user.lct("approve", *authority.options, "--out", "-", "--json", "alice").stdout

@@ -298,6 +298,43 @@ def test_a_request_that_lies_about_its_policy_ref_is_not_approved(make_sealer, m
     sealer.lct("delete", "k", "--yes")
 
 
+def test_a_request_s_counter_is_told_before_anything_is_signed(make_sealer, make_user, authority,
+                                                               tpm):
+    """Wherever the approval goes: a higher one than the counter's is not revoked by counting."""
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "authority", "--revocable")
+    request = json.loads(sealer.lct("pcrs", "k").stdout)
+    counter = request["counter"]["value"]
+    elsewhere = make_user("swtpm:path=/nowhere")
+    elsewhere.write("request", json.dumps(request))
+    approving = ("approve", *authority.options, "--pcrs", "request", "--out")
+    for words in ((*approving, "-"), (*approving, "approval", "--quiet"),
+                  (*approving, "approval", "--json")):
+        done = elsewhere.lct(*words)
+        assert re.fullmatch(f"lct: lct:k: warning: .* until its counter is over {counter}[;:] .*\n",
+                            done.stderr), done.stderr
+    assert json.loads(done.stdout)["approvals"][0]["counter"] == counter
+    done = elsewhere.lct(*approving, "/nowhere/approval", status=None)
+    assert done.returncode != 0 and f"until its counter is over {counter}" in done.stderr
+    sealer.lct("delete", "k", "--yes")
+
+
+@pytest.mark.parametrize("value", [(1 << 32) + 1, (1 << 63) - 1])
+def test_a_request_for_a_counter_that_none_has_is_refused(make_sealer, make_user, authority, tpm,
+                                                          value):
+    """An approval could be had that no revocation reaches."""
+    sealer = make_sealer(tpm)
+    create(sealer, "--seal", "authority", "--revocable")
+    request = json.loads(sealer.lct("pcrs", "k").stdout)
+    request["counter"]["value"] = value
+    elsewhere = make_user("swtpm:path=/nowhere")
+    elsewhere.write("request", json.dumps(request))
+    done = elsewhere.lct("approve", *authority.options, "--pcrs", "request", "--out", "approval",
+                         status=BAD_RECORD)
+    assert str(value) in one_sentence(done.stderr) and not elsewhere.path("approval").exists()
+    sealer.lct("delete", "k", "--yes")
+
+
 @pytest.mark.parametrize("operands", [(), ("other",)], ids=["", "for another"])
 def test_a_request_of_a_strict_seal_is_not_approved(make_user, sealer, authority, operands):
     """Its policyRef would be the empty one, and open every other key."""
@@ -689,7 +726,9 @@ def test_a_revocation_leaves_one_approval_more(revocable, authority):
     user = revocable
     before = sealing.approvals(user)
     for _ in range(2):
-        user.lct("reseal", "k", *authority.options, "--revoke")
+        said = user.lct("reseal", "k", *authority.options, "--revoke").stdout
+        counter = int(re.search("until its counter is over ([0-9]+)\n", said)[1])
+        assert f"revoked what was approved for lct:k up to a counter of {counter - 1}\n" in said
         added = set(sealing.approvals(user)) - set(before)
         assert len(added) == 1
         before = sealing.approvals(user)

@@ -79,6 +79,17 @@ static enum lct_code check_ref(const struct lct_approver *approver, const struct
                     asked->id);
 }
 
+/* No revocation reaches an approval for more than the counter will be counted to, and what that is
+ * only the machine knows that asks. */
+static void warn_of_counter(const char *whom, const struct lct_counter *counter)
+{
+    if (counter->handle != 0)
+        lct_tool_warn(whom,
+                      "what it asks for holds until its counter is over %llu: compare that with "
+                      "the last approval, since lct reseal --revoke leaves one of a higher counter",
+                      (unsigned long long)counter->value);
+}
+
 /* Just as it was asked for, perhaps on another machine. */
 static enum lct_code approve_asked(struct lct_approver *approver, const struct asked *asked,
                                    struct lct_err *err)
@@ -100,6 +111,8 @@ static enum lct_code approve_asked(struct lct_approver *approver, const struct a
     }
     if (code == LCT_OK)
         code = lct_approver_plan_asked(approver, &asked->under, &asked->values, dir, whom, err);
+    if (code == LCT_OK)
+        warn_of_counter(whom, &asked->under.counter);
     free(record);
     lct_authority_clear(&authority);
     return code;

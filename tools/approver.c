@@ -193,7 +193,7 @@ static enum lct_code say_approved(const struct lct_approver *approver,
     char pcrs[LCT_PCRS_TEXT], until[64] = "";
 
     lct_pcrs_text(pcrs, &planned->values.pcrs);
-    if (counter->handle != 0) /* a request may claim any */
+    if (counter->handle != 0)
         (void)snprintf(until, sizeof until, ", until its counter is over %llu",
                        (unsigned long long)counter->value);
     if (lct_pcr_values_are_blank(&planned->values))
@@ -202,9 +202,11 @@ static enum lct_code say_approved(const struct lct_approver *approver,
                       pcrs);
     if (is_out(approver))
         return LCT_OK;
-    (void)json_array_append_new(approver->approved,
-                                json_pack("{s:s, s:s, s:s}", "whom", planned->whom, "pcrs", pcrs,
-                                          "authority", approver->fingerprint));
+    (void)json_array_append_new(
+        approver->approved,
+        json_pack("{s:s, s:s, s:s, s:o}", "whom", planned->whom, "pcrs", pcrs, "authority",
+                  approver->fingerprint, "counter",
+                  counter->handle != 0 ? json_integer((json_int_t)counter->value) : json_null()));
     return lct_tool_say(approver->tool, err, "approved for %s: %s %s, by %.*s%s\n", planned->whom,
                         pcrs, approver->whose, LCT_FINGERPRINT_SHORT, approver->fingerprint, until);
 }
@@ -303,8 +305,9 @@ enum lct_code lct_approver_revoke(struct lct_approver *approver, struct lct_err 
     drop_void(approver, planned);
     code = say_approved(approver, planned, err);
     if (code == LCT_OK)
-        code = lct_tool_say(approver->tool, err, "revoked what was approved for %s before\n",
-                            planned->whom);
+        code = lct_tool_say(approver->tool, err,
+                            "revoked what was approved for %s up to a counter of %llu\n",
+                            planned->whom, (unsigned long long)planned->approval.counter.value - 1);
     return code == LCT_OK ? print_approved(approver, err) : code;
 }
 
