@@ -147,18 +147,42 @@ struct wanted {
     OSSL_LIB_CTX *libctx;
 };
 
-/* What is not wanted is left out. False if out of memory. */
-static bool take(struct lct_approvals *approvals, const struct lct_approval *approval,
-                 const struct wanted *wanted)
+/* What was met in a text. */
+struct met {
+    bool any;     /* it is of one of the forms */
+    bool altered; /* one is signed, and says other PCRs or another counter than its policy has */
+};
+
+/* Whether PCRs and counter, which nobody has signed, are those of the policy, as far as that can be
+ * said. */
+static bool is_of_policy(const struct lct_approval *approval, OSSL_LIB_CTX *libctx)
 {
+    uint8_t policy[LCT_POLICY_DIGEST] = {0};
+
+    if (!approval->has_pcr_digest)
+        return true;
+    return lct_policy_pcr(policy, libctx, &approval->pcrs, approval->pcr_digest, NULL) == LCT_OK &&
+           (approval->counter.handle == 0 ||
+            lct_policy_counter(policy, libctx, &approval->counter, NULL) == LCT_OK) &&
+           memcmp(policy, approval->policy, sizeof policy) == 0;
+}
+
+/* What is not wanted is left out. False if out of memory. */
+static bool take(struct lct_approvals *approvals, struct met *met,
+                 const struct lct_approval *approval, const struct wanted *wanted)
+{
+    met->any = true;
     if ((wanted->seal != NULL && !lct_approval_fits(approval, wanted->seal)) ||
         lct_approval_verify(approval, wanted->libctx, wanted->authority, wanted->authority_len,
                             NULL) != LCT_OK)
         return true;
-    return add(approvals, approval);
+    if (is_of_policy(approval, wanted->libctx))
+        return add(approvals, approval);
+    met->altered = true;
+    return true;
 }
 
-static bool take_systemd(struct lct_approvals *approvals, bool *seen, json_t *object,
+static bool take_systemd(struct lct_approvals *approvals, struct met *met, json_t *object,
                          const struct wanted *wanted)
 {
     struct lct_approval approval;
@@ -171,32 +195,26 @@ static bool take_systemd(struct lct_approvals *approvals, bool *seen, json_t *ob
         if (bank == NULL)
             continue;
         json_array_foreach (entries, i, entry) {
-            if (!read_systemd(&approval, bank, entry))
-                continue;
-            *seen = true;
-            if (!take(approvals, &approval, wanted))
+            if (read_systemd(&approval, bank, entry) && !take(approvals, met, &approval, wanted))
                 return false;
         }
     }
     return true;
 }
 
-/* Takes what is wanted out of a text of either form; *seen: it is of one. False if out of memory.
- */
-static bool take_text(struct lct_approvals *approvals, bool *seen, const uint8_t *text,
+/* Takes what is wanted out of a text of either form. False if out of memory. */
+static bool take_text(struct lct_approvals *approvals, struct met *met, const uint8_t *text,
                       size_t text_len, const struct wanted *wanted)
 {
     json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
     struct lct_approval approval;
     bool good = true;
 
-    *seen = false;
-    if (object != NULL && read_own(&approval, object)) {
-        *seen = true;
-        good = take(approvals, &approval, wanted);
-    } else if (object != NULL) {
-        good = take_systemd(approvals, seen, object, wanted);
-    }
+    *met = (struct met){0};
+    if (object != NULL && read_own(&approval, object))
+        good = take(approvals, met, &approval, wanted);
+    else if (object != NULL)
+        good = take_systemd(approvals, met, object, wanted);
     json_decref(object);
     return good;
 }
@@ -206,10 +224,11 @@ static bool take_file(struct lct_approvals *approvals, int dir, const char *name
 {
     uint8_t *text = NULL;
     size_t text_len = 0;
-    bool seen, good = true;
+    struct met met;
+    bool good = true;
 
     if (lct_file_read(dir, name, &text, &text_len, max, NULL) == LCT_OK)
-        good = take_text(approvals, &seen, text, text_len, wanted);
+        good = take_text(approvals, &met, text, text_len, wanted);
     free(text);
     return good;
 }
@@ -263,17 +282,21 @@ enum lct_code lct_approvals_read(struct lct_approvals *approvals, const uint8_t 
                                  OSSL_LIB_CTX *libctx, struct lct_err *err)
 {
     const struct wanted wanted = {NULL, authority, authority_len, libctx};
-    bool seen = false;
+    struct met met;
 
     *approvals = (struct lct_approvals){0};
-    if (!take_text(approvals, &seen, text, text_len, &wanted)) {
+    if (!take_text(approvals, &met, text, text_len, &wanted)) {
         lct_approvals_clear(approvals);
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     }
-    if (!seen)
+    if (!met.any)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "it is no approval, neither one of lct approve nor systemd's "
                         "tpm2-pcr-signature.json");
+    if (approvals->num == 0 && met.altered)
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "the approval was altered: what it says of PCRs and counter is not what "
+                        "was signed");
     if (approvals->num == 0)
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "the approval is not of this store's recovery authority");
@@ -331,6 +354,48 @@ static void name_file(char name[MAX_NAME], const struct lct_approval *approval,
                    approval->ref_len > 0 ? "-" : "", ref, suffix);
 }
 
+static bool is_counter_equal(const struct lct_counter *a, const struct lct_counter *b)
+{
+    return a->handle == b->handle && a->value == b->value &&
+           (a->handle == 0 || lct_name_equal(&a->name, &b->name));
+}
+
+/* Whether one may take the place of what is there by that name, and is of the same policy. What
+ * only one of them says, and nobody has signed, may be wrong in the new one, unless it is known to
+ * be of the policy. */
+static bool may_replace(int fd, const char *name, const struct lct_approval *approval)
+{
+    struct lct_approval there;
+    uint8_t *text = NULL;
+    size_t text_len = 0;
+    json_t *object = NULL;
+
+    if (approval->has_pcr_digest)
+        return true;
+    if (lct_file_read(fd, name, &text, &text_len, MAX_FILE, NULL) == LCT_OK)
+        object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    free(text);
+    const bool same = object == NULL || !read_own(&there, object) ||
+                      (lct_pcrs_equal(&there.pcrs, &approval->pcrs) &&
+                       is_counter_equal(&there.counter, &approval->counter));
+    json_decref(object);
+    return same;
+}
+
+static enum lct_code put(int fd, const char *dir, const char *name, const char *text, bool replace,
+                         const struct lct_approval *approval, struct lct_err *err)
+{
+    if (replace && !may_replace(fd, name, approval))
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                        "%s/%s/%s is for the same policy, and says other PCRs or another counter, "
+                        "which are not signed; one of them was altered: if it is that one, remove "
+                        "it first",
+                        dir, lct_approvals_dir, name);
+    enum lct_code code =
+        lct_file_put(fd, name, (const uint8_t *)text, strlen(text), 0644, replace, err);
+    return code == LCT_OK ? code : lct_err_prefix(err, dir);
+}
+
 enum lct_code lct_approval_put(const char *dir, const struct lct_approval *approval,
                                const char *fingerprint, bool replace, struct lct_err *err)
 {
@@ -346,9 +411,8 @@ enum lct_code lct_approval_put(const char *dir, const struct lct_approval *appro
         code = LCT_FAIL(err, LCT_ERR_STORE, "the store %s cannot be written: %s%s", dir,
                         strerror(errno),
                         errno == EACCES || errno == EPERM ? "; run as the store's owner" : "");
-    else if ((code = lct_file_put(fd, name, (const uint8_t *)text, strlen(text), 0644, replace,
-                                  err)) != LCT_OK)
-        (void)lct_err_prefix(err, dir);
+    else
+        code = put(fd, dir, name, text, replace, approval, err);
     if (fd >= 0)
         close(fd);
     free(text);

@@ -37,14 +37,17 @@ void lct_approvals_clear(struct lct_approvals *approvals);
 /*
  * Those for what has this seal (lct_approval_fits) that its authority has signed: in the store
  * `dir`, and in `pcr_signature` (NULL: none), a file of systemd's that need not be there. What
- * cannot be read or is malformed is left out: it approves nothing. LCT_ERR_INTERNAL alone.
+ * cannot be read, is malformed or was altered is left out: it approves nothing. LCT_ERR_INTERNAL
+ * alone.
  */
 enum lct_code lct_approvals_find(struct lct_approvals *approvals, const char *dir,
                                  const char *pcr_signature, const struct lct_seal *seal,
                                  OSSL_LIB_CTX *libctx, struct lct_err *err);
 
 /* The approvals that a text has, of either form, which the authority of this TPM2B_PUBLIC has
- * signed. LCT_ERR_BAD_RECORD: neither form; LCT_ERR_WRONG_KEY: none is this authority's. */
+ * signed. LCT_ERR_BAD_RECORD: neither form, or PCRs and counter, which are not signed, are not
+ * those of the policy, where "pcr_digest" lets that be said; LCT_ERR_WRONG_KEY: none is this
+ * authority's. */
 enum lct_code lct_approvals_read(struct lct_approvals *approvals, const uint8_t *text,
                                  size_t text_len, const uint8_t *authority, size_t authority_len,
                                  OSSL_LIB_CTX *libctx, struct lct_err *err);
@@ -58,7 +61,9 @@ bool lct_approvals_have(const struct lct_approval *all, size_t num,
                         const struct lct_approval *approval);
 
 /* Puts one into the store `dir`, instead of another of the same authority for the same policy and
- * policyRef or, if `replace` is false, only where there is none: LCT_ERR_EXISTS. LCT_ERR_STORE. */
+ * policyRef or, if `replace` is false, only where there is none: LCT_ERR_EXISTS.
+ * LCT_ERR_BAD_RECORD: it has no pcr_digest, and the other one says other PCRs or another counter.
+ * LCT_ERR_STORE. */
 enum lct_code lct_approval_put(const char *dir, const struct lct_approval *approval,
                                const char *fingerprint, bool replace, struct lct_err *err);
 

@@ -344,6 +344,37 @@ def test_an_approval_is_imported_for_whom_its_authority_seals(moved, authority, 
     signs(moved)
 
 
+def test_what_nobody_has_signed_of_an_approval_spoils_no_other(moved, authority, make_user):
+    """The TPM is asked by its PCRs and its counter, and the file is named by its policy."""
+    signer = make_user("swtpm:path=/nowhere")
+    signer.write("request", moved.lct("pcrs", "k").stdout)
+    signer.lct("approve", *authority.options, "--pcrs", "request", "--out", "approval")
+    good = json.loads(signer.path("approval").read_text())
+    moved.lct("approve", "--import", "-", stdin=json.dumps(good))
+    signs(moved)
+    counter = {"handle": "0x01ac6374", "name": "000b" + "00" * 32, "value": 3}
+    kept = [path.read_bytes() for path in sealing.approvals(moved)]
+    for changes in ({"pcrs": "sha256:1"}, {"counter": counter}, {"pcr_digest": "00" * 32}):
+        done = moved.lct("approve", "--import", "-", stdin=json.dumps(good | changes),
+                         status=DAMAGED)
+        assert "altered" in one_sentence(done.stderr), changes
+        assert [path.read_bytes() for path in sealing.approvals(moved)] == kept, changes
+    signs(moved)
+    digest = good.pop("pcr_digest")
+    for changes in ({"pcrs": "sha256:1"}, {"counter": counter}):
+        done = moved.lct("approve", "--import", "-", stdin=json.dumps(good | changes), status=DAMAGED)
+        assert str(moved.store / ".approvals") in one_sentence(done.stderr)
+        assert [path.read_bytes() for path in sealing.approvals(moved)] == kept, changes
+    signs(moved)
+    (path,) = sealing.approvals(moved)
+    path.write_text(json.dumps(good | {"pcrs": "sha256:1"}))
+    refused(moved)
+    moved.lct("approve", "--import", "-", stdin=json.dumps(good | {"pcr_digest": digest}))
+    signs(moved)
+    moved.lct("approve", "--import", "-", stdin=json.dumps(good))
+    signs(moved)
+
+
 # What is revoked
 
 
