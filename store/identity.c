@@ -229,6 +229,8 @@ static enum lct_code check_persistent(const struct check *check, const struct lc
 static enum lct_code check_signature(const struct check *check, const struct lct_key *key,
                                      struct lct_tpm *tpm, struct lct_err *err)
 {
+    if (check->request->unlocker == NULL)
+        return LCT_OK;
     enum lct_code code = lct_enrol_try(key, tpm, err);
 
     found(check, "makes a signature that verifies", code == LCT_OK, err->text);
@@ -301,7 +303,8 @@ enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *
     found(&check, "has a whole record and key file", code == LCT_OK, err->text);
     if (code != LCT_OK)
         return code;
-    code = unlocker->unlock(unlocker->arg, key, err);
+    if (unlocker != NULL)
+        code = unlocker->unlock(unlocker->arg, key, err);
     if (code == LCT_OK)
         code = check_key(&check, key, tpm, err);
     else

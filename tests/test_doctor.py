@@ -841,9 +841,52 @@ def test_a_signature_with_the_passphrase_that_is_configured(locked):
     assert count(locked) == 1
     problem(examine(locked, status=12), "lct:k: wrong passphrase")
     found = the(examine(locked), "signature", "one more that is wrong would lock the TPM")
-    assert (found["severity"], found["command"], count(locked)) == ("warning", "lct doctor k", 2)
+    assert (found["severity"], count(locked)) == ("warning", 2)
+    assert found["command"] == "tpm2_dictionarylockout -c"  # lct doctor k does not sign either
     locked.lct("create", "free")
     the(examine(locked), "signature", "lct:free signs")
+    locked.tpm.lockout_count = 2
+
+
+def spend_all_tries_but_one(locked):
+    """By the passphrase in the file that is configured, which is wrong."""
+    locked.configure(passphrase_file=str(private(locked, "all", "wrong")))
+    for _ in range(2):
+        problem(examine(locked, "k", status=12), "lct:k: wrong passphrase")
+    assert count(locked) == 2
+
+
+def test_an_identity_that_is_asked_about_does_not_cost_the_last_try(locked):
+    """It is looked at all the same, but for its signature."""
+    spend_all_tries_but_one(locked)
+    directory = locked.path("credentials")
+    directory.mkdir(mode=0o700)
+    private(locked, "credentials/lct.k", "wrong")
+    ways = [{"env": {}}, {"env": {"CREDENTIALS_DIRECTORY": str(directory)}}]
+    for place, arguments in ((str(locked.path("all")), []), (None, []),
+                             (None, ["--passphrase-file", locked.path("all")])):
+        locked.configure(passphrase_file=place)
+        for options in ways if place is not None or arguments else ways[1:]:
+            findings = examine(locked, "k", *arguments, **options)
+            found = the(findings, "signature", "lct:k .*one more that is wrong would lock the TPM")
+            assert found["severity"] == "warning"
+            the(findings, "identity", "has the Name in the record")
+            assert not [each for each in findings if "signature that verifies" in each["text"]]
+            assert count(locked) == 2
+    locked.tpm.tool(*found["command"].split())
+    private(locked, "all", SECRET)
+    examine(locked, "k", "--passphrase-file", locked.path("all"))
+    assert count(locked) == 0
+
+
+def test_the_last_try_is_the_user_s(locked):
+    """Who types a passphrase knows what it costs."""
+    spend_all_tries_but_one(locked)
+    locked.lct("create", "free")
+    the(examine(locked, "free"), "signature", "lct:free signs")
+    locked.configure()
+    shown = on_a_terminal(locked, [str(locked.build / "lct"), "doctor", "k"], SECRET)
+    assert shown.startswith("0 ") and "lct:k signs" in shown
     locked.tpm.lockout_count = 2
 
 

@@ -137,6 +137,15 @@ static bool may_try(const struct lct_doctor *doctor)
            probe->tries + 1 < probe->max_tries;
 }
 
+/* What the lockout has counted is forgotten in time, or as the command says. */
+static void warn_of_last_try(struct lct_doctor *doctor, const char *whose)
+{
+    (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, "tpm2_dictionarylockout -c",
+                          "no signature was made: %s takes a passphrase, and one more that is "
+                          "wrong would lock the TPM",
+                          whose);
+}
+
 static void sign_with_any(struct lct_doctor *doctor, const struct candidates *candidates)
 {
     static const struct lct_secret unknown = {0};
@@ -149,9 +158,7 @@ static void sign_with_any(struct lct_doctor *doctor, const struct candidates *ca
     else if (candidates->with_file != NULL && may_try(doctor))
         find_signature(doctor, candidates->with_file, &unknown);
     else if (candidates->with_file != NULL)
-        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, command,
-                              "no signature was made: every identity takes a passphrase, and one "
-                              "more that is wrong would lock the TPM");
+        warn_of_last_try(doctor, "every identity");
     else if (candidates->asks != NULL)
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, command,
                               "no signature was made: every identity takes a passphrase");
@@ -194,7 +201,24 @@ static enum lct_code unlock(void *arg, struct lct_key *key, struct lct_err *err)
     return code;
 }
 
-/* The checks of lct check, in its words; what a seal refuses is explained by lct_doctor_seal. */
+/* Whether its signature could cost the last try by a passphrase that nobody types. */
+static bool is_last_try(const struct lct_doctor *doctor)
+{
+    const struct lct_tool *tool = doctor->tool;
+    struct lct_key *key = NULL;
+    bool is = !may_try(doctor) &&
+              lct_store_get_key(&tool->store, tool->crypto, doctor->id, 0, &key, NULL) == LCT_OK &&
+              !lct_key_is_software(key) && key->has_passphrase &&
+              (key->attributes & TPMA_OBJECT_NODA) == 0 && lct_life_check_key(key, NULL) == LCT_OK;
+
+    if (is && tool->passphrase_file == NULL)
+        is = lct_key_unlock(key, &tool->config, NULL) == LCT_OK && !lct_key_is_locked(key);
+    lct_key_free(key);
+    return is;
+}
+
+/* The checks of lct check, in its words; what a seal refuses is explained by lct_doctor_seal.
+ * `remembering` is NULL for those that take no passphrase. */
 static bool find_identity(struct lct_doctor *doctor, struct remembering *remembering)
 {
     struct lct_tool *tool = doctor->tool;
@@ -203,7 +227,8 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
     char command[COMMAND];
     size_t num = 0, bad = 0;
     const struct lct_unlocker unlocker = {unlock, remembering};
-    const struct lct_check_request request = {doctor->id, false, &unlocker};
+    const struct lct_check_request request = {doctor->id, false,
+                                              remembering != NULL ? &unlocker : NULL};
     enum lct_code code =
         lct_identity_check(&tool->store, tool->tpm, tool->crypto, &request, findings, &num, &err);
 
@@ -231,10 +256,15 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
 void lct_doctor_sign(struct lct_doctor *doctor)
 {
     struct remembering remembering = {.tool = doctor->tool};
+    char whose[sizeof "lct:" + LCT_MAX_ID];
 
     if (doctor->id == NULL)
         find_any_signature(doctor);
-    else if (find_identity(doctor, &remembering))
+    else if (is_last_try(doctor)) {
+        (void)snprintf(whose, sizeof whose, "lct:%s", doctor->id);
+        (void)find_identity(doctor, NULL);
+        warn_of_last_try(doctor, whose);
+    } else if (find_identity(doctor, &remembering))
         find_signature(doctor, doctor->id, &remembering.passphrase);
     lct_secret_wipe(&remembering.passphrase);
 }
