@@ -141,6 +141,23 @@ def test_what_is_in_the_tpm_is_printed_and_what_is_left_there(user):
     assert set(gone) == documented("lct delete") and gone["left_in_tpm"] == []
 
 
+def test_a_key_that_could_not_be_evicted_is_left_in_the_tpm(make_tpm, make_user):
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.lct("create", "alice")
+    user.lct("persist", "alice")
+    handle = user.record("alice")["generations"][0]["persistent"]
+    tpm.tool("tpm2_changeauth", "-c", "owner", "secret")
+    gone = result(user, "delete", "alice", "--yes", start_new_session=True)
+    assert gone["left_in_tpm"] == [handle] and int(handle, 16) in tpm.persistent()
+
+
+def test_what_is_left_of_an_identity_that_cannot_be_read_is_not_known(user):
+    user.lct("create", "alice")
+    (user.store / "alice" / "identity.json").write_text("{")
+    assert result(user, "delete", "alice", "--yes")["left_in_tpm"] is None
+
+
 def test_updates_approvals_and_authorities_are_printed(user, tpm):
     boot(tpm)
     authority = Authority.init(user)

@@ -113,7 +113,7 @@ static bool may_be_it(enum lct_code why)
            why != LCT_ERR_OTHER_TPM;
 }
 
-void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
+bool lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
                     const struct lct_generation *generation)
 {
     struct eviction eviction = {tool, id, generation};
@@ -122,10 +122,11 @@ void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const 
 
     if (generation->persistent == 0 || lct_tool_with_auths(tool, owner_auth, id, generation->number,
                                                            evict, &eviction, &why) == LCT_OK)
-        return;
+        return false;
     if (may_be_it(why.code))
         (void)snprintf(stays, sizeof stays,
                        "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x",
                        generation->persistent);
     lct_tool_warn(NULL, "%s%s", why.text, stays);
+    return may_be_it(why.code);
 }

@@ -32,9 +32,10 @@ enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owne
  * Evicts what lct persist has put into the TPM of a generation, if anything, and only that
  * (lct_persist_remove), before its record goes: nobody would know afterwards that it is ours.
  * Without its handle a key is loaded from its file; one that stays there is told on stderr, with
- * what removes it unless it may be another's, and is none of the store's troubles.
+ * what removes it unless it may be another's, and is none of the store's troubles. Whether one
+ * stays that is not another's, as far as is known.
  */
-void lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
+bool lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const char *id,
                     const struct lct_generation *generation);
 
 #endif

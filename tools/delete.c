@@ -29,13 +29,16 @@ static enum lct_code remove_counter(struct lct_tool *tool, const char *label,
                         recorded->handle);
 }
 
-/* All that is ours at persistent handles. */
-static void evict_each(struct lct_tool *tool, const struct lct_record *record)
+/* All that is ours at persistent handles; what stays is added to `left`. */
+static void evict_each(struct lct_tool *tool, const struct lct_record *record, json_t *left)
 {
     struct lct_secret owner_auth = {0};
 
-    for (size_t i = 0; i < record->num_generations; i++)
-        lct_tool_evict(tool, &owner_auth, record->id, &record->generations[i]);
+    for (size_t i = 0; i < record->num_generations; i++) {
+        const struct lct_generation *generation = &record->generations[i];
+        if (lct_tool_evict(tool, &owner_auth, record->id, generation))
+            (void)json_array_append_new(left, json_sprintf("0x%08x", generation->persistent));
+    }
     lct_secret_wipe(&owner_auth);
 }
 
@@ -86,15 +89,14 @@ static enum lct_code delete_it(struct lct_tool *tool, const char *id,
                                const struct lct_record *record, bool shred, struct lct_err *err)
 {
     char label[sizeof "lct:" + LCT_MAX_ID];
+    json_t *left = record != NULL ? json_array() : json_null();
 
     (void)snprintf(label, sizeof label, "lct:%s", id);
     if (record != NULL)
-        evict_each(tool, record);
+        evict_each(tool, record, left);
     enum lct_code code = lct_store_delete(&tool->store, id, shred, err);
-    if (code != LCT_OK)
-        return code;
-    json_t *left = json_array();
-    code = lct_tool_say(tool, err, "deleted %s\n", label);
+    if (code == LCT_OK)
+        code = lct_tool_say(tool, err, "deleted %s\n", label);
     if (code == LCT_OK && record != NULL)
         code = remove_from_tpm(tool, record, label, left, err);
     if (code == LCT_OK && tool->json)

@@ -115,7 +115,7 @@ static void evict_pending(struct lct_tool *tool, const char *id)
 
     if (lct_store_get_record(&tool->store, id, &record, NULL, NULL) == LCT_OK &&
         lct_record_pending(record) != NULL)
-        lct_tool_evict(tool, &owner_auth, id, lct_record_pending(record));
+        (void)lct_tool_evict(tool, &owner_auth, id, lct_record_pending(record));
     lct_secret_wipe(&owner_auth);
     free(record);
 }
