@@ -1286,4 +1286,6 @@ def test_delete_says_how_what_it_may_not_evict_goes(make_tpm, make_user):
     done = user.lct("delete", "alice", "--yes", start_new_session=True)
     assert f"tpm2_evictcontrol -c {handle}" in one_sentence(done.stderr)
     assert user.in_store() == []
+    tpm.as_told(done.stderr, user.write("owner", "secret"))
+    assert int(handle, 16) not in tpm.persistent()
     tpm.tool("tpm2_changeauth", "-c", "owner", "-p", "secret", "")

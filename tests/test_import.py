@@ -960,9 +960,13 @@ def test_delete_says_nothing_wrong_of_a_key_that_stays(bench):
     bench.user.lct("import", "k", hex(HANDLE))
     assert "what is known of its key" in one_sentence(bench.user.lct("delete", "k", status=2).stderr)
     done = bench.user.lct("delete", "k", "--yes")
-    assert f"stays in the TPM, until: tpm2_evictcontrol -c {HANDLE:#x}" in done.stdout
+    assert f"stays in the TPM, until: tpm2_evictcontrol -c {HANDLE:#x}\n" in done.stdout
     bench.user.lct("import", "k", hex(HANDLE))
     signs(bench.user)
+    bench.tpm.tool("tpm2_changeauth", "-c", "owner", "the owner's own")
+    done = bench.user.lct("delete", "k", "--yes")
+    bench.tpm.as_told(done.stdout, bench.user.write("owner", "the owner's own"))
+    assert HANDLE not in bench.tpm.persistent()
 
 
 def test_a_tpm_that_is_not_there_is_said(bench):

@@ -784,6 +784,8 @@ def test_a_counter_that_stays_is_told_with_what_removes_it(revocable):
     assert "authorization" in done.stderr
     assert f"tpm2_nvundefine 0x{user.index:08x}" in done.stdout
     assert nv_indices(user.tpm) == [user.index]
+    user.tpm.as_told(done.stdout, user.write("owner", "the owner's own"))
+    assert nv_indices(user.tpm) == []
 
 
 REVOCABLE = ("--seal", "authority", "--revocable")

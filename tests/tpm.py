@@ -4,6 +4,7 @@
 import contextlib
 import enum
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -211,6 +212,11 @@ class Swtpm:
         report = f"{arguments}: {done.stdout}{done.stderr}"
         assert status is None or done.returncode == status, report
         return done
+
+    def as_told(self, text: str, file: Path) -> subprocess.CompletedProcess:
+        """The command of tpm2-tools at the end of a message, with a file where it says FILE."""
+        (command,) = re.findall(r": (tpm2_\w+ [^:\n]*(?:file:FILE)?)$", text.strip())
+        return self.tool(*command.replace("FILE", str(file)).split())
 
 
 class Proxy:

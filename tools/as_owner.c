@@ -89,6 +89,17 @@ out:
     return code;
 }
 
+const char *lct_tool_owner_option(const struct lct_tool *tool)
+{
+    bool takes = false;
+
+    return lct_tpm_hierarchy_takes_auth(tool->tpm, &takes, TPM2_RH_OWNER, "the TPM", NULL) ==
+                       LCT_OK &&
+                   takes
+               ? " -P file:FILE"
+               : "";
+}
+
 /* A key that is to leave its persistent handle. */
 struct eviction {
     struct lct_tool *tool;
@@ -118,15 +129,15 @@ bool lct_tool_evict(struct lct_tool *tool, struct lct_secret *owner_auth, const 
 {
     struct eviction eviction = {tool, id, generation};
     struct lct_err why = {.code = LCT_OK};
-    char stays[80] = "";
+    char stays[96] = "";
 
     if (generation->persistent == 0 || lct_tool_with_auths(tool, owner_auth, id, generation->number,
                                                            evict, &eviction, &why) == LCT_OK)
         return false;
     if (may_be_it(why.code))
         (void)snprintf(stays, sizeof stays,
-                       "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x",
-                       generation->persistent);
+                       "; its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x%s",
+                       generation->persistent, lct_tool_owner_option(tool));
     lct_tool_warn(NULL, "%s%s", why.text, stays);
     return may_be_it(why.code);
 }

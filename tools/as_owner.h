@@ -28,6 +28,10 @@ enum lct_code lct_tool_with_auths(struct lct_tool *tool, struct lct_secret *owne
                                                        struct lct_err *err),
                                   void *arg, struct lct_err *err);
 
+/* What a command of tpm2-tools takes besides, where the TPM's owner has an authorization set:
+ * " -P file:FILE"; else, or where the TPM does not say, "". */
+const char *lct_tool_owner_option(const struct lct_tool *tool);
+
 /*
  * Evicts what lct persist has put into the TPM of a generation, if anything, and only that
  * (lct_persist_remove), before its record goes: nobody would know afterwards that it is ours.

@@ -25,8 +25,9 @@ static enum lct_code remove_counter(struct lct_tool *tool, const char *label,
     if (code == LCT_ERR_OTHER_TPM) /* what is at its index, if anything, is not ours to name */
         return LCT_OK;
     (void)json_array_append_new(left, json_sprintf("0x%08x", recorded->handle));
-    return lct_tool_say(tool, err, "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x\n",
-                        recorded->handle);
+    return lct_tool_say(tool, err,
+                        "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x%s\n",
+                        recorded->handle, lct_tool_owner_option(tool));
 }
 
 /* All that is ours at persistent handles; what stays is added to `left`. */
@@ -63,8 +64,8 @@ static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_rec
         if (generation->handle != 0) { /* it was imported from there */
             (void)json_array_append_new(left, json_sprintf("0x%08x", generation->handle));
             code = lct_tool_say(tool, err,
-                                "its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x\n",
-                                generation->handle);
+                                "its key stays in the TPM, until: tpm2_evictcontrol -c 0x%08x%s\n",
+                                generation->handle, lct_tool_owner_option(tool));
         }
         if (code == LCT_OK && generation->seal.counter.handle != 0 &&
             !is_counter_of_earlier(record, i))
