@@ -409,7 +409,13 @@ def test_lockout_is_told_and_does_not_stop_a_key_without_passphrase(user, make_t
     assert (lockout["in_lockout"], lockout["tries"], lockout["max_tries"]) == (True, 3, 3)
     assert lockout["severity"] == "warning"
     the(findings, "signature", "lct:alice signs")
+    assert "keys with a passphrase cannot be used" in lockout["text"]
+    assert "the owner's authorization can" in lockout["text"]
+    tpm.tool("tpm2_changeauth", "-c", "owner", OWNER)
+    user.configure(tcti=tpm.tcti, owner_auth_file=str(private(user, "owner", OWNER)))
+    user.lct("persist", "alice")
     tpm.tool(*lockout["command"].split())
+    tpm.tool("tpm2_changeauth", "-c", "owner", "-p", OWNER, "")
     assert the(examine(user), "tpm", "not in lockout")["tries"] == 0
 
 

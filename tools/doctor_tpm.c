@@ -56,8 +56,8 @@ static void find_lockout(struct lct_doctor *doctor, const struct lct_probe *prob
     json_t *finding =
         locked ? lct_doctor_find(
                      doctor, topic, LCT_SEVERITY_WARNING, "tpm2_dictionarylockout -c",
-                     "it is in lockout after %u wrong authorizations: keys with a passphrase, its "
-                     "owner's too, cannot be used; one more try in at most %u s",
+                     "it is in lockout after %u wrong authorizations: keys with a passphrase "
+                     "cannot be used, the owner's authorization can; one more try in at most %u s",
                      probe->tries, probe->interval)
                : lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL,
                                  "not in lockout: %u of %u wrong authorizations, one is forgotten "
