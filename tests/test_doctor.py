@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import User
+from conftest import ROOT, User
 from keyfile import KeyFile
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered  # noqa: F401
@@ -839,6 +839,33 @@ def test_passphrases_in_a_directory(locked):
     the(findings, "secret", "files of k, other$")
 
 
+def test_passphrases_in_credentials(locked):
+    """What passphrase_file does not have is looked for there, and only then asked for."""
+    for name in ("files", "credentials"):
+        locked.path(name).mkdir(mode=0o700)
+    locked.lct("create", "free")
+    locked.lct("create", "other", "--passphrase-file", locked.secret)
+    private(locked, "files/k", SECRET)
+    private(locked, "credentials/lct.other", SECRET)
+    env = {"CREDENTIALS_DIRECTORY": str(locked.path("credentials"))}
+    found = the(examine(locked, env=env), "secret", "^credentials: ")
+    assert (found["with"], found["without"], found["severity"]) == (["other"], ["k"], "note")
+    assert "files of other, and none of k, whose passphrases are asked for" in found["text"]
+    locked.configure(passphrase_file=str(locked.path("files")))
+    findings = examine(locked, env=env)
+    found = the(findings, "secret", "^passphrase_file: .* files of k, and none of other$")
+    assert (found["with"], found["without"], found["severity"]) == (["k"], ["other"], "ok")
+    found = the(findings, "secret", "^credentials: .* files of other$")
+    assert (found["with"], found["without"], found["severity"]) == (["other"], [], "ok")
+    locked.path("credentials/lct.other").chmod(0o644)
+    the(examine(locked, env=env), "secret", "credentials: others may read .*/lct.other ")
+    private(locked, "files/other", SECRET)
+    assert not [each for each in examine(locked, env=env) if "credentials: " in each["text"]]
+    locked.path("credentials/lct.k").write_text("wrong")
+    locked.configure(passphrase_file=str(private(locked, "all", SECRET)))
+    assert not [each for each in examine(locked, env=env) if "credentials: " in each["text"]]
+
+
 def test_a_signature_with_the_passphrase_that_is_configured(locked):
     locked.configure(passphrase_file=str(private(locked, "all", SECRET)))
     the(examine(locked), "signature", "lct:k signs")
@@ -929,6 +956,39 @@ def test_the_settings_and_who_made_them(owner, tpm):
     found = the(examine(owner), "openssl", "settings of lct")
     assert (found["session"], found["timeout"]) == ("auto", None)
     the(examine(owner), "openssl", f"{owner.conf} .named by OPENSSL_CONF. activates lct, .* version 0")
+
+
+def test_each_setting_is_told(alone):
+    """A new one has to be put here, too."""
+    secret = str(private(alone, "all", SECRET))
+    values = {"tcti": alone.tcti, "store": str(alone.store), "provision": "no", "timeout": "7",
+              "session": "always", "passphrase_file": secret, "credentials": "/tmp",
+              "owner_auth_file": secret, "endorsement_auth_file": secret, "seal": "none",
+              "pcr_signature": "/nowhere", "require_hardware": "new", "log": "/dev/null",
+              "audit": "/dev/null"}
+    table = (ROOT / "base/config.c").read_text().partition("lct_config_key keys[] = {")[2]
+    assert set(values) == set(re.findall(r'^    \{"(\w+)"', table.partition("};")[0], re.MULTILINE))
+    for key, value in values.items():
+        alone.configure(**{"tcti": None, "store": None, "seal": None, "pcr_signature": None,
+                           key: value})
+        given = {"--tcti": alone.tcti, "--store": alone.store}
+        given.pop(f"--{key}", None)
+        words = [word for pair in given.items() for word in pair]
+        done = alone.lct("doctor", "--json", *words, status=None)
+        found = the(json.loads(done.stdout), "openssl", "settings of lct")
+        assert f"{key} = {value}" in found["text"]
+
+
+def test_what_the_environment_sets_is_no_default(owner):
+    def settings(**env):
+        return the(examine(owner, env=env), "openssl", "settings of lct")["text"]
+
+    owner.configure(require_hardware="new")
+    assert settings().endswith("require_hardware = new")
+    assert settings(LCT_REQUIRE_HARDWARE="no").endswith("require_hardware = new")
+    assert settings(LCT_REQUIRE_HARDWARE="yes").endswith(
+        "require_hardware = yes (LCT_REQUIRE_HARDWARE)")
+    assert "credentials = /tmp (CREDENTIALS_DIRECTORY)" in settings(CREDENTIALS_DIRECTORY="/tmp")
 
 
 def test_a_path_of_any_bytes_is_a_finding_all_the_same(user):

@@ -182,7 +182,28 @@ static void find_lines(struct lct_doctor *doctor)
                                  "audit: %s; nothing is signed without it", err.text);
 }
 
-/* What is set, and by whom if not by the file. Secrets' files have lines of their own. */
+/* Of the file's and the variable's the stricter one counts. */
+static void list_requirement(struct lct_doctor_list *list, enum lct_require require)
+{
+    static const char *const words[] = {
+        [LCT_REQUIRE_NO] = NULL, [LCT_REQUIRE_NEW] = "new", [LCT_REQUIRE_YES] = "yes"};
+    static const char name[] = "LCT_REQUIRE_HARDWARE";
+    const char *variable = secure_getenv(name), *word = words[require];
+    bool by_it = word != NULL && variable != NULL && strcmp(variable, word) == 0;
+
+    list_setting(list, "require_hardware", word, by_it ? name : NULL, NULL);
+}
+
+/* Where secrets are, which have findings of their own. */
+static void list_secrets(struct lct_doctor_list *list, const struct lct_config *config)
+{
+    list_setting(list, "passphrase_file", config->passphrase_file, NULL, NULL);
+    list_setting(list, "credentials", config->credentials, NULL, "CREDENTIALS_DIRECTORY");
+    list_setting(list, "owner_auth_file", config->owner_auth_file, NULL, NULL);
+    list_setting(list, "endorsement_auth_file", config->endorsement_auth_file, NULL, NULL);
+}
+
+/* What is set, and by whom if not by the file. */
 static void find_settings(struct lct_doctor *doctor)
 {
     const struct lct_tool *tool = doctor->tool;
@@ -204,6 +225,8 @@ static void find_settings(struct lct_doctor *doctor)
                  "LCT_LOG");
     list_setting(&list, "audit", config->audit != NULL ? lct_lines_where(config->audit) : NULL,
                  NULL, NULL);
+    list_requirement(&list, config->require_hardware);
+    list_secrets(&list, config);
     json_t *finding =
         lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "settings of lct: %s",
                         list.num > 0 ? lct_doctor_list_end(&list) : "none, which are the defaults");

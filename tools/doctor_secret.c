@@ -139,67 +139,118 @@ struct keyring {
     json_t *ids_with, *ids_without;
 };
 
-static void sort_out(struct lct_doctor *doctor, struct keyring *keyring, const char *id,
-                     const char *dir)
+/* Where passphrases are: a directory of files, or a file for all. */
+struct place {
+    const char *key, *path, *prefix; /* as the configuration calls it; of a file's name */
+    bool is_dir, is_last;            /* whom it does not have is asked */
+};
+
+static bool has_file(struct lct_doctor *doctor, const struct place *place, const char *id)
 {
     struct lct_secret secret = {0};
     char path[PATH_MAX];
     struct stat st;
-    bool has = snprintf(path, sizeof path, "%s/%s", dir, id) < (int)sizeof path &&
-               (stat(path, &st) == 0 || errno != ENOENT);
 
-    if (has) {
-        (void)judge_file(doctor, &secret, "passphrase_file", path);
-        lct_secret_wipe(&secret);
-    }
-    lct_doctor_list(has ? &keyring->with : &keyring->without, ", ", "%s", id);
-    (void)json_array_append_new(has ? keyring->ids_with : keyring->ids_without, json_string(id));
+    if (!place->is_dir)
+        return true;
+    if (snprintf(path, sizeof path, "%s/%s%s", place->path, place->prefix, id) >=
+            (int)sizeof path ||
+        (stat(path, &st) != 0 && errno == ENOENT))
+        return false;
+    (void)judge_file(doctor, &secret, place->key, path);
+    lct_secret_wipe(&secret);
+    return true;
 }
 
-static void find_passphrases(struct lct_doctor *doctor, const char *path, bool is_dir,
-                             char *const *ids, size_t num_ids)
+static void tell_place(struct lct_doctor *doctor, const struct place *place,
+                       struct keyring *keyring)
 {
-    struct keyring keyring = {.ids_with = json_array(), .ids_without = json_array()};
-    const struct lct_store *store = &doctor->tool->store;
-
-    for (size_t i = 0; i < num_ids; i++) {
-        if (!takes_passphrase(store, ids[i]))
-            continue;
-        if (is_dir) {
-            sort_out(doctor, &keyring, ids[i], path);
-        } else {
-            lct_doctor_list(&keyring.with, ", ", "%s", ids[i]);
-            (void)json_array_append_new(keyring.ids_with, json_string(ids[i]));
-        }
-    }
-    size_t with = keyring.with.num, without = keyring.without.num;
+    size_t with = keyring->with.num, without = keyring->without.num;
+    bool asks = without > 0 && place->is_last;
     json_t *finding = lct_doctor_find(
-        doctor, topic, without > 0 ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, NULL,
-        "passphrase_file: %s has %s%s%s%s%s", path, is_dir ? "files of " : "the passphrase of ",
-        with > 0      ? lct_doctor_list_end(&keyring.with)
+        doctor, topic, asks ? LCT_SEVERITY_NOTE : LCT_SEVERITY_OK, NULL, "%s: %s has %s%s%s%s%s",
+        place->key, place->path, place->is_dir ? "files of " : "the passphrase of ",
+        with > 0      ? lct_doctor_list_end(&keyring->with)
         : without > 0 ? "no identity"
                       : "no identity, and none takes one",
-        without > 0 ? ", and none of " : "", lct_doctor_list_end(&keyring.without),
-        without > 0 ? ", whose passphrases are asked for" : "");
-    (void)json_object_set_new(finding, "with", keyring.ids_with);
-    (void)json_object_set_new(finding, "without", keyring.ids_without);
+        without > 0 ? ", and none of " : "", lct_doctor_list_end(&keyring->without),
+        asks ? ", whose passphrases are asked for" : "");
+
+    (void)json_object_set_new(finding, "with", keyring->ids_with);
+    (void)json_object_set_new(finding, "without", keyring->ids_without);
 }
 
-static void find_passphrase_file(struct lct_doctor *doctor, const char *path)
+/* Those that the place has no passphrase of come first in `ids` then; returns how many. */
+static size_t find_passphrases(struct lct_doctor *doctor, const struct place *place, char **ids,
+                               size_t num_ids)
 {
-    struct lct_secret secret = {0};
-    char **ids = NULL;
-    size_t num_ids = 0;
-    struct stat st;
-    bool is_dir = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    struct keyring keyring = {.ids_with = json_array(), .ids_without = json_array()};
+    size_t num_without = 0;
 
-    if (is_dir)
-        judge_mode(doctor, "passphrase_file", path, &st);
-    if (is_dir || judge_file(doctor, &secret, "passphrase_file", path)) {
-        (void)lct_store_list(&doctor->tool->store, &ids, &num_ids, NULL);
-        find_passphrases(doctor, path, is_dir, ids, num_ids);
+    for (size_t i = 0; i < num_ids; i++) {
+        char *id = ids[i];
+        bool has = has_file(doctor, place, id);
+        lct_doctor_list(has ? &keyring.with : &keyring.without, ", ", "%s", id);
+        (void)json_array_append_new(has ? keyring.ids_with : keyring.ids_without, json_string(id));
+        if (has)
+            continue;
+        ids[i] = ids[num_without];
+        ids[num_without++] = id;
     }
+    tell_place(doctor, place, &keyring);
+    return num_without;
+}
+
+/* Looks where lct_key_unlock looks. Returns how many passphrases are still to be looked for. */
+static size_t find_passphrase_file(struct lct_doctor *doctor, char **ids, size_t num_ids)
+{
+    const struct lct_config *config = &doctor->tool->config;
+    struct place place = {"passphrase_file", config->passphrase_file, "", false,
+                          config->credentials == NULL};
+    struct lct_secret secret = {0};
+    struct stat st;
+
+    if (place.path == NULL)
+        return num_ids;
+    place.is_dir = stat(place.path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (place.is_dir)
+        judge_mode(doctor, place.key, place.path, &st);
+    num_ids = place.is_dir || judge_file(doctor, &secret, place.key, place.path)
+                  ? find_passphrases(doctor, &place, ids, num_ids)
+                  : 0;
     lct_secret_wipe(&secret);
+    return num_ids;
+}
+
+/* A service may have credentials that have nothing to do with keys. */
+static void find_credentials(struct lct_doctor *doctor, char **ids, size_t num_ids)
+{
+    const struct place place = {"credentials", doctor->tool->config.credentials, "lct.", true,
+                                true};
+    struct stat st;
+
+    if (place.path == NULL || num_ids == 0)
+        return;
+    if (stat(place.path, &st) == 0)
+        judge_mode(doctor, place.key, place.path, &st);
+    (void)find_passphrases(doctor, &place, ids, num_ids);
+}
+
+static void find_all_passphrases(struct lct_doctor *doctor)
+{
+    const struct lct_store *store = &doctor->tool->store;
+    char **ids = NULL;
+    size_t num_ids = 0, num_locked = 0;
+
+    (void)lct_store_list(store, &ids, &num_ids, NULL);
+    for (size_t i = 0; i < num_ids; i++) {
+        char *id = ids[i];
+        if (!takes_passphrase(store, id))
+            continue;
+        ids[i] = ids[num_locked];
+        ids[num_locked++] = id;
+    }
+    find_credentials(doctor, ids, find_passphrase_file(doctor, ids, num_locked));
     lct_store_free_ids(ids, num_ids);
 }
 
@@ -214,6 +265,5 @@ void lct_doctor_secrets(struct lct_doctor *doctor)
 
     find_authorization(doctor, &owner, config->owner_auth_file);
     find_authorization(doctor, &endorsement, config->endorsement_auth_file);
-    if (config->passphrase_file != NULL)
-        find_passphrase_file(doctor, config->passphrase_file);
+    find_all_passphrases(doctor);
 }
