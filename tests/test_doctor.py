@@ -929,6 +929,22 @@ def test_identities_that_are_all_damaged_are_a_problem(alone):
     assert found["command"] == "lct check"
 
 
+def test_identities_in_software_alone_are_identities(alone):
+    """Whose signature says nothing of the TPM."""
+    alone.lct("delete", "alice", "--yes")
+    the(examine(alone), "signature", "there is no identity to sign with")
+    alone.lct("create", "s", "--software", "--passphrase-file",
+              private(alone, "pass", SECRET))
+    found = the(examine(alone), "signature", "no identity has its key in the TPM")
+    assert (found["severity"], found["command"]) == ("note", "lct doctor s")
+    alone.lct("create", "t")
+    (alone.store / "t" / "key-1.pem").write_text("")
+    problem(examine(alone, status=6), "no identity whose key is in the TPM can be used, .*lct:t")
+    alone.lct("delete", "t", "--yes")
+    alone.lct("retire", "s", "--yes", "--passphrase-file", alone.path("pass"))
+    the(examine(alone), "signature", "there is no identity to sign with")
+
+
 def test_who_is_asked_for_a_passphrase(locked):
     """Once, and only where it is about one identity."""
     lct = str(locked.build / "lct")

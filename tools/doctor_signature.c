@@ -107,6 +107,7 @@ struct candidates {
     const char *free;      /* it takes no passphrase */
     const char *with_file; /* passphrase_file has its passphrase */
     const char *asks;      /* nobody but the user has it */
+    const char *software;  /* its key is in no TPM, and not signed with */
     struct lct_err first;  /* why the first of those that are of no use is not */
 };
 
@@ -115,16 +116,19 @@ static void judge_candidate(struct candidates *candidates, const struct lct_tool
 {
     struct lct_err *err = candidates->first.code == LCT_OK ? &candidates->first : NULL;
     struct lct_key *key = NULL;
+    const char **place = NULL;
 
     if (lct_store_get_key(&tool->store, tool->crypto, id, 0, &key, err) == LCT_OK &&
-        !lct_key_is_software(key) && lct_life_check_key(key, NULL) == LCT_OK &&
-        lct_key_unlock(key, &tool->config, err) == LCT_OK) {
-        const char **place = lct_key_is_locked(key) ? &candidates->asks
-                             : key->has_passphrase  ? &candidates->with_file
-                                                    : &candidates->free;
-        if (*place == NULL)
-            *place = id;
+        lct_life_check_key(key, NULL) == LCT_OK) {
+        if (lct_key_is_software(key))
+            place = &candidates->software;
+        else if (lct_key_unlock(key, &tool->config, err) == LCT_OK)
+            place = lct_key_is_locked(key) ? &candidates->asks
+                    : key->has_passphrase  ? &candidates->with_file
+                                           : &candidates->free;
     }
+    if (place != NULL && *place == NULL)
+        *place = id;
     lct_key_free(key);
 }
 
@@ -149,7 +153,7 @@ static void warn_of_last_try(struct lct_doctor *doctor, const char *whose)
 static void sign_with_any(struct lct_doctor *doctor, const struct candidates *candidates)
 {
     static const struct lct_secret unknown = {0};
-    const char *id = candidates->with_file != NULL ? candidates->with_file : candidates->asks;
+    const char *id = candidates->asks != NULL ? candidates->asks : candidates->software;
     char command[LCT_MAX_ID + 16];
 
     (void)snprintf(command, sizeof command, "lct doctor %s", id != NULL ? id : "");
@@ -164,8 +168,13 @@ static void sign_with_any(struct lct_doctor *doctor, const struct candidates *ca
                               "no signature was made: every identity takes a passphrase");
     else if (candidates->first.code != LCT_OK)
         (void)lct_doctor_problem(doctor, topic, candidates->first.code, "lct check",
-                                 "no identity can be used, the first because: %s",
+                                 "no identity%s can be used, the first because: %s",
+                                 candidates->software != NULL ? " whose key is in the TPM" : "",
                                  candidates->first.text);
+    else if (candidates->software != NULL)
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, command,
+                              "no signature was made: no identity has its key in the TPM, and lct "
+                              "doctor ID makes one of a key in software");
     else
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_NOTE, "lct create NAME",
                               "there is no identity to sign with");
