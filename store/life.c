@@ -39,6 +39,13 @@ enum lct_stage lct_life_stage(const struct lct_life *life, time_t now)
                                                                 : LCT_STAGE_SUPERSEDED;
 }
 
+bool lct_life_signs(const struct lct_record *record, const struct lct_generation *generation)
+{
+    const struct lct_life life = lct_record_life(record, generation);
+
+    return lct_life_stage(&life, time(NULL)) <= LCT_STAGE_OVERLAP;
+}
+
 bool lct_life_is_older(const struct lct_life *old, const struct lct_life *life)
 {
     bool ends_later = old->active == life->active && life->until[0] != '\0' &&

@@ -24,6 +24,10 @@ enum lct_stage {
 
 enum lct_stage lct_life_stage(const struct lct_life *life, time_t now);
 
+/* Whether a generation of a record signs now: it is pending, the active one or in its overlap, and
+ * the identity has not ended. */
+bool lct_life_signs(const struct lct_record *record, const struct lct_generation *generation);
+
 /* "pending", "active", "overlap", "superseded", "retired", "revoked" */
 const char *lct_stage_name(enum lct_stage stage);
 

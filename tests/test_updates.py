@@ -2,6 +2,7 @@
 """Updates that lock keys: who is warned, by which hook, and what is approved ahead of them."""
 
 import hashlib
+import json
 import os
 import shutil
 import struct
@@ -15,7 +16,7 @@ from sealing import SEALED, measure, reboot
 from test_command import one_sentence
 
 HOOKS = ROOT / "conf" / "hooks"
-USAGE, UNSUPPORTED, CHECK, IO = 2, 15, 16, 18
+USAGE, UNSUPPORTED, CHECK, IO, ENDED = 2, 15, 16, 18, 25
 BANKS = {"sha256": 0x0B, "sha384": 0x0C}
 GLOBAL = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")  # EFI_IMAGE_SECURITY_DATABASE_GUID
 VARIABLE, IPL, POST_CODE = 0x80000001, 0x0D, 1
@@ -71,6 +72,110 @@ def test_keys_of_several_authorities_are_approved_by_a_command_each(sealer):
     assert lines[0].endswith(": lct:a lct:b lct:c")
     assert [line.partition("lct approve ")[2] for line in lines[1:]] == [
         "--authority KEY.pem a c", f"--authority {place} b"]
+
+
+def signs(user, uri: str, status: int = 0):
+    user.openssl("dgst", "-sha256", "-sign", uri, "-out", "sig", "data", status=status)
+
+
+def approved(user, authority, *operands: str) -> set[str]:
+    """For whom an approval is made."""
+    done = user.lct("approve", *authority.options, *operands)
+    return {line.partition("approved for ")[2].partition(": ")[0]
+            for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("words", [["retire"], ["revoke", "--reason", "compromise"]],
+                         ids=lambda words: words[0])
+def test_nobody_waits_for_a_key_that_signs_no_more(keys, authority, tpm, words):
+    for key in ("default", "strict"):
+        keys.lct(words[0], key, *words[1:], "--yes")
+    done = keys.lct("affected", "firmware")
+    assert done.stdout + done.stderr == ""
+    assert keys.lct("affected", "secureboot").stdout.splitlines()[0].endswith(": lct:approved")
+    measure(tpm, 0, 7)
+    found = json.loads(keys.lct("doctor", "--json", status=None).stdout)
+    (shut,) = [each["text"] for each in found if "does not open" in each["text"]]
+    assert shut.endswith(": lct:approved")
+    metrics = keys.lct("doctor", "--metrics").stdout
+    assert {line for line in metrics.splitlines() if line.startswith("lct_identity_seal_open")} == {
+        'lct_identity_seal_open{id="approved"} 0', 'lct_identity_seal_open{id="loader"} 1'}
+    assert approved(keys, authority) == {"lct:approved", "lct:loader"}
+    said = one_sentence(keys.lct("approve", *authority.options, "default", status=ENDED).stderr)
+    assert said.startswith("lct:default: it was re") and "signs no more" in said
+    text = keys.lct("doctor", "default", status=ENDED).stdout
+    assert "signs no more" in text and "lct approve" not in text and "PCR 0 (" not in text
+
+
+def test_a_key_that_is_to_follow_is_affected_and_approved_for(sealer, authority, tpm):
+    sealer.lct("create", "k", "--seal", "none")
+    sealer.lct("rotate", "k", "--seal", "sha256:0")
+    lines = sealer.lct("affected", "firmware").stdout.splitlines()
+    assert lines[0].endswith(": lct:k") and lines[1].endswith(f" --authority {authority.key} k")
+    measure(tpm, 0)
+    signs(sealer, "lct:k")
+    signs(sealer, "lct:k?generation=2", status=1)
+    found = json.loads(sealer.lct("doctor", "--json").stdout)
+    (shut,) = [each for each in found if "does not open" in each["text"]]
+    assert shut["text"].endswith(": lct:k?generation=2")
+    assert (shut["severity"], shut["command"]) == ("warning", "lct doctor k")
+    found = json.loads(sealer.lct("doctor", "k", "--json").stdout)
+    (shut,) = [each for each in found if each["text"].startswith("lct:k?generation=2 is sealed")]
+    assert shut["severity"] == "warning"
+    assert shut["command"] == f"lct approve --authority {authority.key} k"
+    assert approved(sealer, authority, "k") == {"lct:k?generation=2"}
+    signs(sealer, "lct:k?generation=2")
+    assert "does not open" not in sealer.lct("doctor").stdout
+    measure(tpm, 0)
+    assert approved(sealer, authority) == {"lct:k?generation=2"}
+
+
+def test_all_keys_that_sign_are_approved_for(sealer, authority, tpm):
+    """The one before, while it does; and what serves several is one approval."""
+    sealer.lct("create", "k", "--seal", "sha256:7")
+    sealer.lct("rotate", "k")
+    measure(tpm, 7)
+    assert approved(sealer, authority, "k") == {"lct:k"}
+    for number in (1, 2):
+        signs(sealer, f"lct:k?generation={number}")
+    sealer.lct("rotate", "k", "--withdraw")
+    sealer.lct("rotate", "k", "--seal", "sha256:0")
+    sealer.lct("rotate", "k", "--commit", "--overlap", "24h")
+    measure(tpm, 0, 7)
+    number = max(each["generation"] for each in sealer.record("k")["generations"])
+    assert approved(sealer, authority, "k") == {"lct:k", "lct:k?generation=1"}
+    for each in (1, number):
+        signs(sealer, f"lct:k?generation={each}")
+    measure(tpm, 0, 7)
+    sealer.lct("approve", *authority.options, "--out", "file", "k")  # of the active one
+    assert "took 1 approval " in sealer.lct("approve", "--import", "file").stdout
+    signs(sealer, "lct:k")
+    sealer.lct("rotate", "k", "--overlap", "0")
+    assert approved(sealer, authority) == {"lct:k"}
+    assert "lct:" not in sealer.lct("affected", "secureboot").stdout
+
+
+def test_values_that_are_not_of_the_next_key_approve_for_the_active_one(sealer, authority, tpm):
+    sealer.lct("create", "k", "--seal", "sha256:7")
+    sealer.lct("rotate", "k", "--seal", "sha256:0")
+    measure(tpm, 0, 7)
+    sealer.write("values", sealer.lct("pcrs", "k").stdout)
+    done = sealer.lct("approve", *authority.options, "--pcrs", "values", "k")
+    assert "approved for lct:k: " in done.stdout
+    assert "warning: lct:k?generation=2: it is sealed to" in done.stderr
+    signs(sealer, "lct:k")
+
+
+def test_what_ends_the_key_of_an_identity_in_the_tpm_does_so_after_its_end(make_sealer, authority,
+                                                                          make_tpm):
+    """lct-retire(1) says that: a copy of its file signs on with other tools."""
+    sealer = make_sealer(make_tpm())
+    sealer.lct("create", "k", "--seal", "authority", "--revocable")
+    sealer.lct("approve", *authority.options, "k")
+    sealer.lct("retire", "k", "--yes")
+    done = sealer.lct("reseal", "k", *authority.options, "--revoke")
+    assert "revoked what was approved for lct:k up to a counter of " in done.stdout
+    sealer.lct("reseal", "k", *authority.options, status=ENDED)
 
 
 LEAKY = {"ASAN_OPTIONS": "detect_leaks=0"}  # sed is

@@ -3,6 +3,8 @@
 #include "tools/json.h"
 #include "tools/tool.h"
 
+#include "store/life.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,54 +33,91 @@ static const struct update *find_update(const char *name)
     return NULL;
 }
 
-/* Whom the update may lock: those that are sealed to one state alone, or the others. */
+/* A key that the update may lock. */
+struct locked {
+    const char *id;
+    struct lct_seal seal;
+};
+
+/* Whom it is about: those that are sealed to one state alone, or the others. */
 struct filter {
     const struct lct_tool *tool;
     const struct update *update;
     bool strict;
     const struct lct_seal *like; /* those of the same authority; NULL: of any */
-    char *const *ids;
-    size_t num_ids;
+    struct locked *all;          /* those of an identity one after the other */
+    size_t num;
 };
 
-/* *seal is what it is sealed to. */
-static bool matches(const struct filter *filter, const char *id, struct lct_seal *seal)
+static bool is_touched(const struct lct_seal *seal, const struct update *update)
 {
-    const struct lct_seal *like = filter->like;
-    struct lct_record *record = NULL;
     uint32_t pcrs = 0;
 
-    memset(seal, 0, sizeof *seal);
-    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, NULL) == LCT_OK)
-        *seal = lct_record_generation(record, 0)->seal;
-    free(record);
     for (size_t i = 0; i < seal->pcrs.pcrs.num_banks; i++)
         pcrs |= seal->pcrs.pcrs.banks[i].pcrs;
-    return (pcrs & filter->update->pcrs) != 0 &&
-           (seal->kind == LCT_SEAL_STRICT) == filter->strict &&
+    return (pcrs & update->pcrs) != 0;
+}
+
+/* Of an identity, those that sign; of one that cannot be read nothing is known. */
+static enum lct_code find_locked(struct filter *filter, const char *id, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    enum lct_code code = LCT_OK;
+
+    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, NULL) != LCT_OK)
+        return LCT_OK;
+    for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++) {
+        const struct lct_generation *generation = &record->generations[i];
+        if (!is_touched(&generation->seal, filter->update) || !lct_life_signs(record, generation))
+            continue;
+        struct locked *all = reallocarray(filter->all, filter->num + 1, sizeof *all);
+        if (all == NULL) {
+            code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        } else {
+            filter->all = all;
+            all[filter->num++] = (struct locked){id, generation->seal};
+        }
+    }
+    free(record);
+    return code;
+}
+
+static bool matches(const struct filter *filter, size_t i)
+{
+    const struct lct_seal *like = filter->like, *seal = &filter->all[i].seal;
+
+    return (seal->kind == LCT_SEAL_STRICT) == filter->strict &&
            (like == NULL || (like->authority_len == seal->authority_len &&
                              memcmp(like->authority, seal->authority, like->authority_len) == 0));
 }
 
-/* The place of the first that matches, from 0; num_ids: none does. */
+/* The same, for the first key of an identity: its id is told once. */
+static bool matches_first(const struct filter *filter, size_t i)
+{
+    bool first = matches(filter, i);
+
+    for (size_t j = i; first && j > 0 && filter->all[j - 1].id == filter->all[i].id; j--)
+        first = !matches(filter, j - 1);
+    return first;
+}
+
+/* The place of the first that matches, from 0; num: none does. */
 static size_t find_first(const struct filter *filter)
 {
-    struct lct_seal seal;
     size_t i = 0;
 
-    while (i < filter->num_ids && !matches(filter, filter->ids[i], &seal))
+    while (i < filter->num && !matches(filter, i))
         i++;
     return i;
 }
 
 static enum lct_code print_ids(const struct filter *filter, const char *prefix, struct lct_err *err)
 {
-    struct lct_seal seal;
     enum lct_code code = LCT_OK;
 
-    for (size_t i = 0; i < filter->num_ids && code == LCT_OK; i++)
-        if (matches(filter, filter->ids[i], &seal))
-            code = lct_tool_print(err, " %s%s", prefix, filter->ids[i]);
+    for (size_t i = 0; i < filter->num && code == LCT_OK; i++)
+        if (matches_first(filter, i))
+            code = lct_tool_print(err, " %s%s", prefix, filter->all[i].id);
     return code == LCT_OK ? lct_tool_print(err, "\n") : code;
 }
 
@@ -103,27 +142,26 @@ static enum lct_code print_commands(const struct filter *filter, struct lct_err 
 
 static enum lct_code print_approvable(const struct filter *filter, struct lct_err *err)
 {
-    struct lct_seal seal;
     struct filter like = *filter;
     enum lct_code code = lct_tool_print(
         err, "an update of %s may lock these keys from the next boot on:", filter->update->what);
 
     if (code == LCT_OK)
         code = print_ids(filter, "lct:", err);
-    like.like = &seal;
-    for (size_t i = 0; i < filter->num_ids && code == LCT_OK; i++)
-        if (matches(filter, filter->ids[i], &seal) && find_first(&like) == i)
+    for (size_t i = 0; i < filter->num && code == LCT_OK; i++) {
+        like.like = &filter->all[i].seal;
+        if (matches(filter, i) && find_first(&like) == i)
             code = print_commands(&like, err);
+    }
     return code;
 }
 
 static enum lct_code print_affected(struct filter *filter, struct lct_err *err)
 {
-    enum lct_code code =
-        find_first(filter) < filter->num_ids ? print_approvable(filter, err) : LCT_OK;
+    enum lct_code code = find_first(filter) < filter->num ? print_approvable(filter, err) : LCT_OK;
 
     filter->strict = true;
-    if (code != LCT_OK || find_first(filter) == filter->num_ids)
+    if (code != LCT_OK || find_first(filter) == filter->num)
         return code;
     code = lct_tool_print(err,
                           "an update of %s may lock these keys for ever, since nobody can approve "
@@ -136,11 +174,10 @@ static enum lct_code print_affected(struct filter *filter, struct lct_err *err)
 static json_t *ids_json(const struct filter *filter)
 {
     json_t *array = json_array();
-    struct lct_seal seal;
 
-    for (size_t i = 0; i < filter->num_ids; i++)
-        if (matches(filter, filter->ids[i], &seal))
-            (void)json_array_append_new(array, json_string(filter->ids[i]));
+    for (size_t i = 0; i < filter->num; i++)
+        if (matches_first(filter, i))
+            (void)json_array_append_new(array, json_string(filter->all[i].id));
     return array;
 }
 
@@ -160,6 +197,7 @@ enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, str
     struct filter filter = {.tool = tool};
     const struct lct_option options[] = {{"json", NULL, &tool->json}};
     char **operands, **ids = NULL;
+    size_t num_ids = 0;
     int num_operands;
     enum lct_code code =
         lct_options_parse(tool, argc, argv, options, 1, 1, 1, &operands, &num_operands, err);
@@ -174,10 +212,12 @@ enum lct_code lct_affected_run(struct lct_tool *tool, int argc, char **argv, str
                         operands[0]);
     code = lct_tool_open(tool, err);
     if (code == LCT_OK)
-        code = lct_store_list(&tool->store, &ids, &filter.num_ids, err);
-    filter.ids = ids;
+        code = lct_store_list(&tool->store, &ids, &num_ids, err);
+    for (size_t i = 0; i < num_ids && code == LCT_OK; i++)
+        code = find_locked(&filter, ids[i], err);
     if (code == LCT_OK)
         code = tool->json ? print_json(&filter, err) : print_affected(&filter, err);
-    lct_store_free_ids(ids, filter.num_ids);
+    free(filter.all);
+    lct_store_free_ids(ids, num_ids);
     return code;
 }

@@ -152,7 +152,7 @@ static enum lct_code approve_all(struct lct_approver *approver, struct lct_err *
         struct lct_record *record = NULL;
         if (lct_store_get_record(store, ids[i], &record, NULL, &one) != LCT_OK) {
             lct_tool_warn(NULL, "%s", one.text);
-        } else if (lct_approver_is_of(approver, &lct_record_generation(record, 0)->seal)) {
+        } else if (lct_approver_serves(approver, record)) {
             code = lct_approver_plan(approver, ids[i], NULL, err);
             num++;
         }

@@ -3,6 +3,7 @@
 
 #include "store/approval.h"
 #include "store/authority.h"
+#include "store/life.h"
 #include "tools/authority.h"
 #include "tools/authority_key.h"
 #include "tools/json.h"
@@ -423,17 +424,88 @@ static enum lct_code plan_generation(struct lct_approver *approver,
     return LCT_OK;
 }
 
+/* Takes the newest of what was planned back if one from `first` on serves it as well. */
+static void drop_repeated(struct lct_approver *approver, size_t first)
+{
+    const size_t newest = approver->num_planned - 1;
+
+    for (size_t i = first; i < newest; i++)
+        if (is_same(&approver->planned[i].approval, &approver->planned[newest].approval)) {
+            free(approver->planned[newest].dir);
+            approver->num_planned = newest;
+            return;
+        }
+}
+
+/* The keys of an identity that are not the active one, and sign. One that cannot be approved for is
+ * told, if others of the identity can, and else is the error. */
+static enum lct_code plan_others(struct lct_approver *approver, const struct lct_record *record,
+                                 const char *dir, size_t first, const struct lct_pcr_values *values,
+                                 struct lct_err *err)
+{
+    char label[sizeof "lct:?generation=4294967295" + LCT_MAX_ID];
+    enum lct_code code = LCT_OK;
+
+    for (size_t i = 0; i < record->num_generations; i++) {
+        const struct lct_generation *generation = &record->generations[i];
+        if (generation->number == record->active || !lct_life_signs(record, generation) ||
+            !lct_approver_is_of(approver, &generation->seal) ||
+            (approver->out != NULL && approver->num_planned > first))
+            continue;
+        (void)snprintf(label, sizeof label, "lct:%s?generation=%u", record->id, generation->number);
+        code = plan_generation(approver, generation, dir, label, values, err);
+        if (code == LCT_OK)
+            drop_repeated(approver, first);
+        else if (approver->num_planned > first)
+            lct_tool_warn(NULL, "%s", err->text);
+    }
+    return approver->num_planned > first ? LCT_OK : code;
+}
+
+/* Older approvals can be made void of a key that has ended, too, and that is of use: a copy of its
+ * file may be anywhere. They are counted for all keys of the identity at once. */
+static enum lct_code plan_record(struct lct_approver *approver, const struct lct_record *record,
+                                 const char *dir, const struct lct_pcr_values *values,
+                                 struct lct_err *err)
+{
+    const struct lct_generation *active = lct_record_generation(record, 0);
+    const struct lct_life life = lct_record_life(record, active);
+    const size_t first = approver->num_planned;
+    char label[sizeof "lct:" + LCT_MAX_ID];
+    enum lct_code code = LCT_OK;
+
+    (void)snprintf(label, sizeof label, "lct:%s", record->id);
+    if (approver->revoke)
+        return plan_generation(approver, active, dir, label, values, err);
+    code = lct_life_check(&life, label, time(NULL), err);
+    if (code == LCT_OK && lct_approver_is_of(approver, &active->seal))
+        code = plan_generation(approver, active, dir, label, values, err);
+    if (code == LCT_OK)
+        code = plan_others(approver, record, dir, first, values, err);
+    if (code != LCT_OK || approver->num_planned > first)
+        return code;
+    return check_authority(approver, &active->seal, label, err);
+}
+
 enum lct_code lct_approver_plan(struct lct_approver *approver, const char *id,
                                 const struct lct_pcr_values *values, struct lct_err *err)
 {
     struct lct_record *record = NULL;
     const char *dir = NULL;
-    char label[sizeof "lct:" + LCT_MAX_ID];
     enum lct_code code = lct_store_get_record(&approver->tool->store, id, &record, &dir, err);
 
-    (void)snprintf(label, sizeof label, "lct:%s", id);
     if (code == LCT_OK)
-        code = plan_generation(approver, lct_record_generation(record, 0), dir, label, values, err);
+        code = plan_record(approver, record, dir, values, err);
     free(record);
     return code;
+}
+
+bool lct_approver_serves(const struct lct_approver *approver, const struct lct_record *record)
+{
+    bool serves = false;
+
+    for (size_t i = 0; i < record->num_generations && !serves; i++)
+        serves = lct_approver_is_of(approver, &record->generations[i].seal) &&
+                 lct_life_signs(record, &record->generations[i]);
+    return serves;
 }

@@ -37,6 +37,9 @@ void lct_approver_close(struct lct_approver *approver);
 /* Whether the key is the authority of what has this seal. */
 bool lct_approver_is_of(const struct lct_approver *approver, const struct lct_seal *seal);
 
+/* Whether it is that of a key of this identity that signs. */
+bool lct_approver_serves(const struct lct_approver *approver, const struct lct_record *record);
+
 /* What the PCRs of values->pcrs hold, or are predicted to. Errors of lct_tpm_read_pcrs and
  * lct_prediction_apply. */
 enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_pcr_values *values,
@@ -47,8 +50,11 @@ enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_
  * Its counter, if it has one, is read: errors of lct_tpm_counter_read.
  * Nothing is signed before lct_approver_finish. `values` may hold more than the PCRs that the
  * identity is sealed to; of one that is sealed to the authority alone all of them count.
- * LCT_ERR_USAGE: nothing can approve for it, or a PCR is not in the values; LCT_ERR_WRONG_KEY: its
- * authority is another. Errors of lct_tpm_read_pcrs.
+ * It is for each of its keys that this authority seals and that signs: of `out` for one, rather
+ * the active one, and with `revoke` for that one, though it has ended. What serves several is one
+ * approval; of one that is not the active one what fails is told on stderr.
+ * LCT_ERR_ENDED; LCT_ERR_USAGE: nothing can approve for it, or a PCR is not in the values;
+ * LCT_ERR_WRONG_KEY: its authority is another. Errors of lct_tpm_read_pcrs.
  */
 enum lct_code lct_approver_plan(struct lct_approver *approver, const char *id,
                                 const struct lct_pcr_values *values, struct lct_err *err);

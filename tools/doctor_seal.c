@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "store/approval.h"
+#include "store/life.h"
 #include "tools/authority.h"
 #include "tools/authority_key.h"
 #include "tools/seal_text.h"
@@ -19,6 +20,8 @@ enum { HEX = 2 * LCT_MAX_HASH + 1 };
 /* A seal, and how it stands with the PCRs as they are. */
 struct standing {
     const char *id, *dir;
+    char label[LCT_KEY_LABEL]; /* "lct:alice"; of a key that is not the active one its URI */
+    bool active;
     struct lct_generation generation;
     struct lct_pcr_values now;
     bool as_sealed;               /* the values are those of the sealing */
@@ -117,19 +120,23 @@ static enum lct_code judge(struct standing *standing, const struct lct_tool *too
     return code;
 }
 
-/* Reads what an identity is sealed to. False: to nothing, or it cannot be read, which is told
- * elsewhere. */
-static bool find_standing(struct standing *standing, const struct lct_tool *tool, const char *id)
+/* Begins with what a generation is sealed to. False: to nothing, or it signs no more. */
+static bool find_standing(struct standing *standing, const struct lct_record *record,
+                          const struct lct_generation *generation, const char *dir)
 {
-    struct lct_record *record = NULL;
-    bool good = lct_store_get_record(&tool->store, id, &record, &standing->dir, NULL) == LCT_OK;
+    const enum lct_seal_kind kind = generation->seal.kind;
 
-    standing->id = id;
-    if (good)
-        standing->generation = *lct_record_generation(record, 0);
-    free(record);
-    enum lct_seal_kind kind = standing->generation.seal.kind;
-    return good && kind != LCT_SEAL_NONE && kind != LCT_SEAL_AUTH;
+    memset(standing, 0, sizeof *standing);
+    standing->id = record->id;
+    standing->dir = dir;
+    standing->active = generation->number == record->active;
+    standing->generation = *generation;
+    if (standing->active)
+        (void)snprintf(standing->label, sizeof standing->label, "lct:%s", record->id);
+    else
+        (void)snprintf(standing->label, sizeof standing->label, "lct:%s?generation=%u", record->id,
+                       generation->number);
+    return kind != LCT_SEAL_NONE && kind != LCT_SEAL_AUTH && lct_life_signs(record, generation);
 }
 
 /* From what to what one PCR has changed. */
@@ -148,7 +155,7 @@ static void find_change(struct lct_doctor *doctor, const struct standing *standi
     lct_hex_encode(now_text, now, hash->size);
     json_t *finding = lct_doctor_find(
         doctor, LCT_TOPIC_IDENTITY, opens ? LCT_SEVERITY_NOTE : LCT_SEVERITY_WARNING, NULL,
-        "lct:%s: PCR %u (%s) was %s at the sealing and is %s; it holds %s", standing->id, pcr,
+        "%s: PCR %u (%s) was %s at the sealing and is %s; it holds %s", standing->label, pcr,
         hash->name, was_text, now_text, lct_pcr_meaning(pcr));
     (void)json_object_set_new(finding, "pcr", json_integer((json_int_t)pcr));
     (void)json_object_set_new(finding, "bank", json_string(hash->name));
@@ -165,9 +172,9 @@ static void find_changes(struct lct_doctor *doctor, const struct standing *stand
         return;
     if (!seal->has_values)
         (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_NOTE, NULL,
-                              "lct:%s: of the PCRs at its sealing only a digest is known: which of "
+                              "%s: of the PCRs at its sealing only a digest is known: which of "
                               "them differs is not",
-                              standing->id);
+                              standing->label);
     for (size_t bank = 0; seal->has_values && bank < seal->pcrs.pcrs.num_banks; bank++)
         for (unsigned pcr = 0; pcr < LCT_NUM_PCRS; pcr++)
             if ((seal->pcrs.pcrs.banks[bank].pcrs >> pcr & 1) != 0)
@@ -190,38 +197,53 @@ static const char *approving(char command[LCT_DOCTOR_COMMAND], const struct lct_
     return command;
 }
 
+enum { REFUSAL = 256 };
+
+/* Why the seal is shut, and whether somebody can open it. */
+static bool find_refusal(char text[REFUSAL], const struct standing *standing)
+{
+    const struct lct_seal *seal = &standing->generation.seal;
+
+    if (standing->lost)
+        (void)snprintf(text, REFUSAL,
+                       "its NV counter at 0x%08x is gone from the TPM, and without it the key "
+                       "cannot be used any more: make another key",
+                       seal->counter.handle);
+    else if (seal->kind == LCT_SEAL_STRICT)
+        (void)snprintf(text, REFUSAL,
+                       "this boot has another state, which nobody can approve for it: undo the "
+                       "change, or make another key");
+    else if (standing->revoked)
+        (void)snprintf(text, REFUSAL,
+                       "the approval of this boot's state has been revoked; if the state is "
+                       "meant, approve it anew");
+    else if (standing->num_approvals > 0)
+        (void)snprintf(text, REFUSAL,
+                       "this boot has no such state (approvals that do not fit: %zu); if the "
+                       "change is meant, approve it",
+                       standing->num_approvals);
+    else
+        (void)snprintf(text, REFUSAL,
+                       "this boot has no such state (there is no approval); if the change is "
+                       "meant, approve it");
+    return !standing->lost && seal->kind != LCT_SEAL_STRICT;
+}
+
+/* The identity signs without the keys that are not the active one. */
 static void tell_refusal(struct lct_doctor *doctor, const struct standing *standing,
                          const char *words)
 {
-    static const enum lct_topic topic = LCT_TOPIC_IDENTITY;
-    const struct lct_seal *seal = &standing->generation.seal;
-    char command[LCT_DOCTOR_COMMAND], others[64] = "there is no approval";
+    char approval[LCT_DOCTOR_COMMAND], why[REFUSAL];
+    const bool can_open = find_refusal(why, standing);
+    const char *command = can_open ? approving(approval, doctor->tool, standing) : NULL;
 
-    doctor->sealed = true;
-    (void)approving(command, doctor->tool, standing);
-    if (standing->num_approvals > 0)
-        (void)snprintf(others, sizeof others, "approvals that do not fit: %zu",
-                       standing->num_approvals);
-    if (standing->lost)
-        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, NULL,
-                                 "lct:%s is %s; its NV counter at 0x%08x is gone from the TPM, and "
-                                 "without it the key cannot be used any more: make another key",
-                                 standing->id, words, seal->counter.handle);
-    else if (seal->kind == LCT_SEAL_STRICT)
-        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, NULL,
-                                 "lct:%s is %s; this boot has another state, which nobody can "
-                                 "approve for it: undo the change, or make another key",
-                                 standing->id, words);
-    else if (standing->revoked)
-        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, command,
-                                 "lct:%s is %s; the approval of this boot's state has been "
-                                 "revoked; if the state is meant, approve it anew",
-                                 standing->id, words);
+    doctor->sealed |= standing->active;
+    if (standing->active)
+        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, LCT_ERR_SEALED, command,
+                                 "%s is %s; %s", standing->label, words, why);
     else
-        (void)lct_doctor_problem(doctor, topic, LCT_ERR_SEALED, command,
-                                 "lct:%s is %s; this boot has no such state (%s); if the change is "
-                                 "meant, approve it",
-                                 standing->id, words, others);
+        (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_WARNING, command,
+                              "%s is %s; %s", standing->label, words, why);
 }
 
 static void tell_standing(struct lct_doctor *doctor, const struct standing *standing)
@@ -233,76 +255,122 @@ static void tell_standing(struct lct_doctor *doctor, const struct standing *stan
     lct_pcrs_text(pcrs, &standing->approval.pcrs);
     if (standing->as_sealed)
         (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL,
-                              "lct:%s is %s; the PCRs are as at the sealing", standing->id, words);
+                              "%s is %s; the PCRs are as at the sealing", standing->label, words);
     else if (standing->approved)
         (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_OK, NULL,
-                              "lct:%s is %s; %s as it is was approved%s%.10s", standing->id, words,
+                              "%s is %s; %s as it is was approved%s%.10s", standing->label, words,
                               pcrs, standing->approval.created[0] != '\0' ? " on " : "",
                               standing->approval.created);
     else
         tell_refusal(doctor, standing, words);
 }
 
+static void find_seal(struct lct_doctor *doctor, struct standing *standing)
+{
+    struct lct_err err = {.code = LCT_OK};
+    enum lct_code code = judge(standing, doctor->tool, standing->label, &err);
+
+    if (code == LCT_OK) {
+        find_changes(doctor, standing);
+        tell_standing(doctor, standing);
+    } else if (standing->active) {
+        (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", err.text);
+    } else {
+        (void)lct_doctor_find(doctor, LCT_TOPIC_IDENTITY, LCT_SEVERITY_WARNING, NULL, "%s",
+                              err.text);
+    }
+}
+
+/* A record that cannot be read is told elsewhere. */
 void lct_doctor_seal(struct lct_doctor *doctor)
 {
     struct standing *standing = calloc(1, sizeof *standing);
-    struct lct_err err = {.code = LCT_OK};
-    char label[sizeof "lct:" + LCT_MAX_ID];
+    struct lct_record *record = NULL;
+    const char *dir = NULL;
 
-    (void)snprintf(label, sizeof label, "lct:%s", doctor->id);
-    if (standing != NULL && find_standing(standing, doctor->tool, doctor->id)) {
-        enum lct_code code = judge(standing, doctor->tool, label, &err);
-        if (code == LCT_OK) {
-            find_changes(doctor, standing);
-            tell_standing(doctor, standing);
-        } else {
-            (void)lct_doctor_problem(doctor, LCT_TOPIC_IDENTITY, code, NULL, "%s", err.text);
-        }
-    }
+    if (standing != NULL &&
+        lct_store_get_record(&doctor->tool->store, doctor->id, &record, &dir, NULL) == LCT_OK)
+        for (size_t i = 0; i < record->num_generations; i++)
+            if (find_standing(standing, record, &record->generations[i], dir))
+                find_seal(doctor, standing);
+    free(record);
     free(standing);
+}
+
+static enum lct_opening opening_of(struct standing *standing, const struct lct_tool *tool)
+{
+    return judge(standing, tool, standing->label, NULL) == LCT_OK &&
+                   (standing->as_sealed || standing->approved)
+               ? LCT_OPENING_OPEN
+               : LCT_OPENING_SHUT;
 }
 
 enum lct_opening lct_doctor_opening(const struct lct_tool *tool, const char *id)
 {
     struct standing *standing = calloc(1, sizeof *standing);
+    struct lct_record *record = NULL;
+    const char *dir = NULL;
     enum lct_opening opening = LCT_OPENING_FREE;
 
     if (standing == NULL)
         return LCT_OPENING_SHUT;
-    if (find_standing(standing, tool, id))
-        opening =
-            judge(standing, tool, id, NULL) == LCT_OK && (standing->as_sealed || standing->approved)
-                ? LCT_OPENING_OPEN
-                : LCT_OPENING_SHUT;
+    if (lct_store_get_record(&tool->store, id, &record, &dir, NULL) == LCT_OK &&
+        find_standing(standing, record, lct_record_generation(record, 0), dir))
+        opening = opening_of(standing, tool);
+    free(record);
     free(standing);
     return opening;
 }
 
+/* The keys that are sealed, and those of them that are shut. */
+struct sealed {
+    const struct lct_tool *tool;
+    struct standing *standing; /* to work with */
+    size_t num;
+    struct lct_doctor_list shut;
+    char command[LCT_MAX_ID + 16]; /* about the first of these */
+};
+
+static void count_sealed(struct sealed *sealed, const char *id)
+{
+    struct standing *standing = sealed->standing;
+    struct lct_record *record = NULL;
+    const char *dir = NULL;
+
+    if (lct_store_get_record(&sealed->tool->store, id, &record, &dir, NULL) != LCT_OK)
+        return;
+    for (size_t i = 0; i < record->num_generations; i++) {
+        if (!find_standing(standing, record, &record->generations[i], dir))
+            continue;
+        sealed->num++;
+        if (opening_of(standing, sealed->tool) != LCT_OPENING_SHUT)
+            continue;
+        if (sealed->shut.num == 0)
+            (void)snprintf(sealed->command, sizeof sealed->command, "lct doctor %s", id);
+        lct_doctor_list(&sealed->shut, ", ", "%s", standing->label);
+    }
+    free(record);
+}
+
 void lct_doctor_seals(struct lct_doctor *doctor)
 {
-    const struct lct_tool *tool = doctor->tool;
-    struct lct_doctor_list locked = {0};
-    char command[LCT_MAX_ID + 16] = "";
+    struct sealed sealed = {.tool = doctor->tool, .standing = calloc(1, sizeof *sealed.standing)};
     char **ids = NULL;
-    size_t num_ids = 0, num_sealed = 0;
+    size_t num_ids = 0;
 
-    (void)lct_store_list(&tool->store, &ids, &num_ids, NULL);
-    for (size_t i = 0; i < num_ids; i++) {
-        enum lct_opening opening = lct_doctor_opening(tool, ids[i]);
-        num_sealed += opening != LCT_OPENING_FREE;
-        if (opening != LCT_OPENING_SHUT)
-            continue;
-        if (locked.num == 0)
-            (void)snprintf(command, sizeof command, "lct doctor %s", ids[i]);
-        lct_doctor_list(&locked, ", ", "lct:%s", ids[i]);
-    }
-    if (locked.num > 0)
-        (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_WARNING, command,
+    if (sealed.standing == NULL)
+        return;
+    (void)lct_store_list(&doctor->tool->store, &ids, &num_ids, NULL);
+    for (size_t i = 0; i < num_ids; i++)
+        count_sealed(&sealed, ids[i]);
+    if (sealed.shut.num > 0)
+        (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_WARNING, sealed.command,
                               "keys whose seal this boot does not open: %s",
-                              lct_doctor_list_end(&locked));
-    else if (num_sealed > 0)
+                              lct_doctor_list_end(&sealed.shut));
+    else if (sealed.num > 0)
         (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_OK, NULL,
-                              "keys that are sealed: %zu, which this boot opens", num_sealed);
+                              "keys that are sealed: %zu, which this boot opens", sealed.num);
+    free(sealed.standing);
     lct_store_free_ids(ids, num_ids);
 }
 
