@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/store.h>
@@ -17,11 +19,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -647,6 +652,78 @@ static void test_zone(char **argv)
     end_task(&task);
 }
 
+/* Makes whatever is open as short as it may be, by its number and by its name. */
+static void truncate_all(void)
+{
+    int fds[MAX_KEYS];
+    char name[32];
+    size_t num = list_descriptors(fds);
+
+    for (size_t i = 0; i < num; i++) {
+        (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fds[i]);
+        bool done = ftruncate(fds[i], 0) == 0 || truncate(name, 0) == 0;
+        (void)done;
+    }
+}
+
+/* truncates URI: a child truncates what it has inherited, before and after the first signature: the
+ * parent and a sibling sign on. */
+static void test_truncates(char **argv)
+{
+    struct task task = make_task(load(NULL, argv[0]));
+
+    for (int round = 0; round < 2; round++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            truncate_all();
+            _exit(0);
+        }
+        reap(pid, "a child that truncates");
+        pid = fork();
+        if (pid == 0)
+            be_child(1, &task);
+        reap(pid, "its sibling signs");
+        sign_once(&task);
+    }
+    end_task(&task);
+}
+
+/* limited URI: a key is loaded where no file may grow, and signs later. */
+static void test_limited(char **argv)
+{
+    struct rlimit all = {0}, none;
+
+    expect(getrlimit(RLIMIT_FSIZE, &all) == 0, "the limit");
+    none = all;
+    none.rlim_cur = 0;
+    expect(setrlimit(RLIMIT_FSIZE, &none) == 0, "no file may grow");
+    struct task task = make_task(load(NULL, argv[0]));
+    expect(setrlimit(RLIMIT_FSIZE, &all) == 0, "files may grow");
+    sign_once(&task);
+    end_task(&task);
+}
+
+/*
+ * filtered URI: a key is loaded and signs where memfd_create(2) kills, as it does by the filter
+ * that systemd.exec(5) recommends with MemoryDenyWriteExecute=.
+ */
+static void test_filtered(char **argv)
+{
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const struct sock_fprog filter = {.len = sizeof steps / sizeof *steps, .filter = steps};
+
+    expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+               prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0,
+           "a filter");
+    struct task task = make_task(load(NULL, argv[0]));
+    sign_once(&task);
+    end_task(&task);
+}
+
 static const struct {
     const char *name;
     void (*run)(char **argv);
@@ -659,7 +736,8 @@ static const struct {
              {"ends", test_ends, 1},         {"stalls", test_stalls, 1},
              {"daemon", test_daemon, 1},     {"opener", test_opener, 3},
              {"idle", test_idle, 2},         {"starves", test_starves, 2},
-             {"zone", test_zone, 2}};
+             {"zone", test_zone, 2},         {"limited", test_limited, 1},
+             {"filtered", test_filtered, 1}, {"truncates", test_truncates, 1}};
 
 int main(int argc, char **argv)
 {

@@ -313,6 +313,20 @@ def test_behind_a_resource_manager_children_sign_at_any_moment(managed, process)
     assert managed.device.left_behind() == []
 
 
+def test_a_child_that_truncates_what_it_has_inherited_kills_nobody(managed, process):
+    """Whoever touches a page of a file that has become shorter gets SIGBUS."""
+    process(managed, "truncates", "lct:k")
+
+
+def test_a_key_is_loaded_where_no_file_may_grow(managed, process):
+    """By LimitFSIZE= say: who makes one longer gets SIGXFSZ."""
+    process(managed, "limited", "lct:k")
+
+
+def test_a_key_signs_in_a_sandbox_without_files_in_memory(managed, process):
+    process(managed, "filtered", "lct:k")
+
+
 @pytest.mark.parametrize("kind", ["sealed", "passphrase"])
 def test_clients_that_stay_and_say_nothing_keep_no_session(make_sealer, make_tpm, make_tpmrm,
                                                            process, kind):

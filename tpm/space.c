@@ -4,32 +4,56 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <tss2/tss2_tpm2_types.h>
 #include <unistd.h>
 
-/* No pointers, no lengths that are used unchecked, and no types that have invalid values. */
+/*
+ * No pointers, no lengths that are used unchecked, and no types that have invalid values. Each word
+ * is read once: what was looked at is what is used, whoever writes meanwhile.
+ */
 struct lct_space_page {
-    uint32_t dirty, stalled;
-    uint32_t resident_handle, resident_len;
+    atomic_uint dirty, stalled;
+    atomic_uint resident_handle, resident_len;
     uint8_t resident[sizeof((struct lct_name *)0)->data];
 };
 
-/* Bytes of the file. Who holds NEXT has the next turn: so who has just had one does not overtake
- * who waits. */
+/* Bytes of what is locked. Who holds NEXT has the next turn: so who has just had one does not
+ * overtake who waits. */
 enum { NEXT, TURN };
 
+/*
+ * An end to write to, of a pipe that nobody reads: what has an inode of its own, can be locked and
+ * holds nothing. Who made a file of it would need leave for memfd_create(2), which sandboxes take
+ * away (systemd.exec(5), MemoryDenyWriteExecute=). The other end goes when this one is on its
+ * number: a host that prints meanwhile, on a number of its own that it has closed, gets no SIGPIPE.
+ */
+static bool make_lock(struct lct_descriptor *lock)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return false;
+    bool taken = lct_descriptor_take(lock, ends[1]);
+    int error = errno;
+    close(ends[0]);
+    errno = error;
+    return taken;
+}
+
+/*
+ * Memory of no file: there is nothing that a child could truncate, so that who touches it gets
+ * SIGBUS, and nothing that grows, which is SIGXFSZ where no file may (setrlimit(2)).
+ */
 static bool share(struct lct_space *space)
 {
-    int fd = memfd_create("lct", MFD_CLOEXEC);
-
-    if (fd < 0 || !lct_descriptor_take(&space->file, fd) ||
-        ftruncate(space->file.fd, sizeof *space->page) != 0)
+    if (!make_lock(&space->lock))
         return false;
-    void *page = mmap(NULL, sizeof *space->page, PROT_READ | PROT_WRITE, MAP_SHARED, space->file.fd,
-                      0); /* zeros */
+    void *page = mmap(NULL, sizeof *space->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                      -1, 0); /* zeros */
     space->page = page != MAP_FAILED ? page : NULL;
     return space->page != NULL;
 }
@@ -48,7 +72,7 @@ struct lct_space *lct_space_new(bool shared)
 
 bool lct_space_is_closed(const struct lct_space *space)
 {
-    return space->page != NULL && !lct_descriptor_is_ours(&space->file);
+    return space->page != NULL && !lct_descriptor_is_ours(&space->lock);
 }
 
 void lct_space_free(struct lct_space *space)
@@ -57,7 +81,7 @@ void lct_space_free(struct lct_space *space)
         return;
     if (space->page != NULL)
         (void)munmap(space->page, sizeof *space->page);
-    lct_descriptor_close(&space->file);
+    lct_descriptor_close(&space->lock);
     free(space);
 }
 
@@ -66,9 +90,9 @@ static int set_lock(const struct lct_space *space, short type, off_t byte)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
-    if (!lct_descriptor_is_ours(&space->file))
+    if (!lct_descriptor_is_ours(&space->lock))
         return EBADF;
-    return fcntl(space->file.fd, F_SETLK, &lock) == 0 ? 0 : errno;
+    return fcntl(space->lock.fd, F_SETLK, &lock) == 0 ? 0 : errno;
 }
 
 static int lock_until(const struct lct_space *space, off_t byte,
@@ -100,28 +124,30 @@ static int take_turn(const struct lct_space *space, const struct lct_deadline *d
 /* From the page, as it may have been left by a process that wants no good. */
 static void take_state(struct lct_space *space)
 {
-    const struct lct_space_page page = *space->page;
+    struct lct_space_page *page = space->page;
+    const uint32_t handle = atomic_load(&page->resident_handle);
+    const uint32_t len = atomic_load(&page->resident_len);
 
-    space->dirty = page.dirty != 0;
-    space->stalled = page.stalled != 0;
+    space->dirty = atomic_load(&page->dirty) != 0;
+    space->stalled = atomic_load(&page->stalled) != 0;
     space->resident = (struct lct_name){0};
-    if (page.resident_len > sizeof space->resident.data ||
-        page.resident_handle >> TPM2_HR_SHIFT != TPM2_HT_TRANSIENT)
+    if (len > sizeof space->resident.data || handle >> TPM2_HR_SHIFT != TPM2_HT_TRANSIENT)
         return;
-    space->resident_handle = page.resident_handle;
-    space->resident.len = page.resident_len;
-    memcpy(space->resident.data, page.resident, page.resident_len);
+    space->resident_handle = handle;
+    space->resident.len = len;
+    memcpy(space->resident.data, page->resident, len);
 }
 
+/* Who dies in it has left the page dirty: that is said last. */
 static void give_state(const struct lct_space *space)
 {
     struct lct_space_page *page = space->page;
 
-    page->stalled = space->stalled;
-    page->resident_handle = space->resident_handle;
-    page->resident_len = (uint32_t)space->resident.len;
+    atomic_store(&page->stalled, space->stalled);
+    atomic_store(&page->resident_handle, space->resident_handle);
+    atomic_store(&page->resident_len, (uint32_t)space->resident.len);
     memcpy(page->resident, space->resident.data, sizeof page->resident);
-    page->dirty = space->dirty;
+    atomic_store(&page->dirty, space->dirty);
 }
 
 enum lct_code lct_space_enter(struct lct_space *space, bool *dirty,
@@ -138,7 +164,7 @@ enum lct_code lct_space_enter(struct lct_space *space, bool *dirty,
                         error == EBADF ? "the program closed its descriptor" : strerror(error));
     if (space->page != NULL) {
         take_state(space);
-        space->page->dirty = 1; /* until it ends well */
+        atomic_store(&space->page->dirty, 1); /* until it ends well */
     }
     *dirty = space->dirty;
     return LCT_OK;

@@ -15,23 +15,22 @@ struct lct_space_page;
 /*
  * What we keep loaded by way of one connection, and whose turn it is. Processes that have inherited
  * a descriptor of the kernel's resource manager have one connection in common: then what is here is
- * copied from and to a page that they share, and they take turns by locks of a file, which the
- * kernel releases for whoever dies. Such a process may have other privileges: nothing in the page
- * is believed that could harm more than the descriptor itself could. Threads of one process agree
- * on theirs before they get here.
+ * copied from and to a page that they share, and they take turns by locks, which the kernel
+ * releases for whoever dies. Such a process may have other privileges: nothing in the page is
+ * believed that could harm more than the descriptor itself could, and none can take it away from
+ * the others. Threads of one process agree on theirs before they get here.
  */
 struct lct_space {
     bool stalled;             /* the last turn ended because the TPM did not answer in time */
     struct lct_name resident; /* Name of the key that is loaded, empty: none */
     uint32_t resident_handle;
     struct lct_space_page *page; /* NULL: not shared, and all below unused */
-    struct lct_descriptor file;  /* what is locked */
+    struct lct_descriptor lock;  /* what is locked */
     bool dirty;                  /* not shared: the last turn did not end well */
 };
 
-/* NULL, with errno, if out of memory or descriptors, or where no file is to be had that has no
- * name.
- */
+/* NULL, with errno, if out of memory or descriptors: a shared one has one, and for a moment takes
+ * two. */
 struct lct_space *lct_space_new(bool shared);
 
 /*
