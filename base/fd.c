@@ -2,6 +2,8 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 bool lct_fd_read_all(int fd, uint8_t *bytes, size_t *bytes_len, size_t room)
@@ -17,10 +19,31 @@ bool lct_fd_read_all(int fd, uint8_t *bytes, size_t *bytes_len, size_t room)
     return true;
 }
 
+ssize_t lct_fd_write(int fd, const void *bytes, size_t bytes_len)
+{
+    const struct timespec at_once = {0};
+    sigset_t ours, before, waiting;
+
+    (void)sigemptyset(&ours);
+    (void)sigaddset(&ours, SIGPIPE);
+    (void)sigaddset(&ours, SIGXFSZ);
+    (void)sigpending(&waiting);
+    (void)pthread_sigmask(SIG_BLOCK, &ours, &before);
+    ssize_t n = write(fd, bytes, bytes_len);
+    int error = errno, raised = error == EPIPE ? SIGPIPE : SIGXFSZ;
+    if (n < 0 && (error == EPIPE || error == EFBIG) && sigismember(&waiting, raised) != 1) {
+        (void)sigdelset(&ours, error == EPIPE ? SIGXFSZ : SIGPIPE);
+        (void)sigtimedwait(&ours, NULL, &at_once);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n;
+}
+
 bool lct_fd_write_all(int fd, const uint8_t *bytes, size_t bytes_len)
 {
     while (bytes_len > 0) {
-        ssize_t n = write(fd, bytes, bytes_len);
+        ssize_t n = lct_fd_write(fd, bytes, bytes_len);
         if (n < 0 && errno != EINTR)
             return false;
         if (n > 0) {

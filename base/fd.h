@@ -5,12 +5,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Reads until the end, or until there is no room; false with errno. *bytes_len is what was read, in
  * each case. */
 bool lct_fd_read_all(int fd, uint8_t *bytes, size_t *bytes_len, size_t room);
 
-/* Writes all of it to a descriptor, or false with errno. */
+/* write(2) without the signals of a pipe that nobody reads, EPIPE, and of a file that may not grow,
+ * EFBIG: a program that has no idea of them would end. */
+ssize_t lct_fd_write(int fd, const void *bytes, size_t bytes_len);
+
+/* Writes all of it to a descriptor by lct_fd_write, or false with errno. */
 bool lct_fd_write_all(int fd, const uint8_t *bytes, size_t bytes_len);
 
 #endif

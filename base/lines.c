@@ -3,10 +3,10 @@
 
 #include "base/date.h"
 #include "base/descriptor.h"
+#include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,29 +156,6 @@ enum lct_code lct_lines_check(const struct lct_lines *lines, struct lct_err *err
                     reason(lines->error));
 }
 
-/* write(2) without the signals of a pipe that nobody reads and of a file that may not grow: a
- * program that has no idea of them would end. */
-static ssize_t write_quietly(int fd, const char *line, size_t len)
-{
-    const struct timespec at_once = {0};
-    sigset_t ours, before, waiting;
-
-    (void)sigemptyset(&ours);
-    (void)sigaddset(&ours, SIGPIPE);
-    (void)sigaddset(&ours, SIGXFSZ);
-    (void)sigpending(&waiting);
-    (void)pthread_sigmask(SIG_BLOCK, &ours, &before);
-    ssize_t n = write(fd, line, len);
-    int error = errno, raised = error == EPIPE ? SIGPIPE : SIGXFSZ;
-    if (n < 0 && (error == EPIPE || error == EFBIG) && sigismember(&waiting, raised) != 1) {
-        (void)sigdelset(&ours, error == EPIPE ? SIGXFSZ : SIGPIPE);
-        (void)sigtimedwait(&ours, NULL, &at_once);
-    }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return n;
-}
-
 static time_t seconds(void)
 {
     struct timespec now = {0};
@@ -204,7 +181,7 @@ static ssize_t write_whatever_interrupts(int fd, const char *line, size_t len)
     ssize_t n;
 
     do
-        n = write_quietly(fd, line, len);
+        n = lct_fd_write(fd, line, len);
     while (n < 0 && errno == EINTR);
     return n;
 }

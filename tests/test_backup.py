@@ -208,11 +208,16 @@ def test_a_backup_does_not_go_to_a_terminal(alice):
     assert done.returncode == 2 and "terminal" in one_sentence(done.stderr)
 
 
-def test_a_backup_that_cannot_be_written_says_so(alice):
+@pytest.mark.parametrize("where", ["a full disk", "a pipe that nobody reads"])
+def test_a_backup_that_cannot_be_written_says_so(alice, where):
     staging = staging_of(alice)
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run([alice.build / "lct", "backup"], stdout=full, stderr=subprocess.PIPE,
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full" if "full" in where else writing, "wb") as out:
+        done = subprocess.run([alice.build / "lct", "backup"], stdout=out, stderr=subprocess.PIPE,
                               env=alice.environment(), text=True, check=False)
+    if "full" in where:
+        os.close(writing)
     assert done.returncode == 18 and "standard output" in one_sentence(done.stderr)
     assert not os.listdir(staging)
 

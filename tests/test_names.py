@@ -269,6 +269,15 @@ def test_a_hint_that_is_no_file_is_not_followed(named, kind):
     assert good.read_text() == "other 1\n"
 
 
+def test_where_no_file_may_grow_a_name_is_found_and_no_hint_written(named):
+    """The signal that says so would end the program."""
+    hint(named, named.ec).unlink()
+    named.run(named.build / "tests/process", "limited", f"lct:{named.ec}")
+    assert not hint(named, named.ec).exists()
+    named.public_key(f"lct:{named.ec}")
+    assert hint(named, named.ec).read_text() == "ec 1\n"
+
+
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_an_index_that_is_no_directory_is_neither_read_nor_written(named, kind):
     index, elsewhere = named.store / ".index", named.path("elsewhere")

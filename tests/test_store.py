@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -16,6 +17,7 @@ import pytest
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
 
 ERRORS = ("ENOSPC", "EIO", "EROFS")
+STORE = 7
 ENOUGH = 200  # more steps than any command takes
 
 
@@ -80,6 +82,16 @@ def test_create_writes_durably_and_renames_into_place(creator):
     before = steps[:renamed]
     assert "fsync" in before[len(before) - 1 - before[::-1].index("write"):]
     assert leftovers(creator.store) == []
+
+
+def test_where_no_file_may_grow_a_create_says_so_and_leaves_nothing(creator):
+    """The signal that says so would end it in the middle."""
+    if creator.build.name == "coverage":
+        pytest.skip("what counts lines writes files, too")
+    done = creator.lct("create", "alice", status=STORE, preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (0, 0)))
+    assert "File too large" in one_sentence(done.stderr)
+    assert "alice" not in creator.in_store() and leftovers(creator.store) == []
 
 
 def test_a_create_killed_at_any_step_leaves_the_whole_identity_or_nothing(creator, tpm):
