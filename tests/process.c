@@ -688,6 +688,153 @@ static void test_truncates(char **argv)
     end_task(&task);
 }
 
+enum { PAGE = 4096, MAX_NAME = 66 /* of SHA-512: TPM 2.0 Part 1, 16 */ };
+
+/* The page of a handle space, as tpm/space.c has it. */
+struct page {
+    uint32_t dirty, stalled, handle, len;
+    unsigned char name[MAX_NAME], rest[PAGE - 4 * sizeof(uint32_t) - MAX_NAME];
+};
+
+/* The one that children share: memory of no file, as /proc shows it. */
+static struct page *find_page(void)
+{
+    char line[256];
+    void *from = NULL, *page = NULL;
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    expect(maps != NULL, "/proc");
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (strstr(line, " rw-s ") == NULL || strstr(line, "/dev/zero (deleted)") == NULL)
+            continue;
+        expect(page == NULL && sscanf(line, "%p", &from) == 1, "one page is shared");
+        page = from;
+    }
+    fclose(maps);
+    expect(page != NULL, "a page is shared");
+    return page;
+}
+
+enum { DIRTY = 1, STALLED = 2, HANDLE = 4, LEN = 8, ALL = 16 };
+
+/* What a child leaves in the page, which says that the key is loaded: other words. */
+static const struct {
+    int words;
+    uint32_t value;
+} ways[] = {
+    {ALL, 0},
+    {ALL, 0x7f7f7f7f},
+    {ALL, 0x80808080},
+    {ALL, UINT32_MAX},
+    {LEN, MAX_NAME + 1},
+    {LEN, MAX_NAME},
+    {LEN, UINT32_MAX},
+    {HANDLE, 0x80fffffd}, /* unused */
+    {HANDLE, 0x81000001}, /* the storage root key's */
+    {DIRTY, 2},
+    {STALLED, 2},
+    {DIRTY | STALLED, UINT32_MAX},
+};
+
+enum { NUM_WAYS = sizeof ways / sizeof *ways };
+
+static void spoil(struct page *page, int way)
+{
+    const int words = ways[way].words;
+    const uint32_t value = ways[way].value;
+
+    if (words == ALL)
+        memset(page, (int)(value & 0xff), sizeof *page);
+    if ((words & DIRTY) != 0)
+        page->dirty = value;
+    if ((words & STALLED) != 0)
+        page->stalled = value;
+    if ((words & HANDLE) != 0)
+        page->handle = value;
+    if ((words & LEN) != 0)
+        page->len = value;
+}
+
+/* A signature that fails is none; one that does not is the key's. */
+static void sign_perhaps(const struct task *task)
+{
+    unsigned char signature[MAX_SIGNATURE];
+    size_t len = sizeof signature;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = EVP_DigestSignInit_ex(context, NULL, "SHA256", NULL, NULL, task->pkey, NULL) == 1 &&
+                EVP_DigestSign(context, signature, &len, (const unsigned char *)message,
+                               sizeof message) == 1;
+
+    ERR_clear_error();
+    EVP_MD_CTX_free(context);
+    expect(!done || verifies(NULL, task->public_key, signature, len), "what is given is right");
+}
+
+static time_t seconds(void)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* A child that writes whatever it likes until it is killed. */
+static pid_t spoil_for_ever(struct page *page)
+{
+    const struct page before = *page;
+    pid_t pid = fork();
+
+    expect(pid >= 0, "fork");
+    if (pid != 0)
+        return pid;
+    (void)alarm(LIMIT);
+    for (int way = 0;; way = (way + 1) % NUM_WAYS) {
+        *page = before;
+        spoil(page, way);
+    }
+}
+
+/*
+ * spoils URI OTHER: a child leaves in the page that it shares what is not so, of each kind, and the
+ * key signs on; then that what is loaded as OTHER were the key; then one writes all the time, and
+ * what is signed meanwhile is right.
+ */
+static void test_spoils(char **argv)
+{
+    enum { LONG = 3 /* s */ };
+    struct task task = make_task(load(NULL, argv[0])), second = make_task(load(NULL, argv[1]));
+    struct page *page = find_page();
+
+    for (int i = 0; i < NUM_WAYS; i++) {
+        sign_once(&task);
+        pid_t pid = fork();
+        if (pid == 0) {
+            spoil(page, i);
+            _exit(0);
+        }
+        reap(pid, "a child that spoils");
+        sign_once(&task);
+        page->dirty = 1; /* what is loaded and forgotten goes: there are three slots */
+    }
+    sign_once(&task);
+    const struct page first = *page;
+    sign_once(&second);
+    expect(first.len == page->len && memcmp(first.name, page->name, first.len) != 0, "two Names");
+    memcpy(page->name, first.name, sizeof page->name);
+    sign_once(&task);
+    sign_once(&second);
+    pid_t pid = spoil_for_ever(page);
+    for (time_t end = seconds() + LONG; seconds() < end;)
+        sign_perhaps(&task);
+    kill(pid, SIGKILL);
+    expect(waitpid(pid, NULL, 0) == pid, "its end");
+    page->dirty = 1;
+    sign_once(&task);
+    sign_once(&second);
+    end_task(&task);
+    end_task(&second);
+}
+
 /* limited URI: a key is loaded where no file may grow, and signs later. */
 static void test_limited(char **argv)
 {
@@ -737,7 +884,8 @@ static const struct {
              {"daemon", test_daemon, 1},     {"opener", test_opener, 3},
              {"idle", test_idle, 2},         {"starves", test_starves, 2},
              {"zone", test_zone, 2},         {"limited", test_limited, 1},
-             {"filtered", test_filtered, 1}, {"truncates", test_truncates, 1}};
+             {"filtered", test_filtered, 1}, {"truncates", test_truncates, 1},
+             {"spoils", test_spoils, 2}};
 
 int main(int argc, char **argv)
 {

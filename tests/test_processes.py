@@ -318,6 +318,12 @@ def test_a_child_that_truncates_what_it_has_inherited_kills_nobody(managed, proc
     process(managed, "truncates", "lct:k")
 
 
+def test_whatever_a_child_writes_into_the_page_that_it_shares_what_is_signed_is_right(managed,
+                                                                                     process):
+    managed.lct("create", "other")
+    process(managed, "spoils", "lct:k", "lct:other")
+
+
 def test_a_key_is_loaded_where_no_file_may_grow(managed, process):
     """By LimitFSIZE= say: who makes one longer gets SIGXFSZ."""
     process(managed, "limited", "lct:k")
