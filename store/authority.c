@@ -4,6 +4,7 @@
 #include "proof/spki.h"
 #include "store/armour.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -55,14 +56,30 @@ void lct_authority_clear(struct lct_authority *authority)
     *authority = (struct lct_authority){0};
 }
 
-/* The rest of the line that says where the private half is. False if out of memory. */
+/* Whether it can be shown, and is one line. */
+static bool is_text(const char *path)
+{
+    for (; *path != '\0'; path++)
+        if (iscntrl((unsigned char)*path))
+            return false;
+    return true;
+}
+
+/* The rest of the line that says where the private half is: of a path that is no text it is not
+ * known. False if out of memory. */
 static bool take_path(char **path, const char *text, const char *end)
 {
     for (const char *line = text; line < end; line = strchr(line, '\n') + 1)
         if (strncmp(line, private_line, sizeof private_line - 1) == 0) {
             const char *start = line + sizeof private_line - 1;
-            *path = strndup(start, strcspn(start, "\n"));
-            return *path != NULL;
+            char *rest = strndup(start, strcspn(start, "\n"));
+            if (rest == NULL)
+                return false;
+            if (is_text(rest))
+                *path = rest;
+            else
+                free(rest);
+            return true;
         }
     return true;
 }
@@ -223,8 +240,10 @@ enum lct_code lct_authority_put(const struct lct_store *store, struct lct_crypto
 
     if (libctx == NULL)
         return LCT_ERR_INTERNAL;
-    if (private_key != NULL && private_key[strcspn(private_key, "\r\n")] != '\0')
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the path of the private key has a line break");
+    if (private_key != NULL && !is_text(private_key))
+        return LCT_FAIL(
+            err, LCT_ERR_UNSUPPORTED,
+            "the path of the private key has a line break or another control character");
     enum lct_code code = lct_authority_fingerprint(fingerprint, pkey, libctx, err);
     if (code == LCT_OK)
         code = lct_store_check_writable(store, err);

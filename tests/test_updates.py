@@ -193,9 +193,30 @@ def test_a_hook_warns_on_standard_error_and_never_fails(keys, user, name):
     quiet = user.run("sh", "-e", script, env=path_with(user))
     assert quiet.stdout + quiet.stderr == ""
     user.write("store", "no directory")
-    for env in (path_with(user), LEAKY | {"PATH": "/usr/bin:/bin"}):  # damaged; or there is no lct
-        quiet = user.run("sh", "-e", script, env=env)
-        assert quiet.stdout + quiet.stderr == ""
+    said = user.run("sh", "-e", script, env=path_with(user))
+    assert said.stdout == "" and "Not a directory" in one_sentence(said.stderr)
+    no_lct = user.run("sh", "-e", script, env=LEAKY | {"PATH": "/usr/bin:/bin"})
+    assert no_lct.stdout + no_lct.stderr == ""
+
+
+def test_an_identity_that_cannot_be_read_is_told_by_a_hook(keys):
+    (keys.store / "loader" / "identity.json").write_text("{")
+    done = keys.run("sh", "-e", HOOKS / "kernel-hook.sh", env=path_with(keys))
+    assert "warning: " in done.stderr and "loader" in done.stderr
+
+
+@pytest.mark.parametrize("path, shown", [
+    ("/media/the stick/key's.pem", "'/media/the stick/key'\\''s.pem'"),
+    ("/media/\x1b[2J.pem", "KEY.pem")], ids=["spaces", "control"])
+def test_the_path_of_the_authority_s_key_can_be_typed_as_it_is_shown(keys, path, shown):
+    """Who may write to the store has a say in what is on the terminal, but none in what it does."""
+    file = keys.store / ".authority.pub.pem"
+    text = file.read_text()
+    file.write_text(f"private-key: {path}\n" + "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith("private-key: ")))
+    out = keys.lct("affected", "kernel").stdout
+    assert f"lct approve --authority {shown} " in out and "\x1b" not in out
+    assert "\x1b" not in keys.lct("authority", "show").stdout + keys.lct("doctor", status=None).stdout
 
 
 def test_the_kernel_s_hook_speaks_for_the_initramfs_that_it_makes(keys):

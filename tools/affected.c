@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/authority.h"
 #include "tools/json.h"
+#include "tools/shell.h"
 #include "tools/tool.h"
 
 #include "store/life.h"
@@ -58,14 +59,17 @@ static bool is_touched(const struct lct_seal *seal, const struct update *update)
     return (pcrs & update->pcrs) != 0;
 }
 
-/* Of an identity, those that sign; of one that cannot be read nothing is known. */
+/* Of an identity, those that sign; of one that cannot be read nothing is known but that. */
 static enum lct_code find_locked(struct filter *filter, const char *id, struct lct_err *err)
 {
     struct lct_record *record = NULL;
+    struct lct_err unread;
     enum lct_code code = LCT_OK;
 
-    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, NULL) != LCT_OK)
+    if (lct_store_get_record(&filter->tool->store, id, &record, NULL, &unread) != LCT_OK) {
+        lct_tool_warn(NULL, "%s", unread.text);
         return LCT_OK;
+    }
     for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++) {
         const struct lct_generation *generation = &record->generations[i];
         if (!is_touched(&generation->seal, filter->update) || !lct_life_signs(record, generation))
@@ -125,18 +129,18 @@ static enum lct_code print_ids(const struct filter *filter, const char *prefix, 
 static enum lct_code print_commands(const struct filter *filter, struct lct_err *err)
 {
     const struct update *update = filter->update;
-    char path[PATH_MAX];
-    const char *file = lct_authority_key_file(path, filter->tool, filter->like);
+    char path[PATH_MAX], command[LCT_SHELL_COMMAND];
     enum lct_code code = LCT_OK;
 
+    (void)lct_shell_command(command, "lct approve --authority",
+                            lct_authority_key_file(path, filter->tool, filter->like));
     if (update->predict != NULL) {
-        code = lct_tool_print(err, "before the reboot: lct approve --authority %s %s", file,
-                              update->predict);
+        code = lct_tool_print(err, "before the reboot: %s %s", command, update->predict);
         if (code == LCT_OK)
             code = print_ids(filter, "", err);
     }
     if (code == LCT_OK)
-        code = lct_tool_print(err, "after the reboot:  lct approve --authority %s", file);
+        code = lct_tool_print(err, "after the reboot:  %s", command);
     return code == LCT_OK ? print_ids(filter, "", err) : code;
 }
 

@@ -4,6 +4,7 @@
 #include "tools/making.h"
 #include "tools/seal_text.h"
 #include "tools/sealing.h"
+#include "tools/shell.h"
 #include "tools/tool.h"
 
 #include "store/enrol.h"
@@ -51,7 +52,7 @@ static bool is_refused(const struct lct_tool *tool, struct lct_key *key)
 /* A key that only the authority's approvals open: what to do next. */
 static enum lct_code say_approvals(struct lct_tool *tool, struct lct_key *key, struct lct_err *err)
 {
-    char file[PATH_MAX];
+    char file[PATH_MAX], command[LCT_SHELL_COMMAND];
     struct lct_generation generation;
     const struct lct_seal *seal = &lct_key_generation(&generation, key)->seal;
     enum lct_code code = LCT_OK;
@@ -59,9 +60,10 @@ static enum lct_code say_approvals(struct lct_tool *tool, struct lct_key *key, s
     if (seal->kind != LCT_SEAL_AUTHORITY)
         return LCT_OK;
     if (is_refused(tool, key))
-        code = lct_tool_say(tool, err,
-                            "it signs once a state is approved: lct approve --authority %s %s\n",
-                            lct_authority_key_file(file, tool, seal), key->id);
+        code = lct_tool_say(tool, err, "it signs once a state is approved: %s %s\n",
+                            lct_shell_command(command, "lct approve --authority",
+                                              lct_authority_key_file(file, tool, seal)),
+                            key->id);
     if (code == LCT_OK && seal->counter.handle != 0)
         code = lct_tool_say(tool, err,
                             "its counter takes an index of the TPM's NV memory, 0x%08x, until "

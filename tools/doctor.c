@@ -104,26 +104,6 @@ const char *lct_doctor_list_end(struct lct_doctor_list *list)
     return list->text;
 }
 
-const char *lct_doctor_command(char command[LCT_DOCTOR_COMMAND], const char *words,
-                               const char *path)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "/._-+:@,=%";
-    size_t len = (size_t)snprintf(command, LCT_DOCTOR_COMMAND, "%s ", words);
-
-    if (path[strspn(path, plain)] == '\0') {
-        (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "%s", path);
-        return command;
-    }
-    len += (size_t)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "'");
-    for (; *path != '\0' && len + 6 < LCT_DOCTOR_COMMAND;
-         path++) /* closed, escaped, opened again */
-        len += (size_t)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "%s%c",
-                                *path == '\'' ? "'\\'" : "", *path);
-    (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, "'");
-    return command;
-}
-
 static const char *member(const json_t *finding, const char *key)
 {
     return json_string_value(json_object_get(finding, key));

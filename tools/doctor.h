@@ -59,12 +59,6 @@ void lct_doctor_list(struct lct_doctor_list *list, const char *separator, const 
 /* Adds how many there was no room for, if any, and returns the text. */
 const char *lct_doctor_list_end(struct lct_doctor_list *list);
 
-/* A command to type about a file, whose path is quoted for a shell where it needs to be. Returns
- * `command`. */
-enum { LCT_DOCTOR_COMMAND = 4400 };
-const char *lct_doctor_command(char command[LCT_DOCTOR_COMMAND], const char *words,
-                               const char *path);
-
 /* The ways in: doctor_tpm.c. True if one opens. */
 bool lct_doctor_ways(struct lct_doctor *doctor);
 /* What the TPM says of itself: doctor_tpm.c. */

@@ -3,6 +3,7 @@
 
 #include "tools/openssl_conf.h"
 #include "tools/sealing.h"
+#include "tools/shell.h"
 
 #include <limits.h>
 #include <openssl/conf.h>
@@ -22,9 +23,9 @@ static const enum lct_topic topic = LCT_TOPIC_OPENSSL;
 struct openssl {
     const char *file;
     CONF *conf;
-    const char *init, *providers;     /* names of sections, or NULL */
-    const char *named_by;             /* " (named by OPENSSL_CONF)", or empty */
-    char command[LCT_DOCTOR_COMMAND]; /* to edit the file */
+    const char *init, *providers;    /* names of sections, or NULL */
+    const char *named_by;            /* " (named by OPENSSL_CONF)", or empty */
+    char command[LCT_SHELL_COMMAND]; /* to edit the file */
 };
 
 static json_t *problem(struct lct_doctor *doctor, const struct openssl *openssl, const char *text)
@@ -255,7 +256,7 @@ void lct_doctor_openssl(struct lct_doctor *doctor, bool configured)
         .file = file, .conf = NCONF_new(NULL), .named_by = named ? " (named by OPENSSL_CONF)" : ""};
 
     if (file != NULL && openssl.conf != NULL) {
-        (void)lct_doctor_command(openssl.command, "editor", file);
+        (void)lct_shell_command(openssl.command, "editor", file);
         if (access(file, F_OK) != 0) {
             (void)lct_doctor_problem(
                 doctor, topic, LCT_ERR_CONFIG, "lct setup",

@@ -7,6 +7,7 @@
 #include "tools/authority.h"
 #include "tools/authority_key.h"
 #include "tools/seal_text.h"
+#include "tools/shell.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -182,7 +183,7 @@ static void find_changes(struct lct_doctor *doctor, const struct standing *stand
 }
 
 /* What approves the state as it is, for one identity, and makes what was revoked good again. */
-static const char *approving(char command[LCT_DOCTOR_COMMAND], const struct lct_tool *tool,
+static const char *approving(char command[LCT_SHELL_COMMAND], const struct lct_tool *tool,
                              const struct standing *standing)
 {
     char file[PATH_MAX], words[LCT_MAX_ID + 32] = "lct approve --authority";
@@ -190,10 +191,10 @@ static const char *approving(char command[LCT_DOCTOR_COMMAND], const struct lct_
 
     if (standing->revoked)
         (void)snprintf(words, sizeof words, "lct reseal %s --authority", standing->id);
-    (void)lct_doctor_command(command, words, key);
+    (void)lct_shell_command(command, words, key);
     size_t len = strlen(command);
     if (!standing->revoked)
-        (void)snprintf(command + len, LCT_DOCTOR_COMMAND - len, " %s", standing->id);
+        (void)snprintf(command + len, LCT_SHELL_COMMAND - len, " %s", standing->id);
     return command;
 }
 
@@ -233,7 +234,7 @@ static bool find_refusal(char text[REFUSAL], const struct standing *standing)
 static void tell_refusal(struct lct_doctor *doctor, const struct standing *standing,
                          const char *words)
 {
-    char approval[LCT_DOCTOR_COMMAND], why[REFUSAL];
+    char approval[LCT_SHELL_COMMAND], why[REFUSAL];
     const bool can_open = find_refusal(why, standing);
     const char *command = can_open ? approving(approval, doctor->tool, standing) : NULL;
 

@@ -2,6 +2,7 @@
 #include "tools/doctor.h"
 
 #include "base/secret.h"
+#include "tools/shell.h"
 #include "tpm/hierarchy.h"
 
 #include <errno.h>
@@ -19,12 +20,12 @@ static void judge_mode(struct lct_doctor *doctor, const char *key, const char *p
 {
     unsigned mode = (unsigned)st->st_mode & 07777;
     bool readable = (mode & 0004) != 0 && !S_ISDIR(st->st_mode), writable = (mode & 0022) != 0;
-    char command[LCT_DOCTOR_COMMAND];
+    char command[LCT_SHELL_COMMAND];
 
     if (readable || writable)
         (void)lct_doctor_find(
             doctor, topic, LCT_SEVERITY_WARNING,
-            lct_doctor_command(command, S_ISDIR(st->st_mode) ? "chmod 700" : "chmod 600", path),
+            lct_shell_command(command, S_ISDIR(st->st_mode) ? "chmod 700" : "chmod 600", path),
             "%s: others may %s %s (mode %04o)", key, readable ? "read" : "write to", path, mode);
 }
 
@@ -34,15 +35,15 @@ static bool judge_file(struct lct_doctor *doctor, struct lct_secret *secret, con
                        const char *path)
 {
     struct lct_err err = {.code = LCT_OK};
-    char command[LCT_DOCTOR_COMMAND];
+    char command[LCT_SHELL_COMMAND];
     struct stat st;
 
     if (stat(path, &st) != 0) {
         bool absent = errno == ENOENT;
-        (void)lct_doctor_find(
-            doctor, topic, LCT_SEVERITY_WARNING,
-            absent ? lct_doctor_command(command, "install -m 600 /dev/stdin", path) : NULL,
-            "%s: %s cannot be read: %s", key, path, strerror(errno));
+        (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING,
+                              absent ? lct_shell_command(command, "install -m 600 /dev/stdin", path)
+                                     : NULL,
+                              "%s: %s cannot be read: %s", key, path, strerror(errno));
         return false;
     }
     if (!S_ISREG(st.st_mode)) {
@@ -57,8 +58,7 @@ static bool judge_file(struct lct_doctor *doctor, struct lct_secret *secret, con
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING, NULL, "%s", err.text);
     else
         (void)lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING,
-                              lct_doctor_command(command, "editor", path), "%s: %s", err.text,
-                              path);
+                              lct_shell_command(command, "editor", path), "%s: %s", err.text, path);
     return false;
 }
 
@@ -74,7 +74,7 @@ static void judge_authorization(struct lct_doctor *doctor,
                                 const struct lct_secret *secret, const char *path)
 {
     struct lct_err err = {.code = LCT_OK};
-    char command[LCT_DOCTOR_COMMAND];
+    char command[LCT_SHELL_COMMAND];
     OSSL_LIB_CTX *libctx = lct_crypto_get(doctor->tool->crypto, &err);
     json_t *finding;
 
@@ -87,7 +87,7 @@ static void judge_authorization(struct lct_doctor *doctor,
                                   "%s: the TPM accepts what is in %s", authorization->key, path);
     else if (code == LCT_ERR_AUTH)
         finding = lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING,
-                                  lct_doctor_command(command, "editor", path),
+                                  lct_shell_command(command, "editor", path),
                                   "%s: the TPM refuses what is in %s: it is not what "
                                   "tpm2_changeauth -c %s has set",
                                   authorization->key, path, authorization->name);

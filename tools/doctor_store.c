@@ -3,6 +3,7 @@
 
 #include "proof/json.h"
 #include "store/life.h"
+#include "tools/shell.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -64,14 +65,14 @@ static void find_absent(struct lct_doctor *doctor, const char *dir, bool create_
 static void find_permissions(struct lct_doctor *doctor, const char *dir, const struct stat *st,
                              bool create_in)
 {
-    char command[LCT_DOCTOR_COMMAND];
+    char command[LCT_SHELL_COMMAND];
     unsigned mode = (unsigned)st->st_mode & 07777;
     bool writable = faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0;
     json_t *finding;
 
     if ((mode & 022) != 0)
         finding = lct_doctor_find(doctor, topic, LCT_SEVERITY_WARNING,
-                                  lct_doctor_command(command, "chmod go-w", dir),
+                                  lct_shell_command(command, "chmod go-w", dir),
                                   "%s: others may write to it (mode %04o) and delete or replace "
                                   "identities",
                                   dir, mode);
@@ -143,7 +144,7 @@ enum { PENDING_DAYS = 30 };
 static void find_pending(struct lct_doctor *doctor, const struct lct_record *record)
 {
     const struct lct_generation *pending = lct_record_pending(record);
-    char command[LCT_DOCTOR_COMMAND];
+    char command[LCT_SHELL_COMMAND];
     time_t created = 0;
 
     if (pending == NULL)
@@ -151,7 +152,7 @@ static void find_pending(struct lct_doctor *doctor, const struct lct_record *rec
     (void)lct_json_seconds(&created, pending->created);
     bool old = time(NULL) - created > (time_t)PENDING_DAYS * 24 * 3600;
     (void)lct_doctor_find(doctor, topic, old ? LCT_SEVERITY_WARNING : LCT_SEVERITY_NOTE,
-                          lct_doctor_command(command, "lct show", record->id),
+                          lct_shell_command(command, "lct show", record->id),
                           "lct:%s: generation %u is pending since %s%s; lct cert --set with its "
                           "certificate or lct rotate --commit makes it the active one, lct rotate "
                           "--withdraw removes it",

@@ -2,6 +2,7 @@
 #include "tools/doctor.h"
 #include "tools/setup_plan.h"
 #include "tools/setup_text.h"
+#include "tools/shell.h"
 #include "tools/tool.h"
 
 #include <errno.h>
@@ -140,7 +141,7 @@ static enum lct_code tell_of_environment(const struct lct_tool *tool, const char
                                          struct lct_err *err)
 {
     char *variable = NULL;
-    char shell[LCT_DOCTOR_COMMAND], session[LCT_DOCTOR_COMMAND];
+    char shell[LCT_SHELL_COMMAND], session[LCT_SHELL_COMMAND];
 
     if (asprintf(&variable, "OPENSSL_CONF=%s", file) < 0)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
@@ -149,8 +150,7 @@ static enum lct_code tell_of_environment(const struct lct_tool *tool, const char
         "programs read it where OPENSSL_CONF names it; in this shell, and in sessions to come:\n"
         "  $ %s\n  $ mkdir -p ~/.config/environment.d\n"
         "  $ %s >~/.config/environment.d/50-lct.conf\n",
-        lct_doctor_command(shell, "export", variable),
-        lct_doctor_command(session, "echo", variable));
+        lct_shell_command(shell, "export", variable), lct_shell_command(session, "echo", variable));
     free(variable);
     return code;
 }
