@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/approver.h"
 
+#include "proof/json.h"
 #include "store/approval.h"
 #include "store/authority.h"
 #include "store/life.h"
@@ -122,13 +123,9 @@ static enum lct_code write_out(const struct lct_approver *approver,
 static enum lct_code sign(const struct lct_approver *approver, struct lct_planned *planned,
                           struct lct_err *err)
 {
-    const time_t now = time(NULL);
     struct lct_approval *approval = &planned->approval;
-    struct tm tm = {0};
 
-    if (gmtime_r(&now, &tm) == NULL ||
-        strftime(approval->created, sizeof approval->created, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        return LCT_FAIL(err, LCT_ERR_INTERNAL, "the clock shows no time");
+    lct_json_now(approval->created);
     enum lct_code code =
         lct_approval_sign(approval, approver->libctx, &planned->values, approver->pkey, err);
     if (code != LCT_OK)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "proof/json.h"
 #include "store/enrol.h"
 #include "store/life.h"
 #include "tools/describe.h"
@@ -143,14 +144,11 @@ static void put_tpm(FILE *out, struct lct_tool *tool)
 static void take_certificate(struct row *row, const struct lct_tool *tool)
 {
     struct lct_certificate certificate;
-    struct tm utc = {0};
     size_t num = 0;
 
     row->has_certificate =
         lct_describe_certificate(&certificate, &num, tool, row->id, 0, NULL, NULL) == LCT_OK &&
-        num > 0 && strptime(certificate.not_after, "%Y-%m-%dT%H:%M:%SZ", &utc) != NULL;
-    if (row->has_certificate)
-        row->not_after = timegm(&utc);
+        num > 0 && lct_json_seconds(&row->not_after, certificate.not_after);
 }
 
 static void take_identity(struct row *row, const struct lct_tool *tool, const char *id)
