@@ -11,7 +11,7 @@
 
 enum { PCRS_VERSION = 1 };
 
-static enum lct_code take_authority(struct lct_seal *seal, const struct lct_store *store,
+static enum lct_code find_authority(struct lct_seal *seal, const struct lct_store *store,
                                     struct lct_crypto *crypto,
                                     const struct lct_seal_request *request, struct lct_err *err)
 {
@@ -31,6 +31,19 @@ static enum lct_code take_authority(struct lct_seal *seal, const struct lct_stor
     memcpy(seal->authority, authority.public_area, authority.public_len);
     lct_authority_clear(&authority);
     return LCT_OK;
+}
+
+/* One whose key the TPM does not load would be found out when it is needed, after an update: and
+ * then nothing opens the seal any more. */
+static enum lct_code take_authority(struct lct_seal *seal, const struct lct_store *store,
+                                    struct lct_tpm *tpm, struct lct_crypto *crypto,
+                                    const struct lct_seal_request *request, struct lct_err *err)
+{
+    enum lct_code code = find_authority(seal, store, crypto, request, err);
+
+    return code == LCT_OK
+               ? lct_tpm_try_authority(tpm, seal, request->label, lct_crypto_get(crypto, NULL), err)
+               : code;
 }
 
 /* What the PCRs hold now. Values that nothing is sealed to are read as well: a bank that is not
@@ -106,7 +119,7 @@ enum lct_code lct_seal_prepare(struct lct_seal *seal, bool *blank, const struct 
     if (code != LCT_OK || seal->kind == LCT_SEAL_NONE)
         return code;
     if (authority)
-        code = take_authority(seal, store, crypto, request, err);
+        code = take_authority(seal, store, tpm, crypto, request, err);
     if (code == LCT_OK)
         code = take_values(seal, blank, tpm, libctx, request, err);
     if (code == LCT_OK && authority) {

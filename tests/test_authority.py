@@ -16,7 +16,7 @@ import sealing
 from sealing import NO_AUTHORITY, boot
 from test_command import one_sentence
 from test_passphrase import echoes
-from tpm import TIMEOUT, wait_for
+from tpm import TIMEOUT, Command, wait_for
 
 USAGE, EXISTS, AUTH, UNSUPPORTED, IO = 2, 4, 12, 15, 18
 PHRASE = re.compile(r"^recovery phrase: (\S.*\S)$", re.MULTILINE)
@@ -222,6 +222,97 @@ def test_only_a_public_key_is_imported(sealing_user):
     assert user.lct("authority", "show", "--pem").stdout == pem.decode()
     assert sealing.fingerprint(pem) in user.lct("authority", "show").stdout
     assert stat.S_IMODE((user.store / ".authority.pub.pem").stat().st_mode) == 0o644
+
+
+@pytest.fixture(name="picky")
+def fixture_picky(make_sealer, make_tpm, make_proxy):
+    """Whose TPM loads no authority's key from when `refuse` is called on."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_sealer(tpm, proxy.tcti)
+    user.proxy = proxy
+    user.refuse = lambda rc=0x2C4: proxy.refuse(Command.LoadExternal, rc)
+    return user
+
+
+REFUSED = ("{}: this TPM does not take the {} key of its recovery authority, so no approval would "
+           "ever open it; one of ec-p256 every TPM takes")
+
+
+def problems(user, *operands) -> list[str]:
+    """The texts of the doctor's problems with the authority."""
+    found = json.loads(user.lct("doctor", "--json", *operands, status=None).stdout)
+    return [each["text"] for each in found
+            if each["severity"] == "problem" and "recovery authority" in each["text"]]
+
+
+def test_nothing_is_sealed_to_an_authority_that_the_tpm_does_not_load(sealing_user, tpm):
+    """It would be found out after the first update: then nothing opens it any more."""
+    user = sealing_user
+    if tpm.tool("tpm2_testparms", "rsa4096", status=None).returncode == 0:
+        pytest.skip("this TPM has RSA 4096")
+    user.openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096", "-out",
+                 "rsa.pem", env={"OPENSSL_CONF": os.devnull})
+    user.openssl("pkey", "-in", "rsa.pem", "-pubout", "-out", "rsa.pub",
+                 env={"OPENSSL_CONF": os.devnull})
+    done = user.lct("authority", "import", "rsa.pub")
+    assert one_sentence(done.stderr).startswith("warning: this machine's TPM does not take an "
+                                                "authority's rsa-4096 key")
+    for words in (("create", "k"), ("create", "k", "--seal", "authority")):
+        error = user.lct(*words, status=UNSUPPORTED).stderr
+        assert one_sentence(error) == REFUSED.format("lct:k", "rsa-4096")
+    assert user.in_store() == []
+    error = user.lct("seal", "--seal", "sha256:7", stdin="x", status=UNSUPPORTED).stderr
+    assert "does not take the rsa-4096 key" in one_sentence(error)
+    (text,) = problems(user)
+    assert "rsa-4096" in text and str(user.store) in text
+    user.lct("create", "k", "--seal", "strict:sha256:7")
+
+
+def test_a_key_whose_authority_the_tpm_does_not_load_says_so(picky, authority):
+    """A firmware may have taken an algorithm away."""
+    user = picky
+    user.lct("create", "k")
+    user.lct("sign", "k", stdin="x", text=False)
+    assert problems(user) == []
+    sealing.measure(user.tpm, 7)
+    user.lct("approve", *authority.options, "k")
+    user.refuse()
+    error = user.lct("sign", "k", stdin="x", status=UNSUPPORTED).stderr
+    assert one_sentence(error) == REFUSED.format("lct:k", "ec-p256")
+    assert problems(user)
+
+
+@pytest.mark.parametrize("rc", [0x101, 0x3C5])
+def test_another_failure_of_loading_an_authority_is_not_the_key_s(picky, rc):
+    user = picky
+    user.refuse(rc)
+    error = user.lct("create", "k", status=None).stderr
+    assert f"0x{rc:03x}" in one_sentence(error) and "ec-p256" not in error
+    assert problems(user) == []
+
+
+@pytest.mark.parametrize("algorithm", ["ec-p256", "rsa-3072"])
+def test_an_authority_that_this_tpm_does_not_load_is_made_all_the_same(picky, algorithm):
+    """It may be for another machine."""
+    user = picky
+    user.refuse()
+    (user.store / ".authority.pub.pem").unlink()
+    done = init(user, "--algorithm", algorithm)
+    assert one_sentence(done.stderr).startswith(
+        f"warning: this machine's TPM does not take an authority's {algorithm} key")
+    assert user.path("key.pem").exists() and PHRASE.search(done.stdout)
+
+
+@pytest.mark.parametrize("tcti", ["swtpm:path=/nonexistent", "device:/nonexistent"])
+def test_an_authority_is_made_and_taken_without_a_tpm(sealing_user, tcti):
+    """As in an office."""
+    user = sealing_user
+    user.configure(seal=None, tcti=tcti)
+    assert init(user).stderr == ""
+    pem = user.lct("authority", "show", "--pem").stdout
+    (user.store / ".authority.pub.pem").unlink()
+    assert user.lct("authority", "import", "-", stdin=pem).stderr == ""
 
 
 def test_show_says_where_the_private_half_was_put(sealing_user):

@@ -40,6 +40,28 @@ const char *lct_authority_key_file(char file[PATH_MAX], const struct lct_tool *t
     return found ? file : "KEY.pem";
 }
 
+enum lct_code lct_authority_try(const struct lct_tool *tool, const struct lct_authority *authority,
+                                const char *label, struct lct_err *err)
+{
+    struct lct_seal seal = {.kind = LCT_SEAL_AUTHORITY, .authority_len = authority->public_len};
+    OSSL_LIB_CTX *libctx = lct_crypto_get(tool->crypto, err);
+
+    memcpy(seal.authority, authority->public_area, authority->public_len);
+    return libctx != NULL ? lct_tpm_try_authority(tool->tpm, &seal, label, libctx, err)
+                          : LCT_ERR_INTERNAL;
+}
+
+/* Where no TPM answers none is asked: an authority may be for other machines. */
+static void warn_of_tpm(const struct lct_tool *tool, const struct lct_authority *authority,
+                        const char *algorithm)
+{
+    if (lct_authority_try(tool, authority, "the recovery authority", NULL) == LCT_ERR_UNSUPPORTED)
+        lct_tool_warn(NULL,
+                      "this machine's TPM does not take an authority's %s key, and nothing can be "
+                      "sealed to it here; one of ec-p256 every TPM takes",
+                      algorithm);
+}
+
 /* From --passphrase-file, asked for, or made: then *made. */
 static enum lct_code find_phrase(struct lct_phrase *phrase, bool *made, const struct lct_tool *tool,
                                  const struct lct_authority_request *request, OSSL_LIB_CTX *libctx,
@@ -111,6 +133,7 @@ static enum lct_code say_made(const struct lct_tool *tool, const char *file, boo
 
     if (code == LCT_OK) {
         lct_authority_key_algorithm(algorithm, authority.pkey);
+        warn_of_tpm(tool, &authority, algorithm);
         code = lct_tool_say(tool, err,
                             "made the recovery authority %.*s (%s) of %s\n"
                             "its private half is %s, encrypted under the %s\n"
@@ -270,6 +293,7 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
         code = lct_authority_get(&authority, &tool->store, NULL, tool->crypto, err);
     if (code == LCT_OK) {
         lct_authority_key_algorithm(algorithm, authority.pkey);
+        warn_of_tpm(tool, &authority, algorithm);
         code = lct_tool_say(tool, err, "%.*s (%s) is the recovery authority of %s\n",
                             LCT_FINGERPRINT_SHORT, authority.fingerprint, algorithm, authority.dir);
     }

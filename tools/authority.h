@@ -32,6 +32,10 @@ enum { LCT_FINGERPRINT_SHORT = 16 };
 const char *lct_authority_key_file(char file[PATH_MAX], const struct lct_tool *tool,
                                    const struct lct_seal *seal);
 
+/* lct_tpm_try_authority of one that nothing may be sealed to yet; `label` is for messages. */
+enum lct_code lct_authority_try(const struct lct_tool *tool, const struct lct_authority *authority,
+                                const char *label, struct lct_err *err);
+
 /* Whether there is a file where the private half was put: it may be on a stick. */
 bool lct_authority_is_here(const struct lct_authority *authority);
 

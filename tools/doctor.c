@@ -239,6 +239,8 @@ static void examine(struct lct_doctor *doctor)
         lct_doctor_store(doctor);
         lct_doctor_authority(doctor);
     }
+    if (doctor->probed)
+        lct_doctor_authorities(doctor);
     if (opens && doctor->id != NULL)
         lct_doctor_seal(doctor);
     else if (opens)

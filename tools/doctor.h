@@ -88,6 +88,8 @@ enum lct_opening { LCT_OPENING_FREE /* no PCR seals it */, LCT_OPENING_OPEN, LCT
 enum lct_opening lct_doctor_opening(const struct lct_tool *tool, const char *id);
 /* The recovery authority, and where its private half lies: doctor_seal.c. */
 void lct_doctor_authority(struct lct_doctor *doctor);
+/* Authorities whose keys the TPM does not take: doctor_authority.c. After the probe. */
+void lct_doctor_authorities(struct lct_doctor *doctor);
 /* Which sealed identities this boot opens: doctor_seal.c. */
 void lct_doctor_seals(struct lct_doctor *doctor);
 /* What the identity asked about is sealed to, which PCR differs, and what approves: doctor_seal.c.

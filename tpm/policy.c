@@ -22,6 +22,13 @@ struct attempt {
     bool refused;                        /* the TPM says that it is not so */
 };
 
+/* An authority, for whom it is loaded. */
+struct authority {
+    const struct lct_seal *seal;
+    const char *label;
+    OSSL_LIB_CTX *libctx;
+};
+
 /* What a policy command returned. Of what the TPM refuses only the first is of interest. */
 static enum lct_code said(struct lct_tpm *tpm, struct attempt *attempt, TPM2_CC command, TSS2_RC rc,
                           struct lct_err *err)
@@ -156,33 +163,84 @@ static bool to_tss(TPMT_SIGNATURE *to, const struct lct_approval *approval, uint
     return true;
 }
 
+/* Of the public area of an authority, "rsa-4096", or "ec-p256", the one curve that there is. */
+enum { KIND = 16 };
+
+static void name_kind(char kind[KIND], const TPMT_PUBLIC *public_area)
+{
+    if (public_area->type == TPM2_ALG_RSA)
+        (void)snprintf(kind, KIND, "rsa-%u", public_area->parameters.rsaDetail.keyBits);
+    else
+        (void)snprintf(kind, KIND, "ec-p256");
+}
+
+/* Whether TPM2_LoadExternal says of the key itself that it is not for this TPM. TPM 2.0 Part 2,
+ * 6.6.3: of a parameter; the other one that could be wrong is the hierarchy. */
+static bool is_of_no_use(TSS2_RC rc)
+{
+    TPM2_RC base = lct_result_base(rc);
+
+    return (base & TPM2_RC_FMT1) != 0 && (rc & TPM2_RC_P) != 0 && base != TPM2_RC_HIERARCHY;
+}
+
 /* TPM2_LoadExternal of the authority's public key, in a hierarchy whose tickets last: Part 3, 12.3
  * and 20.1. */
-static enum lct_code load_authority(struct lct_tpm *tpm, struct attempt *attempt,
+static enum lct_code load_authority(struct lct_tpm *tpm, const struct authority *authority,
                                     TPM2_HANDLE *handle, uint16_t *type, struct lct_name *name,
                                     struct lct_err *err)
 {
-    const struct lct_seal *seal = attempt->key->seal;
+    const struct lct_seal *seal = authority->seal;
+    const char *label = authority->label;
     TPM2B_PUBLIC public_area = {0};
     TPM2B_NAME tpm_name = {0};
+    char kind[KIND];
     size_t at = 0;
 
     if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(seal->authority, seal->authority_len, &at, &public_area) !=
         TSS2_RC_SUCCESS)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s: its authority's key is malformed",
-                        attempt->key->label);
+        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s: its authority's key is malformed", label);
     *type = public_area.publicArea.type;
     TSS2_RC rc = Tss2_Sys_LoadExternal(tpm->sys, NULL, NULL, &public_area, TPM2_RH_OWNER, handle,
                                        &tpm_name, NULL);
-    enum lct_code code = lct_tpm_result(tpm, attempt->key->label, TPM2_CC_LoadExternal, rc, err);
+    enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_LoadExternal, rc, err);
     *name = lct_tpm_name(&tpm_name);
     if (tpm->broken) {
         struct lct_name known;
-        if (lct_public_name(&known, attempt->key->libctx, seal->authority, seal->authority_len,
+        if (lct_public_name(&known, authority->libctx, seal->authority, seal->authority_len,
                             NULL) == LCT_OK)
             lct_tpm_note_debris(tpm, &known);
     }
+    if (!is_of_no_use(rc))
+        return code;
+    name_kind(kind, &public_area.publicArea);
+    code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                    "%s: this TPM does not take the %s key of its recovery authority, so no "
+                    "approval would ever open it; one of ec-p256 every TPM takes",
+                    label, kind);
+    if (err != NULL)
+        err->tpm_rc = rc;
     return code;
+}
+
+static enum lct_code try_authority(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    TPM2_HANDLE handle = 0;
+    struct lct_name name;
+    uint16_t type;
+
+    lct_tpm_flush_resident(tpm); /* which may have the slot that it takes */
+    enum lct_code code = load_authority(tpm, arg, &handle, &type, &name, err);
+    if (code == LCT_OK)
+        lct_tpm_flush(tpm, handle, &name);
+    return code;
+}
+
+enum lct_code lct_tpm_try_authority(struct lct_tpm *tpm, const struct lct_seal *seal,
+                                    const char *label, OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    struct authority authority = {seal, label, libctx};
+
+    return lct_tpm_run(tpm, label, try_authority, &authority, err);
 }
 
 /* TPM2_VerifySignature: the ticket that says so, kept for the next time. */
@@ -194,7 +252,9 @@ static enum lct_code verify(struct lct_tpm *tpm, struct attempt *attempt,
     struct lct_name name;
     TPM2_HANDLE handle = 0;
     uint16_t type = 0;
-    enum lct_code code = load_authority(tpm, attempt, &handle, &type, &name, err);
+    const struct authority authority = {attempt->key->seal, attempt->key->label,
+                                        attempt->key->libctx};
+    enum lct_code code = load_authority(tpm, &authority, &handle, &type, &name, err);
 
     tpm->ticket.known = false;
     if (code != LCT_OK)

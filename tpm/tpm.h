@@ -145,6 +145,14 @@ enum lct_code lct_tpm_unseal(struct lct_tpm *tpm, uint8_t data[LCT_MAX_SEALED], 
 enum lct_code lct_tpm_read_pcrs(struct lct_tpm *tpm, struct lct_pcr_values *values,
                                 const char *label, struct lct_err *err);
 
+/*
+ * Whether the TPM takes the key of the seal's authority, as it has to for each of its approvals:
+ * TPM2_LoadExternal, and out of the TPM again. LCT_ERR_UNSUPPORTED: it does not; the message is of
+ * `label`.
+ */
+enum lct_code lct_tpm_try_authority(struct lct_tpm *tpm, const struct lct_seal *seal,
+                                    const char *label, OSSL_LIB_CTX *libctx, struct lct_err *err);
+
 /* What an NV counter is asked or made for: values, borrowed. */
 struct lct_tpm_counter_request {
     const char *label;
