@@ -21,7 +21,7 @@ from test_bad_input import queue_says
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
 from test_connection import fixture_brokered, fixture_persistent  # noqa: F401
 from test_faults import MADE_SRK
-from test_passphrase import on_a_terminal
+from test_passphrase import count, on_a_terminal
 from test_processes import fixture_process  # noqa: F401
 from test_store import steps_of, unreadable
 from test_tls import SOFTWARE, connect, start_server
@@ -775,6 +775,37 @@ def test_a_key_whose_counter_is_gone_is_lost_and_that_is_said(revocable, authori
     assert "warning" in done.stderr and "not at" in done.stderr
     assert done.stdout == "deleted lct:k\n"
     assert (nv_indices(user.tpm) == [user.index]) == another
+
+
+def put_another(user):
+    """Another's counter at the index of ours, whose authorization the TPM counts wrong tries of."""
+    index = f"0x{user.index:08x}"
+    user.tpm.tool("tpm2_nvundefine", index)
+    user.tpm.tool("tpm2_nvdefine", index, "-s", "8", "-p", "another's own", "-a",
+                  "ownerread|ownerwrite|authread|nt=counter")
+    user.tpm.tool("tpm2_nvincrement", "-C", "o", index)
+
+
+def test_no_authorization_is_tried_on_another_counter(revocable):
+    """A service that is started again and again would lock each key that has a passphrase."""
+    user = revocable
+    put_another(user)
+    for _ in range(2):
+        refused(user, "its NV counter", "cannot be used any more")
+    doctor(user)
+    assert count(user) == 0
+
+
+def test_a_program_that_goes_on_tries_one_authorization_on_another_counter(revocable, persistent):
+    """It has seen its own there; what takes its place later is tried once."""
+    program = persistent(revocable, "k")
+    assert program.try_to_sign()[0] == "signed"
+    put_another(revocable)
+    for _ in range(3):
+        assert "its NV counter" in program.try_to_sign()[0]
+    program.end()
+    assert count(revocable) == 1
+    revocable.tpm.lockout_count = 1
 
 
 def test_a_counter_that_stays_is_told_with_what_removes_it(revocable):

@@ -149,6 +149,7 @@ static void forget_sessions(struct lct_tpm *tpm)
     tpm->session.handle = tpm->policy.handle = 0;
     tpm->checked.len = 0;
     tpm->num_missed = 0;
+    tpm->num_counters = 0;
     tpm->ticket.known = false;
     lct_session_keys_wipe(&tpm->session.keys);
     lct_session_keys_wipe(&tpm->policy.keys);

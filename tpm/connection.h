@@ -11,7 +11,13 @@
 #include <stdatomic.h>
 #include <tss2/tss2_sys.h>
 
-enum { LCT_MAX_DEBRIS = 8, LCT_MAX_STALE = 3, LCT_MAX_MISSED = 8, LCT_MAX_KNOWN = 8 };
+enum {
+    LCT_MAX_DEBRIS = 8,
+    LCT_MAX_STALE = 3,
+    LCT_MAX_MISSED = 8,
+    LCT_MAX_KNOWN = 8,
+    LCT_MAX_COUNTERS_SEEN = 8
+};
 
 /* A primary key that TPM2_CreatePrimary may have made whose response was lost, and whose Name
  * nobody knows until it is made again: in one hierarchy and of one template it is the same. */
@@ -93,6 +99,8 @@ struct lct_tpm {
     int64_t checked_at; /* ms of CLOCK_MONOTONIC */
     size_t num_missed;  /* so far: the newest overwrites the oldest */
     struct lct_tpm_missed missed[LCT_MAX_MISSED];
+    size_t num_counters; /* that were seen at their indices: the newest overwrites the oldest */
+    struct lct_name counters[LCT_MAX_COUNTERS_SEEN];
     unsigned crowded; /* signatures to go before we ask again for a slot to keep */
 };
 

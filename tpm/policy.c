@@ -91,22 +91,81 @@ static enum lct_code fail_lost(const struct lct_tpm_key *key, struct lct_err *er
                     key->label, key->seal->counter.handle);
 }
 
-/* Whether a key has a counter, and what is at its index, if anything, is another. */
+/* TPM2_NV_ReadPublic: *lost if what is at the counter's index, if anything, is another. */
+static enum lct_code look_at_counter(struct lct_tpm *tpm, bool *lost,
+                                     const struct lct_counter *counter, const char *label,
+                                     struct lct_err *err)
+{
+    TPM2B_NV_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0};
+    TSS2_RC rc =
+        Tss2_Sys_NV_ReadPublic(tpm->sys, counter->handle, NULL, &public_area, &tpm_name, NULL);
+
+    *lost = lct_result_is_lost_handle(rc);
+    if (*lost)
+        return LCT_OK;
+    const struct lct_name name = lct_tpm_name(&tpm_name);
+    enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_NV_ReadPublic, rc, err);
+    *lost = code == LCT_OK && !lct_name_equal(&name, &counter->name);
+    return code;
+}
+
 static bool is_counter_lost(struct lct_tpm *tpm, const struct lct_tpm_key *key)
 {
     const struct lct_counter *counter = &key->seal->counter;
-    TPM2B_NV_PUBLIC public_area = {0};
-    TPM2B_NAME tpm_name = {0};
+    bool lost = false;
 
-    if (counter->handle == 0)
-        return false;
-    TSS2_RC rc =
-        Tss2_Sys_NV_ReadPublic(tpm->sys, counter->handle, NULL, &public_area, &tpm_name, NULL);
-    if (lct_result_is_lost_handle(rc))
+    return counter->handle != 0 &&
+           look_at_counter(tpm, &lost, counter, key->label, NULL) == LCT_OK && lost;
+}
+
+static bool was_counter_seen(const struct lct_tpm *tpm, const struct lct_counter *counter)
+{
+    size_t num =
+        tpm->num_counters < LCT_MAX_COUNTERS_SEEN ? tpm->num_counters : LCT_MAX_COUNTERS_SEEN;
+
+    for (size_t i = 0; i < num; i++)
+        if (lct_name_equal(&tpm->counters[i], &counter->name))
+            return true;
+    return false;
+}
+
+/*
+ * Before the empty authorization of ours is tried on what is at its index, which the TPM may count,
+ * and lock all keys in the end. Once a connection: when another took its place meanwhile that is
+ * one wrong try.
+ */
+static enum lct_code check_counter(struct lct_tpm *tpm, struct attempt *attempt,
+                                   struct lct_err *err)
+{
+    const struct lct_counter *counter = &attempt->approval->counter;
+    bool lost = false;
+
+    if (was_counter_seen(tpm, counter))
+        return LCT_OK;
+    enum lct_code code = look_at_counter(tpm, &lost, counter, attempt->key->label, err);
+    attempt->refused = lost;
+    if (code != LCT_OK || lost)
+        return lost ? fail_lost(attempt->key, err) : code;
+    tpm->counters[tpm->num_counters++ % LCT_MAX_COUNTERS_SEEN] = counter->name;
+    return LCT_OK;
+}
+
+/* Whether TPM2_PolicyNV says that what is at the index is not ours, which has counted once at least
+ * and takes an empty authorization. */
+static bool is_of_another(TSS2_RC rc)
+{
+    switch (lct_result_base(rc)) {
+    case TPM2_RC_NV_UNINITIALIZED:
+    case TPM2_RC_AUTH_FAIL:
+    case TPM2_RC_BAD_AUTH:
+    case TPM2_RC_AUTH_UNAVAILABLE:
+    case TPM2_RC_NV_AUTHORIZATION:
+    case TPM2_RC_LOCKOUT:
         return true;
-    const struct lct_name name = lct_tpm_name(&tpm_name);
-    return lct_tpm_result(tpm, key->label, TPM2_CC_NV_ReadPublic, rc, NULL) == LCT_OK &&
-           !lct_name_equal(&name, &counter->name);
+    default:
+        return lct_result_is_lost_handle(rc) && (rc & TPM2_RC_N_MASK) < TPM2_RC_3;
+    }
 }
 
 /* TPM2_PolicyNV (Part 3, 23.9): anybody may read the counter, whose authorization is empty. */
@@ -114,7 +173,10 @@ static enum lct_code say_counter(struct lct_tpm *tpm, struct attempt *attempt, s
 {
     const struct lct_counter *counter = &attempt->approval->counter;
     TPM2B_OPERAND operand = {.size = sizeof counter->value};
+    enum lct_code code = check_counter(tpm, attempt, err);
 
+    if (code != LCT_OK)
+        return code;
     for (size_t i = 0; i < sizeof counter->value; i++)
         operand.buffer[i] = (BYTE)(counter->value >> (56 - 8 * i));
     TSS2_RC rc = Tss2_Sys_PolicyNV(tpm->sys, counter->handle, counter->handle, tpm->policy.handle,
@@ -123,8 +185,8 @@ static enum lct_code say_counter(struct lct_tpm *tpm, struct attempt *attempt, s
         attempt->refused = true;
         return fail_revoked(attempt->key, err);
     }
-    if ((lct_result_is_lost_handle(rc) && (rc & TPM2_RC_N_MASK) < TPM2_RC_3) ||
-        lct_result_base(rc) == TPM2_RC_NV_UNINITIALIZED) { /* ours has counted once at least */
+    if (is_of_another(rc)) {
+        tpm->num_counters = 0;
         attempt->refused = true;
         return fail_lost(attempt->key, err);
     }
