@@ -549,6 +549,12 @@ bool lct_key_is_locked(const struct lct_key *key)
     return key->has_passphrase && key->passphrase.len == 0;
 }
 
+enum lct_code lct_key_read_passphrase(struct lct_key *key, const char *file, struct lct_err *err)
+{
+    key->unattended = true;
+    return lct_secret_read(&key->passphrase, "its passphrase", file, err);
+}
+
 /* From the file of that name in a directory; none is no error. */
 static enum lct_code read_from_dir(struct lct_key *key, const char *dir, const char *prefix,
                                    struct lct_err *err)
@@ -561,7 +567,7 @@ static enum lct_code read_from_dir(struct lct_key *key, const char *dir, const c
         return LCT_FAIL(err, LCT_ERR_CONFIG, "the path %.60s... is too long", dir);
     if (access(file, F_OK) != 0 && errno == ENOENT)
         return LCT_OK;
-    return lct_secret_read(&key->passphrase, "its passphrase", file, err);
+    return lct_key_read_passphrase(key, file, err);
 }
 
 static enum lct_code find_passphrase(struct lct_key *key, const struct lct_config *config,
@@ -574,7 +580,7 @@ static enum lct_code find_passphrase(struct lct_key *key, const struct lct_confi
     if (place != NULL && stat(place, &st) == 0 && S_ISDIR(st.st_mode))
         code = read_from_dir(key, place, "", err);
     else if (place != NULL)
-        code = lct_secret_read(&key->passphrase, "its passphrase", place, err);
+        code = lct_key_read_passphrase(key, place, err);
     if (code == LCT_OK && lct_key_is_locked(key) && config->credentials != NULL)
         code = read_from_dir(key, config->credentials, "lct.", err);
     return code;

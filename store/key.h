@@ -73,6 +73,7 @@ struct lct_key {
     EVP_PKEY *private_key; /* of a key in software, in the private library context; NULL: it was
                               not unlocked */
     struct lct_secret passphrase;  /* of the key; empty: it has none, or it is not known */
+    bool unattended;               /* the passphrase is from a file: nobody has typed it */
     struct lct_tries *tries;       /* of the passphrase; the one thing that changes. NULL: none */
     struct lct_secret *owner_auth; /* of the hierarchy in which the parent is made anew each time;
                                       NULL: not known */
@@ -171,6 +172,10 @@ bool lct_key_is_locked(const struct lct_key *key);
  */
 enum lct_code lct_key_unlock(struct lct_key *key, const struct lct_config *config,
                              struct lct_err *err);
+
+/* Reads the passphrase of a key that nobody else has seen yet from a file. Errors of
+ * lct_secret_read. */
+enum lct_code lct_key_read_passphrase(struct lct_key *key, const char *file, struct lct_err *err);
 
 /* Gives a key that nobody else has seen yet the authorization of its parent's hierarchy.
  * LCT_ERR_INTERNAL. */

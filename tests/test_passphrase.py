@@ -122,8 +122,8 @@ def test_a_wrong_passphrase_is_tried_once_and_says_what_is_left(locked):
         assert "lct:k: wrong passphrase; tries left" in error and f": {left};" in error
     assert locked.proxy.count(Command.Sign) - before <= 3  # the TPM may ask for one again: TPM_RC_RETRY
     assert count(locked) == 2
-    error = locked.lct("sign", "k", "--passphrase-file", wrong, stdin="x", status=12).stderr
-    assert "in lockout" in error
+    shown = on_a_terminal(locked, [str(locked.build / "lct"), "check", "k"], "wrong")
+    assert shown.startswith("12 ") and "in lockout" in shown
     error = locked.lct("sign", "k", "--passphrase-file", locked.secret, stdin="x", status=11).stderr
     assert "lct:k: the TPM is in lockout after 3" in error and "tpm2_dictionarylockout" in error
     locked.lct("create", "free")
@@ -141,6 +141,70 @@ def test_a_server_does_not_lock_the_tpm_by_a_wrong_passphrase(locked):
     locked.tpm.lockout_count = 1
     locked.configure(passphrase_file=locked.secret)
     signs(locked)
+
+
+NOT_TRIED = ("lct:{}: its passphrase, which is in a file, is not tried: the TPM has counted 2 wrong "
+             "ones, and one more would lock every key that has one; it forgets one each 1000 s, or "
+             "all with: tpm2_dictionarylockout -c; one that is typed is tried")
+
+
+@pytest.mark.parametrize("place", ["option", "setting", "directory", "credential"])
+def test_restarts_with_a_wrong_passphrase_in_a_file_do_not_lock_the_tpm(locked, place):
+    """As of a service whose file is still that of the key before."""
+    locked.lct("create", "other", "--passphrase-file", locked.secret)
+    directory = locked.path("credentials")
+    directory.mkdir()
+    (directory / "lct.k").write_text("wrong")
+    (directory / "k").write_text("wrong")
+    options, settings, env = {
+        "option": (("--passphrase-file", directory / "k"), {}, {}),
+        "setting": ((), {"passphrase_file": str(directory / "k")}, {}),
+        "directory": ((), {"passphrase_file": str(directory)}, {}),
+        "credential": ((), {}, {"CREDENTIALS_DIRECTORY": str(directory)})}[place]
+    locked.configure(**settings)
+    for counted in (1, 2, 2, 2):
+        done = locked.lct("check", "k", *options, status=12, env=env)
+        assert count(locked) == counted
+    assert NOT_TRIED.format("k") in done.stderr
+    if not options:
+        locked.write("data")
+        done = locked.openssl("dgst", "-sha256", "-sign", "lct:k", "-out", "sig", "data", status=1,
+                              env=env)
+        assert NOT_TRIED.format("k") in done.stderr and count(locked) == 2
+    locked.configure()
+    done = locked.lct("check", "other", "--passphrase-file", locked.secret, status=12)
+    assert NOT_TRIED.format("other") in done.stderr, "nobody knows that it is right"
+    signs(locked, "-passin", f"pass:{SECRET}")
+    shown = on_a_terminal(locked, [str(locked.build / "lct"), "check", "other"], SECRET)
+    assert shown.startswith("0 "), shown
+    locked.tpm.tool("tpm2_dictionarylockout", "-c")
+    locked.lct("check", "other", "--passphrase-file", locked.secret)
+
+
+def test_a_program_whose_passphrase_was_right_signs_at_the_last_try(locked, prompted):
+    locked.configure(passphrase_file=str(locked.secret))
+    program = prompted(locked, "k")
+    program.sign()
+    wrong = locked.write("wrong", "wrong")
+    for _ in range(2):
+        locked.lct("check", "k", "--passphrase-file", wrong, status=12)
+    program.sign()
+    assert program.end() == ""
+    assert "is not tried" in locked.lct("check", "k", status=12).stderr
+    locked.tpm.lockout_count = 2
+
+
+def test_where_one_try_is_all_there_is_a_passphrase_in_a_file_has_it(locked):
+    locked.tpm.tool("tpm2_dictionarylockout", "-s", "-n", "1", "-t", "1000", "-l", "1000")
+    locked.lct("check", "k", "--passphrase-file", locked.secret)
+
+
+def test_in_lockout_it_is_said_that_it_is(locked):
+    locked.configure(passphrase_file=str(locked.write("wrong", "wrong")))
+    locked.tpm.tool("tpm2_dictionarylockout", "-s", "-n", "1", "-t", "1000", "-l", "1000")
+    locked.lct("check", "k", status=12)
+    assert "the TPM is in lockout after 1 wrong" in locked.lct("check", "k", status=11).stderr
+    locked.tpm.lockout_count = 1
 
 
 def test_a_key_kept_as_der_is_the_identity_s_still(locked):

@@ -20,8 +20,7 @@ enum lct_code lct_tool_unlock(struct lct_tool *tool, struct lct_key *key, struct
     char what[LCT_KEY_LABEL + 16];
 
     if (tool->passphrase_file != NULL && lct_key_is_locked(key)) {
-        enum lct_code code =
-            lct_secret_read(&key->passphrase, "its passphrase", tool->passphrase_file, err);
+        enum lct_code code = lct_key_read_passphrase(key, tool->passphrase_file, err);
         if (code != LCT_OK)
             return lct_err_prefix(err, key->label);
     }

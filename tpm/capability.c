@@ -32,6 +32,25 @@ enum lct_code lct_capability_property(struct lct_tpm *tpm, const char *label, ui
     return code;
 }
 
+enum lct_code lct_capability_lockout(struct lct_tpm *tpm, struct lct_lockout *lockout,
+                                     const char *label, struct lct_err *err)
+{
+    enum { NUM = 3 }; /* TPM2_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL and _LOCKOUT_INTERVAL, in a row */
+    uint32_t values[NUM] = {0};
+    TPMS_CAPABILITY_DATA data;
+    const TPML_TAGGED_TPM_PROPERTY *list = &data.data.tpmProperties;
+    enum lct_code code = lct_capability_get(tpm, &data, label, TPM2_CAP_TPM_PROPERTIES,
+                                            TPM2_PT_LOCKOUT_COUNTER, NUM, err);
+
+    for (uint32_t i = 0; i < list->count && i < NUM; i++) {
+        uint32_t number = list->tpmProperty[i].property - TPM2_PT_LOCKOUT_COUNTER;
+        if (number < NUM)
+            values[number] = list->tpmProperty[i].value;
+    }
+    *lockout = (struct lct_lockout){values[0], values[1], values[2]};
+    return code;
+}
+
 enum lct_code lct_capability_handles(struct lct_tpm *tpm, TPML_HANDLE *list, const char *label,
                                      uint32_t first, uint32_t last, struct lct_err *err)
 {

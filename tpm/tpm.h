@@ -86,6 +86,7 @@ struct lct_tpm_key {
     EVP_PKEY *pkey;                       /* the public key */
     bool needs_auth;                      /* it has an authorization value */
     const struct lct_secret *auth;        /* that value; NULL or empty: not known */
+    bool unattended;                      /* nobody has typed it: see lct_tpm_sign */
     struct lct_tries *tries;              /* of it, the key's owner's; NULL: it has none */
     const struct lct_secret *owner_auth;  /* the hierarchy's, for a parent made anew; or NULL */
     const struct lct_seal *seal;          /* what it is sealed to; NULL or LCT_SEAL_NONE: nothing */
@@ -107,11 +108,13 @@ struct lct_tpm_key {
  * parent, whose Name must be the pinned one. What the TPM returns is verified in software before it
  * is handed out: a swapped object or a fault is an error, not a signature. LCT_ERR_AUTH: the
  * authorization is not known, and nothing was sent, or it is wrong; it was tried once, and the
- * message says how many tries are left before LCT_ERR_LOCKOUT. Where no parent's Name is pinned,
- * any storage key that is there is taken that says it is fixed to its TPM: who answers in the TPM's
- * place may guess at a passphrase then. LCT_ERR_OTHER_TPM: the parent is not the key's;
- * LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the signature is
- * not the key's.
+ * message says how many tries are left before LCT_ERR_LOCKOUT. One that nobody typed may be tried
+ * by a service that is started again and again: until it was right once the TPM is asked before,
+ * and where one more wrong one would be the lockout it is LCT_ERR_AUTH, untried. Where no parent's
+ * Name is pinned, any storage key that is there is taken that says it is fixed to its TPM: who
+ * answers in the TPM's place may guess at a passphrase then. LCT_ERR_OTHER_TPM: the parent is not
+ * the key's; LCT_ERR_BAD_RECORD: the wrapped key is damaged; LCT_ERR_WRONG_KEY: the object or the
+ * signature is not the key's.
  *
  * A sealed key's policy is satisfied for each signature, in a policy session; if a passphrase is
  * proved in that it is salted like the other. LCT_ERR_SEALED: the PCRs have neither the values of

@@ -428,19 +428,39 @@ enum lct_code lct_use_load(struct lct_tpm *tpm, const struct lct_use *use, struc
     return code == LCT_OK ? make_ready(tpm, &looking, use->again, &done, err) : code;
 }
 
+/*
+ * A passphrase in a file that was not changed with the key's is tried by each program that is
+ * started with it: and one that is restarted until it runs would lock every key that has one. So
+ * the last try before that is left to who types. It is unknown whether it is the wrong one.
+ */
+static enum lct_code spare_last_try(struct lct_tpm *tpm, const struct lct_tpm_key *key,
+                                    struct lct_err *err)
+{
+    struct lct_lockout lockout;
+
+    if (!key->needs_auth || !key->unattended || atomic_load(&key->tries->proven))
+        return LCT_OK;
+    enum lct_code code = lct_capability_lockout(tpm, &lockout, key->label, err);
+    if (code != LCT_OK || lockout.tries == 0 || lockout.tries + 1 != lockout.most)
+        return code;
+    return LCT_FAIL(err, LCT_ERR_AUTH,
+                    "%s: its passphrase, which is in a file, is not tried: the TPM has counted %u "
+                    "wrong one%s, and one more would lock every key that has one; it forgets one "
+                    "each %u s, or all with: tpm2_dictionarylockout -c; one that is typed is tried",
+                    key->label, lockout.tries, lockout.tries == 1 ? "" : "s", lockout.seconds);
+}
+
 /* Says what the TPM's protection against guessing makes of a wrong authorization, and keeps in mind
  * that it was counted. */
 static enum lct_code explain(struct lct_tpm *tpm, const struct lct_tpm_key *key, TSS2_RC rc,
                              enum lct_code code, struct lct_err *err)
 {
-    uint32_t tries = 0, most = 0, seconds = 0;
+    struct lct_lockout lockout;
 
-    if (!key->needs_auth || key->auth == NULL || key->auth->len == 0 ||
-        lct_capability_property(tpm, key->label, TPM2_PT_LOCKOUT_COUNTER, &tries, NULL) != LCT_OK ||
-        lct_capability_property(tpm, key->label, TPM2_PT_MAX_AUTH_FAIL, &most, NULL) != LCT_OK ||
-        lct_capability_property(tpm, key->label, TPM2_PT_LOCKOUT_INTERVAL, &seconds, NULL) !=
-            LCT_OK)
+    if (!key->needs_auth || !has_auth(key) ||
+        lct_capability_lockout(tpm, &lockout, key->label, NULL) != LCT_OK || lockout.most == 0)
         return code;
+    const uint32_t tries = lockout.tries, most = lockout.most, seconds = lockout.seconds;
     if (lct_result_base(rc) == TPM2_RC_AUTH_FAIL && tries > 0 && !atomic_load(&key->tries->proven))
         atomic_store(&key->tries->refused, true);
     if (code == LCT_ERR_LOCKOUT || tries >= most)
@@ -659,7 +679,10 @@ enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     const struct lct_tpm_key *key = use->key;
     struct ending ending = {.code = LCT_ERR_INTERNAL};
     bool broke = use->again, again = true, ever_loaded = false;
+    enum lct_code code = spare_last_try(tpm, key, err);
 
+    if (code != LCT_OK)
+        return code;
     use->again = true;
     if (use->doubted && is_at_hand(tpm, key))
         drop_resident(tpm, use, LCT_ERR_WRONG_KEY);
