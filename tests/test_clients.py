@@ -137,6 +137,7 @@ def test_curl_has_a_client_certificate(make_site, kind, command):
 def test_curl_takes_a_passphrase(make_site, kind):
     site = make_site(kind)
     files = locked(site, kind)
+    before = site.machine.tpm.property(0x20E)
     with Verifier(site) as server:
         for secret, status in ((SECRET, 0), ("wrong", 35)):
             conf = site.write("curlrc", f'pass = "{secret}"\n')
@@ -144,7 +145,8 @@ def test_curl_takes_a_passphrase(make_site, kind):
                                  files.crt, "--key", files.key,
                                  f"https://localhost:{server.port}/", status=status)
             assert (done.stdout == "hello") == (status == 0)
-    site.machine.tpm.lockout_count += 1
+    assert site.machine.tpm.property(0x20E) == before + 1
+    site.machine.forget_wrong_tries()
 
 
 # Python. What the children of a test do, they say on standard output.
