@@ -30,7 +30,7 @@ struct lct_tpm_key lct_key_values(const struct lct_key *key, struct lct_generati
         .pkey = key->pkey,
         .needs_auth = key->has_passphrase,
         .auth = &key->passphrase,
-        .unattended = key->unattended,
+        .unattended = key->unattended && (key->attributes & TPMA_OBJECT_NODA) == 0,
         .tries = key->tries,
         .owner_auth = key->owner_auth,
         .seal = key->seal != LCT_SEAL_NONE ? &generation->seal : NULL,

@@ -194,6 +194,25 @@ def test_a_program_whose_passphrase_was_right_signs_at_the_last_try(locked, prom
     locked.tpm.lockout_count = 2
 
 
+def test_a_key_that_the_tpm_does_not_count_for_is_tried_at_the_last_try(locked):
+    tpm, handle = locked.tpm, "0x81000042"
+    tpm.tool("tpm2_create", "-C", hex(SRK), "-G", "ecc", "-p", "its own", "-a",
+             "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign", "-u", "u", "-r",
+             "r", "-c", "key.ctx")
+    tpm.flush()
+    tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "key.ctx", handle)
+    tpm.flush()
+    wrong, right = locked.write("wrong", "wrong"), locked.write("right", "its own")
+    locked.lct("import", "free", handle, "--passphrase-file", right)
+    for _ in range(2):
+        locked.lct("check", "k", "--passphrase-file", wrong, status=12)
+    assert "is not tried" not in locked.lct("check", "free", "--passphrase-file", wrong,
+                                            status=12).stderr
+    locked.lct("check", "free", "--passphrase-file", right)
+    assert count(locked) == 2
+    locked.tpm.lockout_count = 2
+
+
 def test_where_one_try_is_all_there_is_a_passphrase_in_a_file_has_it(locked):
     locked.tpm.tool("tpm2_dictionarylockout", "-s", "-n", "1", "-t", "1000", "-l", "1000")
     locked.lct("check", "k", "--passphrase-file", locked.secret)

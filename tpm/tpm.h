@@ -86,7 +86,7 @@ struct lct_tpm_key {
     EVP_PKEY *pkey;                       /* the public key */
     bool needs_auth;                      /* it has an authorization value */
     const struct lct_secret *auth;        /* that value; NULL or empty: not known */
-    bool unattended;                      /* nobody has typed it: see lct_tpm_sign */
+    bool unattended;                      /* nobody has typed it, and the TPM counts wrong ones */
     struct lct_tries *tries;              /* of it, the key's owner's; NULL: it has none */
     const struct lct_secret *owner_auth;  /* the hierarchy's, for a parent made anew; or NULL */
     const struct lct_seal *seal;          /* what it is sealed to; NULL or LCT_SEAL_NONE: nothing */
