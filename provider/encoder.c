@@ -82,7 +82,7 @@ static int private_does_selection(void *provctx, int selection)
 static int text_does_selection(void *provctx, int selection)
 {
     (void)provctx;
-    return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
+    return (selection & OSSL_KEYMGMT_SELECT_ALL) != 0;
 }
 
 static int write_out(const struct encoder *encoder, OSSL_CORE_BIO *cout, const void *bytes,

@@ -249,7 +249,8 @@ static int keymgmt_import(void *keydata, int selection, const OSSL_PARAM params[
 /*
  * libcrypto tries to move a key to whichever provider it found for an operation, and comes back to
  * us only if that fails: the private part of a key in the TPM must be refused, or it signs with a
- * key that is not there.
+ * key that is not there. So must the parameters of RSA, which has none: libcrypto's own encoder
+ * crashes on the empty key that it would get.
  */
 static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *param_cb, void *cbarg)
 {
@@ -257,6 +258,8 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *param_cb,
 
     if (key->pkey == NULL ||
         (key->key != NULL && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0))
+        return 0;
+    if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0 && strcmp(key->type, "RSA") == 0)
         return 0;
     return EVP_PKEY_export(key->pkey, selection, param_cb, cbarg);
 }

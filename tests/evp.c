@@ -12,6 +12,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
+#include <openssl/encoder.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
@@ -132,6 +133,10 @@ static void test_export(char **argv)
     expect(EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_PRIV_KEY, &number) == 0, "no priv");
     expect(EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_D, &number) == 0, "no d");
     expect(EVP_PKEY_get_raw_private_key(pkey, bytes, &len) == 0, "no raw private key");
+    expect(EVP_PKEY_export(pkey, EVP_PKEY_KEY_PARAMETERS, refuse_params, &called) ==
+                   EVP_PKEY_is_a(pkey, "EC") &&
+               called == EVP_PKEY_is_a(pkey, "EC"),
+           "export of the parameters, if there are any");
     expect(EVP_PKEY_todata(pkey, EVP_PKEY_PUBLIC_KEY, &params) == 1, "todata of the public key");
     expect(!has_private(params), "no private number is in it");
 
@@ -164,8 +169,8 @@ static void test_equal(char **argv)
     expect(EVP_PKEY_eq(pkey, other) != 1 && EVP_PKEY_eq(other, pkey) != 1, "another of ours");
     expect(EVP_PKEY_eq(pkey, other_public) != 1 && EVP_PKEY_eq(other_public, pkey) != 1,
            "another in software");
-    expect(EVP_PKEY_parameters_eq(pkey, public_key) != 0 &&
-               EVP_PKEY_parameters_eq(public_key, pkey) != 0,
+    expect(EVP_PKEY_parameters_eq(pkey, public_key) == 1 &&
+               EVP_PKEY_parameters_eq(public_key, pkey) == 1,
            "parameters");
     EVP_PKEY_free(pkey);
     EVP_PKEY_free(again);
@@ -669,6 +674,75 @@ static void test_software(char **argv)
     }
 }
 
+typedef int printer(BIO *out, const EVP_PKEY *pkey, int indent, ASN1_PCTX *pctx);
+
+static void expect_same_print(printer *print, const EVP_PKEY *ours, const EVP_PKEY *theirs,
+                              const char *what)
+{
+    char *texts[2];
+    BIO *bios[2] = {BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem())};
+
+    expect(print(bios[0], ours, 0, NULL) == print(bios[1], theirs, 0, NULL), what);
+    long len = BIO_get_mem_data(bios[0], &texts[0]);
+    expect(len == BIO_get_mem_data(bios[1], &texts[1]) &&
+               (len == 0 || memcmp(texts[0], texts[1], (size_t)len) == 0),
+           what);
+    BIO_free(bios[0]);
+    BIO_free(bios[1]);
+}
+
+/* A copy of what another provider's key exports, made by the keymgmt of a provider. */
+static EVP_PKEY *copy_to(const char *properties, const EVP_PKEY *from, int selection)
+{
+    OSSL_PARAM *params = NULL;
+    EVP_PKEY *copy = NULL;
+    EVP_PKEY_CTX *ctx =
+        EVP_PKEY_CTX_new_from_name(NULL, EVP_PKEY_is_a(from, "EC") ? "EC" : "RSA", properties);
+
+    expect(EVP_PKEY_todata(from, selection, &params) == 1 && EVP_PKEY_fromdata_init(ctx) == 1 &&
+               EVP_PKEY_fromdata(ctx, &copy, selection, params) == 1,
+           "a copy");
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    return copy;
+}
+
+/* The parameters, by another provider's encoder if it can: of RSA it gets nothing to print. */
+static int print_by_another(BIO *out, const EVP_PKEY *pkey, int indent, ASN1_PCTX *pctx)
+{
+    OSSL_ENCODER_CTX *ctx = OSSL_ENCODER_CTX_new_for_pkey(pkey, EVP_PKEY_KEY_PARAMETERS, "TEXT",
+                                                          NULL, "provider=default");
+    (void)indent;
+    (void)pctx;
+    int good = OSSL_ENCODER_to_bio(ctx, out);
+    OSSL_ENCODER_CTX_free(ctx);
+    return good;
+}
+
+/* printed URI: parameters and public keys are printed as libcrypto prints its own. */
+static void test_printed(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    EVP_PKEY *software = EVP_PKEY_is_a(pkey, "EC")
+                             ? EVP_PKEY_Q_keygen(NULL, "provider=lct", "EC", "P-256")
+                             : EVP_PKEY_Q_keygen(NULL, "provider=lct", "RSA", (size_t)2048);
+    EVP_PKEY *keys[] = {pkey, copy_to("provider=lct", pkey, EVP_PKEY_PUBLIC_KEY), software};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        EVP_PKEY *theirs = copy_to("provider=default", keys[i],
+                                   keys[i] == software ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY);
+        expect(is_text(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(keys[i])), "lct"), "is ours");
+        expect_same_print(print_by_another, keys[i], theirs, "parameters, by another provider");
+        expect_same_print(EVP_PKEY_print_params, keys[i], theirs, "parameters");
+        expect_same_print(EVP_PKEY_print_public, keys[i], theirs, "the public key");
+        if (keys[i] == software)
+            expect_same_print(EVP_PKEY_print_private, keys[i], theirs, "the private key");
+        EVP_PKEY_free(theirs);
+        EVP_PKEY_free(keys[i]);
+    }
+    ERR_clear_error();
+}
+
 /* prompted URI: a signature for each line of standard input, of one key in one process. */
 static void test_prompted(char **argv)
 {
@@ -902,6 +976,7 @@ static const struct {
              {"reason", test_reason, 2},
              {"kept", test_kept, 1},
              {"software", test_software, 0},
+             {"printed", test_printed, 1},
              {"use", test_use, 1},
              {"allocator", test_use, 1}};
 

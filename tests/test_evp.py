@@ -205,6 +205,13 @@ def test_software_keys_of_our_keymgmt_are_whole_and_ordinary(owner, evp, order):
     evp("software")
 
 
+@ALL_KINDS
+@ORDERS
+def test_parameters_and_public_keys_are_printed_as_libcrypto_prints_them(owner, evp, key, order):
+    owner.configure(order=order)
+    evp("printed", f"lct:{key}")
+
+
 @ORDERS
 def test_it_all_works_under_an_application_s_own_allocator(owner, evp, order):
     owner.configure(order=order)
