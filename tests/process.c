@@ -12,6 +12,7 @@
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/store.h>
@@ -567,6 +568,57 @@ static void test_ends(char **argv)
     exit(0);
 }
 
+static struct {
+    struct task task;
+    pthread_t threads[NUM_THREADS];
+} signers;
+
+static void start_signers(const char *uri)
+{
+    signers.task = make_task(load(NULL, uri));
+    for (int i = 0; i < 2; i++)
+        sign_once(&signers.task);
+    for (int i = 0; i < NUM_THREADS; i++)
+        expect(pthread_create(&signers.threads[i], NULL, sign_until_stopped, &signers.task) == 0,
+               "a thread");
+}
+
+static void say_ending(void)
+{
+    puts("ending");
+    expect(fflush(stdout) == 0, "it is said");
+}
+
+/* quits URI: ends, when a line comes, and says that it does, though threads sign on and on. */
+static void test_quits(char **argv)
+{
+    start_signers(argv[0]);
+    expect(atexit(say_ending) == 0, "what is called first of all");
+    say("signing");
+    exit(0);
+}
+
+static void join_signers(void)
+{
+    work.stop = true;
+    for (int i = 0; i < NUM_THREADS; i++)
+        expect(pthread_join(signers.threads[i], NULL) == 0, "a thread's end");
+    for (int i = 0; i < 2; i++)
+        sign_once(&signers.task);
+    puts("ok");
+}
+
+/* joins URI: ends, when a line comes, and waits for its threads after the provider has been told of
+ * the end, but before libcrypto is; and then signs itself. */
+static void test_joins(char **argv)
+{
+    expect(OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) == 1, "libcrypto");
+    expect(atexit(join_signers) == 0, "what is called after ours");
+    start_signers(argv[0]);
+    say("signing");
+    exit(0);
+}
+
 /*
  * starves SPARE URI: with so many descriptors to spare the first signature fails, which is printed;
  * with all there are the next one does not.
@@ -885,7 +937,8 @@ static const struct {
              {"idle", test_idle, 2},         {"starves", test_starves, 2},
              {"zone", test_zone, 2},         {"limited", test_limited, 1},
              {"filtered", test_filtered, 1}, {"truncates", test_truncates, 1},
-             {"spoils", test_spoils, 2}};
+             {"spoils", test_spoils, 2},     {"quits", test_quits, 1},
+             {"joins", test_joins, 1}};
 
 int main(int argc, char **argv)
 {

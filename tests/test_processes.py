@@ -6,10 +6,11 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tpm import Command
+from tpm import Command, wait_for
 
 LIMIT = 120
 # It asks for a thread of its own at the end, which children in a jail do not get.
@@ -208,6 +209,57 @@ def test_a_program_ends_whatever_the_tpm_does(make_user, make_tpm, make_proxy, b
         finally:
             released.set()
     tpm.flush()
+
+
+def states(program) -> set[str]:
+    """Of a program's threads, as proc(5) has them: S, asleep; Z, at their end."""
+    return {path.read_text().rpartition(")")[2].split()[0]
+            for path in Path(f"/proc/{program.pid}/task").glob("*/stat")}
+
+
+def test_a_program_that_ends_while_its_threads_sign_takes_its_key_along(make_user, make_tpm,
+                                                                        make_proxy):
+    """One is in the middle of a command then, the others wait for it: nobody is in libcrypto."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.lct("create", "k")
+    for _ in range(3):
+        held, released = threading.Event(), threading.Event()
+
+        def hold(_command, ask, held=held, released=released):
+            held.set()
+            assert released.wait(LIMIT)
+            return ask()
+
+        with conversation(user, "quits", "lct:k") as program:
+            program.hear("signing")
+            proxy.hook(Command.Sign, hold)
+            assert held.wait(LIMIT)
+            wait_for(lambda program=program: states(program) == {"S"}, "all threads to wait")
+            program.go_on()
+            program.hear("ending")
+            wait_for(lambda program=program: states(program) <= {"S", "Z"}, "its end to wait")
+            proxy.heal()
+            released.set()
+            assert program.communicate(timeout=LIMIT) == ("", "")
+            assert program.returncode == 0
+        assert tpm.left_behind() == []
+
+
+def test_a_program_that_waits_for_its_threads_at_its_end_ends(make_user, make_tpm):
+    """They go on, and nothing stays of what they and the program still sign."""
+    tpm = make_tpm()
+    user = make_user(tpm.tcti)
+    user.lct("create", "k")
+    with conversation(user, "joins", "lct:k") as program:
+        program.hear("signing")
+        start = time.monotonic()
+        program.go_on()
+        assert program.communicate(timeout=LIMIT) == ("ok\n", "")
+        assert program.returncode == 0
+        assert time.monotonic() - start < 5
+    assert tpm.left_behind() == []
 
 
 @pytest.mark.parametrize("way", ["swtpm", "device"])

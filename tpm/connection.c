@@ -26,6 +26,7 @@ static struct {
     struct lct_tpm *first;
     unsigned long forks;        /* counted in children */
     pid_t pid;                  /* whose they are: of who was not forked by fork(2), not */
+    pthread_t ender;            /* the thread that ends the program, once one does */
     struct lct_wire *abandoned; /* of parents: not ours to end, kept so that they are not lost */
     bool watches_forks;
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -48,6 +49,7 @@ static void after_fork(void)
     for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
         (void)pthread_mutex_init(&tpm->lock, NULL);
         atomic_store(&tpm->waiting, 0);
+        atomic_store(&tpm->ends, 0);
         if (tpm->channel != NULL && tpm->channel->wire->let_go != NULL)
             tpm->channel->wire->let_go(tpm->channel->wire);
     }
@@ -101,6 +103,29 @@ static struct lct_tpm *add(const struct lct_config *config)
     return tpm;
 }
 
+/*
+ * The program ends, and libcrypto is still there: called before it goes, since registered later.
+ * Whoever is in a turn, but not for long, ends it, and no other thread begins one and comes back
+ * to a libcrypto that is gone; so leave_nothing finds all at rest. In a program that ends in a
+ * signal handler, in the middle of a turn, this is waited for in vain.
+ */
+static void stop_others(void)
+{
+    const struct lct_deadline deadline = lct_deadline_in(GOODBYE_TIMEOUT);
+
+    if (process.pid != getpid() || pthread_mutex_trylock(&process.lock) != 0)
+        return;
+    process.ender = pthread_self();
+    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
+        if (!atomic_load(&tpm->shares_slots))
+            continue;
+        atomic_store(&tpm->ends, deadline.at);
+        if (lct_deadline_lock(&tpm->lock, &deadline))
+            pthread_mutex_unlock(&tpm->lock);
+    }
+    pthread_mutex_unlock(&process.lock);
+}
+
 enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config,
                            struct lct_err *err)
 {
@@ -109,6 +134,7 @@ enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config
     if (!process.watches_forks) {
         process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
         process.pid = getpid();
+        (void)atexit(stop_others);
     }
     if (process.watches_forks)
         *tpm = find(config);
@@ -276,6 +302,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
     forget_sessions(tpm);
     channel->allowance = tpm->allowance;
     channel->log = tpm->log;
+    atomic_store(&tpm->shares_slots, !wire->private_handles);
     tpm->channel = channel;
     tpm->space = space;
     code = start_sys(tpm, err);
@@ -452,15 +479,45 @@ static void give(struct lct_tpm *tpm)
         (void)sched_yield();
 }
 
+/* In ms, for how long it is the one's that ends the program, and not this thread's. What is loaded
+ * now would stay in the TPM. But it ends: the end of the program may wait for this thread. */
+static int time_for_end(const struct lct_tpm *tpm)
+{
+    int64_t ends = atomic_load(&tpm->ends);
+
+    if (ends == 0 || pthread_equal(process.ender, pthread_self()))
+        return 0;
+    return lct_deadline_left(&(struct lct_deadline){.at = ends});
+}
+
+/* Locked, but not for a thread that has to leave it to the end of the program. */
+static bool keep_lock(struct lct_tpm *tpm)
+{
+    if (time_for_end(tpm) == 0)
+        return true;
+    pthread_mutex_unlock(&tpm->lock);
+    return false;
+}
+
+static bool wait_for_lock(struct lct_tpm *tpm, const struct lct_deadline *deadline)
+{
+    while (lct_deadline_lock(&tpm->lock, deadline)) {
+        if (keep_lock(tpm))
+            return true;
+        lct_wait_ms(time_for_end(tpm));
+    }
+    return false;
+}
+
 /* Other threads may have it; they are told that somebody waits. */
 static enum lct_code lock(struct lct_tpm *tpm, const struct lct_deadline *deadline,
                           struct lct_err *err)
 {
-    if (pthread_mutex_trylock(&tpm->lock) == 0)
+    if (pthread_mutex_trylock(&tpm->lock) == 0 && keep_lock(tpm))
         return LCT_OK;
     int64_t started = lct_log_clock(tpm->log);
     (void)atomic_fetch_add(&tpm->waiting, 1);
-    bool locked = lct_deadline_lock(&tpm->lock, deadline);
+    bool locked = wait_for_lock(tpm, deadline);
     (void)atomic_fetch_sub(&tpm->waiting, 1);
     lct_trace_wait(tpm->log, "another thread", started);
     if (locked)
@@ -548,7 +605,8 @@ static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, c
     return code;
 }
 
-/* Waiting for a TPM is what pthread_cancel(3) would interrupt, with our locks held. */
+/* Waiting for a TPM is what pthread_cancel(3) would interrupt, with our locks held. A thread of a
+ * program that ends does not come back to a libcrypto that is gone. */
 enum lct_code
 lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const char *label,
                    enum lct_code (*work)(struct lct_tpm *tpm, void *arg, struct lct_err *err),
@@ -562,6 +620,7 @@ lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const c
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     lct_allowance_begin(allowance, tpm->timeout);
     enum lct_code code = run(tpm, allowance, label, work, arg, err);
+    lct_wait_ms(time_for_end(tpm));
     (void)pthread_setcancelstate(state, &state);
     return code;
 }
@@ -674,9 +733,9 @@ static bool leaves_something(const struct lct_tpm *tpm)
 
 /*
  * Programs end without freeing their keys, and then nobody closes what they have opened. libcrypto
- * has gone already, and so may have what TCTI modules are made of; another thread may be in a turn,
- * or this one, if it ends in a signal handler: nothing is called of the former, and nothing is
- * waited for but the TPM, and that not for long. Memory is left to who ends.
+ * has gone already, and so may have what TCTI modules are made of; another thread may still be in a
+ * turn, or this one, if it ends in a signal handler: nothing is called of the former, and nothing
+ * is waited for but the TPM, and that not for long. Memory is left to who ends.
  */
 LCT_AT_EXIT static void leave_nothing(void)
 {

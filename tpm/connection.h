@@ -57,10 +57,12 @@ struct lct_tpm_ticket {
 struct lct_tpm {
     struct lct_tpm *next; /* of the process's connections */
     char *tcti;
+    _Atomic int64_t ends; /* ms of CLOCK_MONOTONIC: until then it is who ends the program's; or 0 */
     unsigned references;
     int timeout;                     /* ms that a piece of work may take */
     atomic_uint waiting;             /* threads, for the lock */
     bool always;                     /* session = always */
+    atomic_bool shares_slots;        /* its way in does not forget what is loaded: wire.h */
     struct lct_lines *log;           /* NULL: no trace is kept */
     pthread_mutex_t lock;            /* guards what follows */
     struct lct_allowance *allowance; /* of the piece of work that has it */
