@@ -54,10 +54,16 @@ static void decoder_freectx(void *ctx)
 }
 
 /* 0: whatever there is, as OSSL_STORE asks. */
+static bool wants_private(int selection)
+{
+    return selection == 0 || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
+}
+
+/* Who wants a public key gets none, and may be told so. */
 static int decoder_does_selection(void *provctx, int selection)
 {
     (void)provctx;
-    return selection == 0 || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
+    return wants_private(selection) || (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0;
 }
 
 /* The kinds of key files, as their PEM is labelled. */
@@ -281,11 +287,12 @@ static const struct kind *find_block(const struct decoder *decoder, OSSL_CORE_BI
 }
 
 /*
- * Hands the DER of a key file on. What is wrong with it is said here, and that its passphrase is
- * not known afterwards: OSSL_STORE takes back the errors of the decoders after this one.
+ * Hands the DER of a key file on. What is wrong with it is said here, and why it is not given is
+ * said afterwards: OSSL_STORE takes back the errors of the decoders after this one. Not to who
+ * looks for a public key in the blocks of a file, as PEM_read_bio_PUBKEY does: the next may be one.
  */
-static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8_t *der,
-                   size_t der_len, OSSL_CALLBACK *object_cb, void *object_cbarg)
+static int pass_on(const struct decoder *decoder, const struct kind *kind, int selection,
+                   uint8_t *der, size_t der_len, OSSL_CALLBACK *object_cb, void *object_cbarg)
 {
     const struct lct_settings *settings = lct_provider_settings(decoder->provider);
     struct lct_key *key = NULL;
@@ -299,17 +306,13 @@ static int pass_on(const struct decoder *decoder, const struct kind *kind, uint8
     (void)ERR_set_mark();
     int good = give_der(structure_of(kind, key), der, der_len, object_cb, object_cbarg);
     (void)lct_provider_listen(decoder->provider, before);
-    if (good || !lct_key_is_locked(key)) {
-        (void)ERR_clear_last_mark();
-    } else {
-        (void)ERR_pop_to_mark();
-        if (told.code != LCT_OK)
-            lct_raise(decoder->provider, &told);
-        else
-            (void)lct_provider_unlock(decoder->provider, settings, &key, NULL, NULL);
-    }
     lct_key_free(key);
-    return good;
+    if (good || told.code == LCT_OK || !wants_private(selection)) {
+        (void)ERR_clear_last_mark();
+        return good;
+    }
+    (void)ERR_pop_to_mark();
+    return fail(decoder, &told);
 }
 
 static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
@@ -326,7 +329,7 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     uint8_t *der = read_block(&decoder, in, kind->label, &der_len);
     if (der == NULL)
         return 0;
-    int good = pass_on(&decoder, kind, der, der_len, object_cb, object_cbarg);
+    int good = pass_on(&decoder, kind, selection, der, der_len, object_cb, object_cbarg);
     OPENSSL_free(der);
     return good;
 }
@@ -340,10 +343,22 @@ static bool takes_key(const struct decoder *decoder, const struct lct_key *key)
                         : decoder->type != NULL && strcmp(type, decoder->type) == 0;
 }
 
-/* With the passphrase asked for, if there is one and only here. */
+static void tell_of_private(const struct decoder *decoder, const struct lct_key *key)
+{
+    struct lct_err err;
+
+    (void)LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
+                   "%s: what is read is its private key, and a public one is asked for: that is "
+                   "written by openssl pkey -in FILE -pubout",
+                   key->label);
+    lct_provider_tell(decoder->provider, &err);
+}
+
+/* With the passphrase asked for, if there is one and only here; and once, though libcrypto goes on
+ * to the decoders that are left when one does not give a key in software. */
 static int give_key(const struct decoder *decoder, const struct lct_settings *settings,
-                    struct lct_key *key, OSSL_CALLBACK *object_cb, void *object_cbarg,
-                    OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+                    struct lct_key *key, int selection, OSSL_CALLBACK *object_cb,
+                    void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     struct lct_generation generation;
 
@@ -351,7 +366,10 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
         lct_key_free(key);
         return 1;
     }
-    if (!lct_provider_unlock(decoder->provider, settings, &key, pw_cb, pw_cbarg)) {
+    if (!wants_private(selection))
+        tell_of_private(decoder, key);
+    if (lct_provider_has_told(decoder->provider) || !wants_private(selection) ||
+        !lct_provider_unlock(decoder->provider, settings, &key, pw_cb, pw_cbarg)) {
         lct_key_free(key);
         return 0;
     }
@@ -364,8 +382,9 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
     return lct_keydata_give(lct_keydata_from_key(decoder->provider, key), object_cb, object_cbarg);
 }
 
-static int decode_der(const struct decoder *decoder, OSSL_CORE_BIO *in, OSSL_CALLBACK *object_cb,
-                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+static int decode_der(const struct decoder *decoder, OSSL_CORE_BIO *in, int selection,
+                      OSSL_CALLBACK *object_cb, void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb,
+                      void *pw_cbarg)
 {
     struct lct_key *key = NULL;
     struct lct_err err;
@@ -383,28 +402,28 @@ static int decode_der(const struct decoder *decoder, OSSL_CORE_BIO *in, OSSL_CAL
     free(der);
     if (code != LCT_OK)
         return fail(decoder, &err);
-    return give_key(decoder, settings, key, object_cb, object_cbarg, pw_cb, pw_cbarg);
+    return give_key(decoder, settings, key, selection, object_cb, object_cbarg, pw_cb, pw_cbarg);
 }
 
 static int ec_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    (void)selection;
-    return decode_der(&(struct decoder){ctx, "EC"}, in, object_cb, object_cbarg, pw_cb, pw_cbarg);
+    return decode_der(&(struct decoder){ctx, "EC"}, in, selection, object_cb, object_cbarg, pw_cb,
+                      pw_cbarg);
 }
 
 static int rsa_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
                       void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    (void)selection;
-    return decode_der(&(struct decoder){ctx, "RSA"}, in, object_cb, object_cbarg, pw_cb, pw_cbarg);
+    return decode_der(&(struct decoder){ctx, "RSA"}, in, selection, object_cb, object_cbarg, pw_cb,
+                      pw_cbarg);
 }
 
 static int software_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *object_cb,
                            void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    (void)selection;
-    return decode_der(&(struct decoder){ctx, NULL}, in, object_cb, object_cbarg, pw_cb, pw_cbarg);
+    return decode_der(&(struct decoder){ctx, NULL}, in, selection, object_cb, object_cbarg, pw_cb,
+                      pw_cbarg);
 }
 
 const OSSL_DISPATCH lct_pem_decoder[] = {

@@ -2,6 +2,7 @@
 #include "provider/software.h"
 
 #include "base/unconst.h"
+#include "provider/unlock.h"
 #include "store/audit.h"
 #include "store/software.h"
 
@@ -36,6 +37,7 @@ int lct_software_give(const struct lct_provider *provider, const struct lct_key 
     struct lct_err err;
 
     if (lct_audit_release(key, &err) != LCT_OK) {
+        lct_provider_tell(provider, &err);
         lct_raise(provider, &err);
         return 0;
     }

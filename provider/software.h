@@ -14,7 +14,8 @@
  */
 
 /* The private key, of a key that is open: PKCS #8, wiped here when libcrypto is done with it. It is
- * in the audit first, where there is one; 0, and why is raised, if it cannot be. */
+ * in the audit first, where there is one; 0 if it cannot be, and why is raised, and told as
+ * provider/unlock.h says. */
 int lct_software_give(const struct lct_provider *provider, const struct lct_key *key,
                       OSSL_CALLBACK *object_cb, void *object_cbarg);
 

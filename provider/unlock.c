@@ -121,14 +121,19 @@ struct lct_err *lct_provider_listen(struct lct_provider *provider, struct lct_er
     return before;
 }
 
-/* Raises it, and tells who listens. */
-static void tell(const struct lct_provider *provider, const struct lct_err *err)
+void lct_provider_tell(const struct lct_provider *provider, const struct lct_err *err)
 {
     struct lct_err *listener = listener_of(provider);
 
     if (listener != NULL)
         *listener = *err;
-    lct_raise(provider, err);
+}
+
+bool lct_provider_has_told(const struct lct_provider *provider)
+{
+    const struct lct_err *listener = listener_of(provider);
+
+    return listener != NULL && listener->code != LCT_OK;
 }
 
 bool lct_provider_unlock(struct lct_provider *provider, const struct lct_settings *settings,
@@ -139,7 +144,9 @@ bool lct_provider_unlock(struct lct_provider *provider, const struct lct_setting
 
     if (code == LCT_OK && lct_key_is_locked(*key))
         code = find_out(provider, key, pw_cb, pw_cbarg, &err);
-    if (code != LCT_OK)
-        tell(provider, &err);
+    if (code != LCT_OK) {
+        lct_provider_tell(provider, &err);
+        lct_raise(provider, &err);
+    }
     return code == LCT_OK;
 }

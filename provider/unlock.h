@@ -17,11 +17,15 @@ bool lct_provider_unlock(struct lct_provider *provider, const struct lct_setting
                          struct lct_key **key, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg);
 
 /*
- * Until the next call, what lct_provider_unlock raises in this thread is told to `err` as well: for
- * a decoder behind whose callback another one unlocks the key, whose errors OSSL_STORE takes back.
+ * Until the next call, why a key is not given in this thread is told to `err` as well: for a
+ * decoder behind whose callback another one unlocks the key, whose errors OSSL_STORE takes back.
  * NULL: to nobody. Returns who was told before, and is to be told again at the end.
  */
 struct lct_err *lct_provider_listen(struct lct_provider *provider, struct lct_err *err);
+/* Tells who listens, without raising it; lct_provider_unlock does both. */
+void lct_provider_tell(const struct lct_provider *provider, const struct lct_err *err);
+/* Whether somebody listens who has been told. */
+bool lct_provider_has_told(const struct lct_provider *provider);
 
 /*
  * Remembers a key with its passphrase that the program has written as DER, for when it reads that

@@ -273,6 +273,27 @@ def test_openssl_takes_a_passphrase_for_a_key_file(locked, command):
         assert "takes its passphrase" in first_sentence(done.stderr)
 
 
+@KINDS
+@FILES
+def test_who_asks_for_a_public_key_is_told_that_the_file_is_of_the_private_one(locked, kind,
+                                                                               command):
+    """And is not asked for a passphrase, which would not help."""
+    for identity in (kind, f"locked-{kind}"):
+        text = locked.lct(command, identity).stdout
+        file = locked.write("key.pem", text)
+        for arguments in (["pkey", "-pubin", "-in", file, "-noout"],
+                          ["pkey", "-pubin", "-in", file, "-noout", "-passin", f"pass:{SECRET}"],
+                          ["dgst", "-sha256", "-verify", file, "-signature", file, file]):
+            done = locked.openssl(*arguments, status=1, start_new_session=True)
+            assert "-pubout" in first_sentence(done.stderr)
+            assert "passphrase" not in done.stderr and "Enter" not in done.stderr
+        public = wrap("PUBLIC KEY", public_key(locked, identity))
+        both = locked.write("both.pem", text + public)
+        assert locked.openssl("pkey", "-pubin", "-in", both, "-pubout").stdout == public
+    assert locked.openssl("pkey", "-in", file, "-passin", f"pass:{SECRET}",
+                          "-pubout").stdout == public
+
+
 # What is refused, and what a user reads then
 
 def damaged(text: str) -> dict[str, str]:

@@ -416,8 +416,14 @@ def test_a_key_in_software_is_audited_when_a_program_gets_it(audited):
     assert (released["event"], released["identity"], released["name"]) == ("release", "s", "-")
     assert (signed["event"], signed["identity"], signed["result"]) == ("sign", "s", "ok")
     assert signed["digest"] == "sha256:" + hashlib.sha256(b"x").hexdigest()
-    audited.configure(audit=str(audited.path("missing/audit")))
-    audited.openssl(*raw, "-passin", f"pass:{SECRET}", status=1)
+    nowhere = audited.path("missing/audit")
+    audited.write("ref", audited.lct("pem", "s").stdout)
+    for settings, given in (({}, ["-passin", f"pass:{SECRET}"]), ({"passphrase_file": secret}, [])):
+        audited.configure(audit=str(nowhere), **settings)
+        for key in ("lct:s", "ref"):
+            said = audited.openssl("pkey", "-in", key, "-noout", *given, status=1).stderr
+            assert re.search(r":error:\w+:lct:.*lct:s .*to the audit \(", said), said
+            assert str(nowhere) in said and "passphrase" not in said
 
 
 def metrics(text: str) -> dict[str, dict[str, float]]:
