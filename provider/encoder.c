@@ -20,7 +20,7 @@ static OSSL_FUNC_encoder_set_ctx_params_fn encoder_set_ctx_params;
 static OSSL_FUNC_encoder_does_selection_fn public_does_selection, private_does_selection,
     text_does_selection;
 static OSSL_FUNC_encoder_encode_fn spki_der_encode, spki_pem_encode, private_der_encode,
-    private_pem_encode, pkcs8_encode, text_encode;
+    private_pem_encode, specific_pem_encode, pkcs8_encode, text_encode;
 
 /* The private part of a key in the TPM is written as its key file; everything else libcrypto's own
  * encoders write. */
@@ -160,11 +160,22 @@ static int spki_pem_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
     return obj_abstract == NULL && encode_public(ctx, out, obj_raw, selection, "PEM");
 }
 
+/* What a private key is written as: by libcrypto's encoder of that structure, or, of a key in the
+ * TPM, as its key file. */
+struct form {
+    const char *output;
+    const char *structure;
+    enum lct_code (*write)(uint8_t **bytes, size_t *bytes_len, const struct lct_keyfile *keyfile,
+                           struct lct_err *err);
+};
+
+static const struct form specific_der = {"DER", "type-specific", lct_keyfile_write_der},
+                         specific_pem = {"PEM", "type-specific", lct_keyfile_write_pem},
+                         pkcs8_der = {"DER", "PrivateKeyInfo", NULL},
+                         pkcs8_pem = {"PEM", "PrivateKeyInfo", lct_keyfile_write_pem};
+
 static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
-                          const struct lct_keydata *keydata, int selection, const char *output,
-                          enum lct_code (*write)(uint8_t **bytes, size_t *bytes_len,
-                                                 const struct lct_keyfile *keyfile,
-                                                 struct lct_err *err),
+                          const struct lct_keydata *keydata, int selection, const struct form *form,
                           struct passphrase passphrase)
 {
     const struct lct_keyfile *keyfile = NULL;
@@ -176,7 +187,7 @@ static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
     if (keydata == NULL || keydata->pkey == NULL)
         return 0;
     if (keydata->key == NULL)
-        return forward(encoder, cout, keydata->pkey, selection, output, "PrivateKeyInfo",
+        return forward(encoder, cout, keydata->pkey, selection, form->output, form->structure,
                        passphrase);
     if (encoder->cipher[0] != '\0')
         code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
@@ -186,9 +197,9 @@ static int encode_private(const struct encoder *encoder, OSSL_CORE_BIO *cout,
     else
         code = lct_key_file(&keyfile, keydata->key, &err);
     if (code == LCT_OK)
-        code = write(&bytes, &bytes_len, keyfile, &err);
+        code = form->write(&bytes, &bytes_len, keyfile, &err);
     int good = code == LCT_OK && write_out(encoder, cout, bytes, bytes_len);
-    if (good && strcmp(output, "DER") == 0)
+    if (good && strcmp(form->output, "DER") == 0)
         lct_provider_remember(encoder->provider, keydata->key);
     if (code != LCT_OK)
         lct_raise(encoder->provider, &err);
@@ -200,9 +211,8 @@ static int private_der_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw
                               const OSSL_PARAM obj_abstract[], int selection,
                               OSSL_PASSPHRASE_CALLBACK *cb, void *cbarg)
 {
-    return obj_abstract == NULL &&
-           encode_private(ctx, out, obj_raw, selection, "DER", lct_keyfile_write_der,
-                          (struct passphrase){cb, cbarg});
+    return obj_abstract == NULL && encode_private(ctx, out, obj_raw, selection, &specific_der,
+                                                  (struct passphrase){cb, cbarg});
 }
 
 static int private_pem_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
@@ -210,8 +220,15 @@ static int private_pem_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw
                               OSSL_PASSPHRASE_CALLBACK *cb, void *cbarg)
 {
     return obj_abstract == NULL &&
-           encode_private(ctx, out, obj_raw, selection, "PEM", lct_keyfile_write_pem,
-                          (struct passphrase){cb, cbarg});
+           encode_private(ctx, out, obj_raw, selection, &pkcs8_pem, (struct passphrase){cb, cbarg});
+}
+
+static int specific_pem_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
+                               const OSSL_PARAM obj_abstract[], int selection,
+                               OSSL_PASSPHRASE_CALLBACK *cb, void *cbarg)
+{
+    return obj_abstract == NULL && encode_private(ctx, out, obj_raw, selection, &specific_pem,
+                                                  (struct passphrase){cb, cbarg});
 }
 
 /* What PKCS #8 and PKCS #12 files are made of, which a key in the TPM cannot be. */
@@ -226,7 +243,7 @@ static int pkcs8_encode(void *ctx, OSSL_CORE_BIO *out, const void *obj_raw,
     if (obj_abstract != NULL || keydata == NULL)
         return 0;
     if (keydata->key == NULL)
-        return encode_private(ctx, out, obj_raw, selection, "DER", NULL,
+        return encode_private(ctx, out, obj_raw, selection, &pkcs8_der,
                               (struct passphrase){cb, cbarg});
     (void)LCT_FAIL(
         &err, LCT_ERR_UNSUPPORTED,
@@ -301,6 +318,16 @@ const OSSL_DISPATCH lct_private_pem_encoder[] = {
     {OSSL_FUNC_ENCODER_SET_CTX_PARAMS, (void (*)(void))encoder_set_ctx_params},
     {OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))private_does_selection},
     {OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))private_pem_encode},
+    {0, NULL},
+};
+
+const OSSL_DISPATCH lct_specific_pem_encoder[] = {
+    {OSSL_FUNC_ENCODER_NEWCTX, (void (*)(void))encoder_newctx},
+    {OSSL_FUNC_ENCODER_FREECTX, (void (*)(void))encoder_freectx},
+    {OSSL_FUNC_ENCODER_SETTABLE_CTX_PARAMS, (void (*)(void))encoder_settable_ctx_params},
+    {OSSL_FUNC_ENCODER_SET_CTX_PARAMS, (void (*)(void))encoder_set_ctx_params},
+    {OSSL_FUNC_ENCODER_DOES_SELECTION, (void (*)(void))private_does_selection},
+    {OSSL_FUNC_ENCODER_ENCODE, (void (*)(void))specific_pem_encode},
     {0, NULL},
 };
 

@@ -38,22 +38,28 @@ static const OSSL_ALGORITHM decoders[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+/*
+ * Where a program names no structure, libcrypto takes the last one that has what is asked for: the
+ * same as of its own keys.
+ */
 static const OSSL_ALGORITHM encoders[] = {
     {EC_NAMES, "provider=lct,output=der,structure=SubjectPublicKeyInfo", lct_spki_der_encoder,
      NULL},
     {EC_NAMES, "provider=lct,output=pem,structure=SubjectPublicKeyInfo", lct_spki_pem_encoder,
      NULL},
-    {EC_NAMES, "provider=lct,output=der,structure=type-specific", lct_private_der_encoder, NULL},
     {EC_NAMES, "provider=lct,output=der,structure=PrivateKeyInfo", lct_pkcs8_encoder, NULL},
     {EC_NAMES, "provider=lct,output=pem,structure=PrivateKeyInfo", lct_private_pem_encoder, NULL},
+    {EC_NAMES, "provider=lct,output=der,structure=type-specific", lct_private_der_encoder, NULL},
+    {EC_NAMES, "provider=lct,output=pem,structure=type-specific", lct_specific_pem_encoder, NULL},
     {EC_NAMES, "provider=lct,output=text", lct_text_encoder, NULL},
     {RSA_NAMES, "provider=lct,output=der,structure=SubjectPublicKeyInfo", lct_spki_der_encoder,
      NULL},
     {RSA_NAMES, "provider=lct,output=pem,structure=SubjectPublicKeyInfo", lct_spki_pem_encoder,
      NULL},
-    {RSA_NAMES, "provider=lct,output=der,structure=type-specific", lct_private_der_encoder, NULL},
     {RSA_NAMES, "provider=lct,output=der,structure=PrivateKeyInfo", lct_pkcs8_encoder, NULL},
     {RSA_NAMES, "provider=lct,output=pem,structure=PrivateKeyInfo", lct_private_pem_encoder, NULL},
+    {RSA_NAMES, "provider=lct,output=der,structure=type-specific", lct_private_der_encoder, NULL},
+    {RSA_NAMES, "provider=lct,output=pem,structure=type-specific", lct_specific_pem_encoder, NULL},
     {RSA_NAMES, "provider=lct,output=text", lct_text_encoder, NULL},
     {NULL, NULL, NULL, NULL},
 };

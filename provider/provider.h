@@ -18,6 +18,7 @@ extern const OSSL_DISPATCH lct_spki_der_encoder[];
 extern const OSSL_DISPATCH lct_spki_pem_encoder[];
 extern const OSSL_DISPATCH lct_private_der_encoder[];
 extern const OSSL_DISPATCH lct_private_pem_encoder[];
+extern const OSSL_DISPATCH lct_specific_pem_encoder[];
 extern const OSSL_DISPATCH lct_pkcs8_encoder[];
 extern const OSSL_DISPATCH lct_text_encoder[];
 

@@ -743,6 +743,52 @@ static void test_printed(char **argv)
     ERR_clear_error();
 }
 
+static void expect_same_bytes(const EVP_PKEY *ours, const EVP_PKEY *theirs, const char *output,
+                              const char *structure)
+{
+    const EVP_PKEY *keys[2] = {ours, theirs};
+    unsigned char *bytes[2] = {NULL, NULL};
+    size_t lens[2] = {0, 0};
+
+    for (int i = 0; i < 2; i++) {
+        OSSL_ENCODER_CTX *ctx =
+            OSSL_ENCODER_CTX_new_for_pkey(keys[i], EVP_PKEY_KEYPAIR, output, structure, NULL);
+        expect(ctx != NULL && OSSL_ENCODER_to_data(ctx, &bytes[i], &lens[i]) == 1,
+               structure != NULL ? structure : "a structure that nobody has named");
+        OSSL_ENCODER_CTX_free(ctx);
+    }
+    expect(lens[0] == lens[1] && memcmp(bytes[0], bytes[1], lens[0]) == 0,
+           structure != NULL ? structure : "no structure asked for");
+    OPENSSL_free(bytes[0]);
+    OPENSSL_free(bytes[1]);
+}
+
+/* written: other people's keys are written in the form that is asked for, as libcrypto does. */
+static void test_written(char **argv)
+{
+    static const char *const structures[] = {"type-specific", "PrivateKeyInfo", NULL};
+    EVP_PKEY *keys[] = {EVP_PKEY_Q_keygen(NULL, "provider=lct", "EC", "P-256"),
+                        EVP_PKEY_Q_keygen(NULL, "provider=lct", "EC", "P-521"),
+                        EVP_PKEY_Q_keygen(NULL, "provider=lct", "RSA", (size_t)2048)};
+    (void)argv;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        unsigned char *ours = NULL, *theirs = NULL;
+        EVP_PKEY *copy = copy_to("provider=default", keys[i], EVP_PKEY_KEYPAIR);
+        int len = i2d_PrivateKey(keys[i], &ours);
+        expect(len > 0 && len == i2d_PrivateKey(copy, &theirs) &&
+                   memcmp(ours, theirs, (size_t)len) == 0,
+               "i2d_PrivateKey");
+        for (size_t j = 0; j < sizeof structures / sizeof *structures; j++) {
+            expect_same_bytes(keys[i], copy, "DER", structures[j]);
+            expect_same_bytes(keys[i], copy, "PEM", structures[j]);
+        }
+        OPENSSL_free(ours);
+        OPENSSL_free(theirs);
+        EVP_PKEY_free(copy);
+        EVP_PKEY_free(keys[i]);
+    }
+}
+
 /* prompted URI: a signature for each line of standard input, of one key in one process. */
 static void test_prompted(char **argv)
 {
@@ -977,6 +1023,7 @@ static const struct {
              {"kept", test_kept, 1},
              {"software", test_software, 0},
              {"printed", test_printed, 1},
+             {"written", test_written, 0},
              {"use", test_use, 1},
              {"allocator", test_use, 1}};
 

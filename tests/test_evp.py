@@ -213,6 +213,12 @@ def test_parameters_and_public_keys_are_printed_as_libcrypto_prints_them(owner, 
 
 
 @ORDERS
+def test_software_keys_of_our_keymgmt_are_written_as_libcrypto_writes_them(owner, evp, order):
+    owner.configure(order=order)
+    evp("written")
+
+
+@ORDERS
 def test_it_all_works_under_an_application_s_own_allocator(owner, evp, order):
     owner.configure(order=order)
     evp("allocator", "lct:ec", "lct:rsa")

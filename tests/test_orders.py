@@ -134,6 +134,19 @@ def test_a_software_key_is_made_read_and_used(outsider, algorithm, group):
     assert outsider.in_store() == ["ec", "p384", "rsa", "rsa3072"]
 
 
+def test_openssl_s_own_forms_of_software_keys_are_written(outsider):
+    text = outsider.openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout").stdout
+    assert text.startswith("-----BEGIN EC PRIVATE KEY-----")
+    outsider.write("ec.pem", text)
+    for tool, label in (("ec", "EC PRIVATE KEY"), ("pkey", "PRIVATE KEY")):
+        again = outsider.openssl(tool, "-in", "ec.pem").stdout
+        assert again.startswith(f"-----BEGIN {label}-----")
+        assert again == outsider.openssl(tool, "-in", "ec.pem", env=SOFTWARE).stdout
+        outsider.openssl(tool, "-in", "ec.pem", "-aes256", "-passout", "pass:x", "-out", "enc.pem")
+        assert "ENCRYPTED" in outsider.path("enc.pem").read_text()
+        assert again == outsider.openssl(tool, "-in", "enc.pem", "-passin", "pass:x").stdout
+
+
 def test_other_algorithms_are_not_touched(outsider):
     for algorithm in ("ED25519", "X25519", "RSA-PSS"):
         outsider.openssl("genpkey", "-algorithm", algorithm, "-out", "sw.pem")
