@@ -247,6 +247,43 @@ def test_a_program_that_ends_while_its_threads_sign_takes_its_key_along(make_use
         assert tpm.left_behind() == []
 
 
+@pytest.mark.parametrize("turn, flush", [(0.3, 0.4), (0.9, 0.15)], ids=["flush", "turn"])
+def test_a_program_whose_end_takes_long_is_not_crashed_by_its_threads(make_user, make_tpm,
+                                                                      make_proxy, turn, flush):
+    """They come back to no libcrypto that is gone, though the TPM has others to serve."""
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.lct("create", "k")
+    held = threading.Event()
+    ending = threading.Event()
+
+    def hold(_command, ask):
+        held.set()
+        assert ending.wait(LIMIT)
+        time.sleep(turn)
+        return ask()
+
+    def crawl(_command, ask):
+        if ending.is_set():
+            time.sleep(flush)
+        return ask()
+
+    with conversation(user, "quits", "lct:k") as program:
+        program.hear("signing")
+        proxy.hook(Command.Sign, hold, nth=1)
+        assert held.wait(LIMIT)
+        for code in (Command.ReadPublic, Command.FlushContext):
+            proxy.hook(code, crawl)
+        wait_for(lambda: states(program) == {"S"}, "all threads to wait")
+        program.go_on()
+        program.hear("ending")
+        ending.set()
+        assert program.communicate(timeout=LIMIT) == ("", "")
+        assert program.returncode == 0
+    assert tpm.left_behind() == []
+
+
 def test_a_program_that_waits_for_its_threads_at_its_end_ends(make_user, make_tpm):
     """They go on, and nothing stays of what they and the program still sign."""
     tpm = make_tpm()

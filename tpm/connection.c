@@ -103,28 +103,7 @@ static struct lct_tpm *add(const struct lct_config *config)
     return tpm;
 }
 
-/*
- * The program ends, and libcrypto is still there: called before it goes, since registered later.
- * Whoever is in a turn, but not for long, ends it, and no other thread begins one and comes back
- * to a libcrypto that is gone; so leave_nothing finds all at rest. In a program that ends in a
- * signal handler, in the middle of a turn, this is waited for in vain.
- */
-static void stop_others(void)
-{
-    const struct lct_deadline deadline = lct_deadline_in(GOODBYE_TIMEOUT);
-
-    if (process.pid != getpid() || pthread_mutex_trylock(&process.lock) != 0)
-        return;
-    process.ender = pthread_self();
-    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
-        if (!atomic_load(&tpm->shares_slots))
-            continue;
-        atomic_store(&tpm->ends, deadline.at);
-        if (lct_deadline_lock(&tpm->lock, &deadline))
-            pthread_mutex_unlock(&tpm->lock);
-    }
-    pthread_mutex_unlock(&process.lock);
-}
+static void begin_end(void); /* by atexit(3) */
 
 enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config,
                            struct lct_err *err)
@@ -134,7 +113,7 @@ enum lct_code lct_tpm_open(struct lct_tpm **tpm, const struct lct_config *config
     if (!process.watches_forks) {
         process.watches_forks = pthread_atfork(NULL, NULL, after_fork) == 0;
         process.pid = getpid();
-        (void)atexit(stop_others);
+        (void)atexit(begin_end);
     }
     if (process.watches_forks)
         *tpm = find(config);
@@ -302,7 +281,7 @@ static enum lct_code connect_tpm(struct lct_tpm *tpm, bool ahead, struct lct_err
     forget_sessions(tpm);
     channel->allowance = tpm->allowance;
     channel->log = tpm->log;
-    atomic_store(&tpm->shares_slots, !wire->private_handles);
+    atomic_store(&tpm->shares_slots, !wire->private_handles && wire->settle != NULL);
     tpm->channel = channel;
     tpm->space = space;
     code = start_sys(tpm, err);
@@ -499,12 +478,19 @@ static bool keep_lock(struct lct_tpm *tpm)
     return false;
 }
 
+/* The end may take longer than was thought when it began. */
+static void hold(const struct lct_tpm *tpm)
+{
+    for (int ms = time_for_end(tpm); ms > 0; ms = time_for_end(tpm))
+        lct_wait_ms(ms);
+}
+
 static bool wait_for_lock(struct lct_tpm *tpm, const struct lct_deadline *deadline)
 {
     while (lct_deadline_lock(&tpm->lock, deadline)) {
         if (keep_lock(tpm))
             return true;
-        lct_wait_ms(time_for_end(tpm));
+        hold(tpm);
     }
     return false;
 }
@@ -620,7 +606,7 @@ lct_tpm_run_within(struct lct_tpm *tpm, struct lct_allowance *allowance, const c
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     lct_allowance_begin(allowance, tpm->timeout);
     enum lct_code code = run(tpm, allowance, label, work, arg, err);
-    lct_wait_ms(time_for_end(tpm));
+    hold(tpm);
     (void)pthread_setcancelstate(state, &state);
     return code;
 }
@@ -731,6 +717,57 @@ static bool leaves_something(const struct lct_tpm *tpm)
            (tpm->space->resident.len != 0 || has_debris(tpm));
 }
 
+/* Who has the lock leaves nothing in the TPM, if that does not take long. */
+static void leave(struct lct_tpm *tpm)
+{
+    struct lct_allowance allowance = {0};
+
+    if (!leaves_something(tpm))
+        return;
+    tpm->broken = tpm->used = false;
+    lct_allowance_begin(&allowance, goodbye_timeout(tpm));
+    tpm->channel->allowance = &allowance;
+    lct_tpm_flush_resident(tpm);
+    lct_tpm_sweep(tpm);
+    lct_space_leave(tpm->space, !tpm->broken);
+}
+
+/* From now on, for so many ms, nobody but the thread that ends the program has the TPM. */
+static void hold_others(int ms)
+{
+    const struct lct_deadline deadline = lct_deadline_in(ms);
+
+    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next)
+        if (atomic_load(&tpm->shares_slots))
+            atomic_store(&tpm->ends, deadline.at);
+}
+
+/*
+ * The program ends, and libcrypto is still there: called before it goes, since registered later.
+ * Whoever is in a turn, but not for long, ends it, and no other thread begins one and comes back
+ * to a libcrypto that is gone. In a program that ends in a signal handler, in the middle of a turn,
+ * this is waited for in vain. The others are held until the program should be over, and no longer:
+ * its end may wait for them.
+ */
+static void begin_end(void)
+{
+    if (process.pid != getpid() || pthread_mutex_trylock(&process.lock) != 0)
+        return;
+    process.ender = pthread_self();
+    for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
+        if (!atomic_load(&tpm->shares_slots))
+            continue;
+        const struct lct_deadline deadline = lct_deadline_in(GOODBYE_TIMEOUT);
+        hold_others(2 * GOODBYE_TIMEOUT); /* for the turn, and for what is sent here */
+        if (!lct_deadline_lock(&tpm->lock, &deadline))
+            continue;
+        leave(tpm);
+        pthread_mutex_unlock(&tpm->lock);
+    }
+    hold_others(GOODBYE_TIMEOUT); /* for what else ends */
+    pthread_mutex_unlock(&process.lock);
+}
+
 /*
  * Programs end without freeing their keys, and then nobody closes what they have opened. libcrypto
  * has gone already, and so may have what TCTI modules are made of; another thread may still be in a
@@ -741,18 +778,11 @@ LCT_AT_EXIT static void leave_nothing(void)
 {
     if (process.pid != getpid() || pthread_mutex_trylock(&process.lock) != 0)
         return;
+    hold_others(2 * GOODBYE_TIMEOUT);
     for (struct lct_tpm *tpm = process.first; tpm != NULL; tpm = tpm->next) {
         if (pthread_mutex_trylock(&tpm->lock) != 0)
             continue;
-        if (leaves_something(tpm)) {
-            tpm->broken = tpm->used = false;
-            struct lct_allowance allowance = {0};
-            lct_allowance_begin(&allowance, goodbye_timeout(tpm));
-            tpm->channel->allowance = &allowance;
-            lct_tpm_flush_resident(tpm);
-            lct_tpm_sweep(tpm);
-            lct_space_leave(tpm->space, !tpm->broken);
-        }
+        leave(tpm);
         pthread_mutex_unlock(&tpm->lock);
     }
     pthread_mutex_unlock(&process.lock);
