@@ -293,11 +293,8 @@ enum lct_code lct_approvals_read(struct lct_approvals *approvals, const uint8_t 
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "it is no approval, neither one of lct approve nor systemd's "
                         "tpm2-pcr-signature.json");
-    if (approvals->num == 0 && met.altered)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
-                        "the approval was altered: what it says of PCRs and counter is not what "
-                        "was signed");
-    if (approvals->num == 0)
+    approvals->altered = met.altered;
+    if (approvals->num == 0 && !met.altered)
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "the approval is not of this store's recovery authority");
     return LCT_OK;

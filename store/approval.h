@@ -29,6 +29,8 @@
 struct lct_approvals {
     size_t num;
     struct lct_approval *all; /* the newest first */
+    bool
+        altered; /* one was left out: PCRs or counter, which are not signed, are not its policy's */
 };
 
 /* Frees what it holds. */
@@ -45,9 +47,8 @@ enum lct_code lct_approvals_find(struct lct_approvals *approvals, const char *di
                                  OSSL_LIB_CTX *libctx, struct lct_err *err);
 
 /* The approvals that a text has, of either form, which the authority of this TPM2B_PUBLIC has
- * signed. LCT_ERR_BAD_RECORD: neither form, or PCRs and counter, which are not signed, are not
- * those of the policy, where "pcr_digest" lets that be said; LCT_ERR_WRONG_KEY: none is this
- * authority's. */
+ * signed; none, if all that it has was altered, where "pcr_digest" lets that be said.
+ * LCT_ERR_BAD_RECORD: neither form; LCT_ERR_WRONG_KEY: none is this authority's. */
 enum lct_code lct_approvals_read(struct lct_approvals *approvals, const uint8_t *text,
                                  size_t text_len, const uint8_t *authority, size_t authority_len,
                                  OSSL_LIB_CTX *libctx, struct lct_err *err);

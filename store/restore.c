@@ -211,7 +211,7 @@ enum lct_code lct_restore_put(const struct lct_store *store,
     return lct_store_about(id, where, code, err);
 }
 
-/* The approvals that are not there yet. */
+/* The approvals that are not there yet. One that was altered approves nothing, and is left out. */
 static enum lct_code put_approvals(const char *where, const struct lct_authority *authority,
                                    const struct lct_backup *backup, OSSL_LIB_CTX *libctx,
                                    struct lct_err *err)

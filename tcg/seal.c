@@ -293,7 +293,7 @@ bool lct_approval_fits(const struct lct_approval *approval, const struct lct_sea
 {
     return approval->ref_len == seal->ref_len &&
            memcmp(approval->ref, seal->ref, seal->ref_len) == 0 &&
-           approval->counter.handle == seal->counter.handle &&
+           (approval->counter.handle == 0) == (seal->counter.handle == 0) &&
            (seal->counter.handle == 0 ||
             lct_name_equal(&approval->counter.name, &seal->counter.name));
 }

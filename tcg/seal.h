@@ -103,8 +103,9 @@ enum lct_code lct_approval_verify(const struct lct_approval *approval, OSSL_LIB_
                                   const uint8_t *authority, size_t authority_len,
                                   struct lct_err *err);
 
-/* Whether the approval is for what has this seal: the same policyRef and counter. Its signature is
- * not looked at. */
+/* Whether the approval is for what has this seal: the same policyRef and counter. That goes by
+ * its Name, which the handle is part of: what the approval itself says of the handle is neither
+ * signed nor in the policy. Its signature is not looked at. */
 bool lct_approval_fits(const struct lct_approval *approval, const struct lct_seal *seal);
 
 #endif

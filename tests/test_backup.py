@@ -784,6 +784,22 @@ def test_the_authority_and_its_approvals_come_back(sealer, make_user, authority)
     other.lct("check", "k")
 
 
+def test_an_approval_that_was_altered_keeps_nothing_back(sealer, make_user, authority):
+    """A store that took one before that was seen has it in its backups."""
+    sealer.lct("create", "k")
+    sealer.lct("approve", *authority.options)
+    (approval,) = sealing.approvals(sealer)
+    altered = json.loads(approval.read_text()) | {"pcrs": "sha256:1"}
+    approval.write_text(json.dumps(altered))
+    tar = back_up(sealer)
+    assert f".approvals/{approval.name}" in contents(tar)
+    other = make_user()
+    other.configure(seal=None)
+    other.lct("restore", tar)
+    assert sealing.approvals(other) == []
+    other.lct("check", "k")
+
+
 def test_an_approval_that_is_there_stays(sealer, authority):
     """An older one has no more value than it had, but it need not come back."""
     sealer.lct("create", "k")

@@ -392,6 +392,16 @@ def fixture_revocable(make_sealer, authority, make_tpm, make_proxy):
     return sealer
 
 
+def test_the_handle_in_an_approval_is_nobody_s_word(revocable):
+    """It is neither signed nor in the policy: what is asked is the index that the record names."""
+    (path,) = sealing.approvals(revocable)
+    good = json.loads(path.read_text())
+    handle = int(good["counter"]["handle"], 0) + 1
+    changed = good | {"counter": good["counter"] | {"handle": f"{handle:#010x}"}}
+    revocable.lct("approve", "--import", "-", stdin=json.dumps(changed))
+    signs(revocable)
+
+
 def test_a_revoked_approval_is_refused_by_the_tpm(revocable, authority, drive):
     old = revocable.approval
     driver = drive(revocable)

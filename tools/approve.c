@@ -252,6 +252,10 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
     if (code == LCT_OK) {
         code = lct_approvals_read(&approvals, text, text_len, authority.public_area,
                                   authority.public_len, libctx, err);
+        if (code == LCT_OK && approvals.num == 0)
+            code = LCT_FAIL(err, LCT_ERR_BAD_RECORD,
+                            "the approval was altered: what it says of PCRs and counter is not "
+                            "what was signed");
         if (code != LCT_OK)
             (void)lct_err_prefix(err, lct_tool_file(file));
     }

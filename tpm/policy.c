@@ -138,7 +138,7 @@ static bool was_counter_seen(const struct lct_tpm *tpm, const struct lct_counter
 static enum lct_code check_counter(struct lct_tpm *tpm, struct attempt *attempt,
                                    struct lct_err *err)
 {
-    const struct lct_counter *counter = &attempt->approval->counter;
+    const struct lct_counter *counter = &attempt->key->seal->counter; /* the approval's, too */
     bool lost = false;
 
     if (was_counter_seen(tpm, counter))
@@ -171,16 +171,17 @@ static bool is_of_another(TSS2_RC rc)
 /* TPM2_PolicyNV (Part 3, 23.9): anybody may read the counter, whose authorization is empty. */
 static enum lct_code say_counter(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
 {
-    const struct lct_counter *counter = &attempt->approval->counter;
-    TPM2B_OPERAND operand = {.size = sizeof counter->value};
+    const TPM2_HANDLE index = attempt->key->seal->counter.handle;
+    const uint64_t value = attempt->approval->counter.value;
+    TPM2B_OPERAND operand = {.size = sizeof value};
     enum lct_code code = check_counter(tpm, attempt, err);
 
     if (code != LCT_OK)
         return code;
-    for (size_t i = 0; i < sizeof counter->value; i++)
-        operand.buffer[i] = (BYTE)(counter->value >> (56 - 8 * i));
-    TSS2_RC rc = Tss2_Sys_PolicyNV(tpm->sys, counter->handle, counter->handle, tpm->policy.handle,
-                                   &lct_tpm_no_auth, &operand, 0, TPM2_EO_UNSIGNED_LE, NULL);
+    for (size_t i = 0; i < sizeof value; i++)
+        operand.buffer[i] = (BYTE)(value >> (56 - 8 * i));
+    TSS2_RC rc = Tss2_Sys_PolicyNV(tpm->sys, index, index, tpm->policy.handle, &lct_tpm_no_auth,
+                                   &operand, 0, TPM2_EO_UNSIGNED_LE, NULL);
     if (lct_result_base(rc) == TPM2_RC_POLICY) {
         attempt->refused = true;
         return fail_revoked(attempt->key, err);
