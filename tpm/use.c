@@ -458,11 +458,13 @@ static enum lct_code explain(struct lct_tpm *tpm, const struct lct_tpm_key *key,
     struct lct_lockout lockout;
 
     if (!key->needs_auth || !has_auth(key) ||
-        lct_capability_lockout(tpm, &lockout, key->label, NULL) != LCT_OK || lockout.most == 0)
+        lct_capability_lockout(tpm, &lockout, key->label, NULL) != LCT_OK)
         return code;
     const uint32_t tries = lockout.tries, most = lockout.most, seconds = lockout.seconds;
     if (lct_result_base(rc) == TPM2_RC_AUTH_FAIL && tries > 0 && !atomic_load(&key->tries->proven))
         atomic_store(&key->tries->refused, true);
+    if (most == 0)
+        return code;
     if (code == LCT_ERR_LOCKOUT || tries >= most)
         code =
             LCT_FAIL(err, code,
