@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sealing import SEALED, measure
 from test_command import NEEDS_ROOT, let_others_in
 from tpm import NO_SESSIONS, Command, exchange, wait_for
 
@@ -55,6 +56,19 @@ def test_another_program_signs_with_a_key_that_is_loaded_and_keeps_it(bare, prom
                                                  Command.ContextLoad) + context)
     sign_by_tools(bare, struct.unpack_from(">I", loaded, 10)[0])
     bare.tpm.flush()
+
+
+@pytest.mark.parametrize("bind", [(), ("--bind",)], ids=["", "bound"])
+def test_what_was_approved_with_fewer_pcrs_opens_a_later_key_of_more(sealer, authority, tpm, bind):
+    sealer.lct("create", "k", "--seal", "sha256:7", *bind)
+    measure(tpm, 7)
+    sealer.lct("approve", *authority.options, "k")
+    sealer.lct("rotate", "k", "--seal", "sha256:0,2,7", *bind)
+    sealer.lct("rotate", "k", "--commit", "--overlap", "0")
+    measure(tpm, 2, what="what nobody has approved")
+    sealer.lct("sign", "k", stdin="x", text=False)
+    measure(tpm, 7)
+    sealer.lct("sign", "k", stdin="x", status=SEALED)
 
 
 def test_a_key_at_a_persistent_handle_is_used_without_the_store(bare):

@@ -353,7 +353,7 @@ def test_a_request_of_a_strict_seal_is_not_approved(make_user, sealer, authority
 def others_opened(done) -> list[tuple[str, str, str]]:
     """What approve warns of: the PCRs approved, whom that opens, and what that is sealed to."""
     return re.findall(r"^lct: warning: this approval of (\S+) opens (\S+) as well, which is sealed "
-                      r"to (\S+); .*--bind.*$", done.stderr, re.MULTILINE)
+                      r"to (\S+?)(?: \(and \d+ more\))?; .*--bind.*$", done.stderr, re.MULTILINE)
 
 
 def test_approve_warns_of_those_that_an_approval_of_fewer_pcrs_opens(sealer, authority, tpm):
@@ -373,6 +373,20 @@ def test_approve_warns_of_those_that_an_approval_of_fewer_pcrs_opens(sealer, aut
     sealer.write("few", sealer.lct("pcrs", "sha256:9").stdout)
     done = approve(sealer, authority, "--pcrs", "few", "--out", "approval")
     assert others_opened(done) == [("sha256:9", "lct:box", "sha256:0,7")]
+    assert "sha256:0,7 (and 1 more); " in done.stderr
+
+
+def test_approve_warns_of_keys_that_sign_alone(sealer, authority):
+    """And of each of these, not the active ones alone."""
+    create(sealer, "--seal", "sha256:0,7", key="a")
+    sealer.lct("retire", "a", "--yes")
+    create(sealer, "--seal", "sha256:7", key="b")
+    assert approve(sealer, authority, "b").stderr == ""
+    create(sealer, "--seal", "sha256:7", key="c")
+    sealer.lct("rotate", "c", "--seal", "sha256:0,7")
+    assert others_opened(approve(sealer, authority, "b")) == [
+        ("sha256:7", "lct:c?generation=2", "sha256:0,7")]
+    assert "more" not in approve(sealer, authority, "b").stderr
 
 
 def test_a_file_takes_one_approval_or_nothing_is_signed(sealer, authority):

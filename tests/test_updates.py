@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -131,7 +132,7 @@ def test_a_key_that_is_to_follow_is_affected_and_approved_for(sealer, authority,
 
 
 def test_all_keys_that_sign_are_approved_for(sealer, authority, tpm):
-    """The one before, while it does; and what serves several is one approval."""
+    """The one before, while it does. One approval serves those that take the same ones."""
     sealer.lct("create", "k", "--seal", "sha256:7")
     sealer.lct("rotate", "k")
     measure(tpm, 7)
@@ -139,7 +140,7 @@ def test_all_keys_that_sign_are_approved_for(sealer, authority, tpm):
     for number in (1, 2):
         signs(sealer, f"lct:k?generation={number}")
     sealer.lct("rotate", "k", "--withdraw")
-    sealer.lct("rotate", "k", "--seal", "sha256:0")
+    sealer.lct("rotate", "k", "--seal", "sha256:0", "--bind")
     sealer.lct("rotate", "k", "--commit", "--overlap", "24h")
     measure(tpm, 0, 7)
     number = max(each["generation"] for each in sealer.record("k")["generations"])
@@ -155,9 +156,67 @@ def test_all_keys_that_sign_are_approved_for(sealer, authority, tpm):
     assert "lct:" not in sealer.lct("affected", "secureboot").stdout
 
 
+LOOSE, TIGHT = "sha256:7", "sha256:0,2,7"
+BOUND = pytest.mark.parametrize("bind", [(), ("--bind",)], ids=["", "bound"])
+
+
+def opened(done) -> list[tuple[str, str, str]]:
+    """What approve warns of: the PCRs approved, which key of the identity that opens, its seal."""
+    return re.findall(r"^lct: warning: this approval of (\S+) opens (\S+) as well, which is sealed "
+                      r"to (\S+); keys of one identity .*$", done.stderr, re.MULTILINE)
+
+
+@BOUND
+@pytest.mark.parametrize("stage", ["overlap", "pending"])
+def test_a_key_of_fewer_pcrs_loosens_no_seal_of_the_active_one(sealer, authority, tpm, stage, bind):
+    """It takes the approvals of that, and one of its own would open that for ever."""
+    first, then = (LOOSE, TIGHT) if stage == "overlap" else (TIGHT, LOOSE)
+    sealer.lct("create", "k", "--seal", first, *bind)
+    sealer.lct("rotate", "k", "--seal", then, *bind)
+    if stage == "overlap":
+        sealer.lct("rotate", "k", "--commit")
+    measure(tpm, 2, 7)
+    done = sealer.lct("approve", *authority.options, "k")
+    assert done.stdout.count("approved for ") == 1 and f"for lct:k: {TIGHT} " in done.stdout
+    assert done.stderr == ""
+    for number in (1, 2):
+        signs(sealer, f"lct:k?generation={number}")
+    measure(tpm, 2)
+    signs(sealer, "lct:k", status=1)
+
+
+@BOUND
+def test_approve_warns_of_a_stricter_key_of_the_same_identity(sealer, authority, tpm, bind):
+    sealer.lct("create", "k", "--seal", LOOSE, *bind)
+    sealer.lct("rotate", "k", "--seal", TIGHT, *bind)
+    measure(tpm, 2, 7)
+    done = sealer.lct("approve", *authority.options, "k")
+    assert opened(done) == [(LOOSE, "lct:k?generation=2", TIGHT)]
+    signs(sealer, "lct:k?generation=2")
+    sealer.write("request", sealer.lct("pcrs", "k").stdout)
+    done = sealer.lct("approve", *authority.options, "--pcrs", "request")
+    assert opened(done) == [(LOOSE, "lct:k?generation=2", TIGHT)]
+
+
+def test_where_the_active_key_is_not_sealed_the_next_one_is_approved_for(sealer, authority, tpm):
+    """And the one before takes what is approved for that."""
+    for seal in (LOOSE, "none", TIGHT):
+        sealer.lct("rotate" if sealer.path("store/k").exists() else "create", "k", "--seal", seal)
+        if seal == "none":
+            sealer.lct("rotate", "k", "--commit")
+    measure(tpm, 2, 7)
+    done = sealer.lct("approve", *authority.options, "k")
+    assert done.stdout.count("approved for ") == 1
+    assert f"for lct:k?generation=3: {TIGHT} " in done.stdout and done.stderr == ""
+    for number in (1, 3):
+        signs(sealer, f"lct:k?generation={number}")
+    measure(tpm, 2)
+    signs(sealer, "lct:k?generation=3", status=1)
+
+
 def test_values_that_are_not_of_the_next_key_approve_for_the_active_one(sealer, authority, tpm):
     sealer.lct("create", "k", "--seal", "sha256:7")
-    sealer.lct("rotate", "k", "--seal", "sha256:0")
+    sealer.lct("rotate", "k", "--seal", "sha256:0", "--bind")
     measure(tpm, 0, 7)
     sealer.write("values", sealer.lct("pcrs", "k").stdout)
     done = sealer.lct("approve", *authority.options, "--pcrs", "values", "k")

@@ -135,47 +135,94 @@ static enum lct_code sign(const struct lct_approver *approver, struct lct_planne
                : lct_approval_put(planned->dir, approval, approver->fingerprint, true, err);
 }
 
-/* Whether an identity takes this approval, and is sealed to a PCR that is not in it. */
+/* Whether a key takes this approval, and is sealed to a PCR that is not in it. TPM2_PolicyAuthorize
+ * (TPM 2.0 Part 3, 23.16) asks for authority and policyRef, and says nothing of PCRs. */
 static bool opens_more(const struct lct_approver *approver, const struct lct_planned *planned,
                        const struct lct_seal *seal)
 {
+    const struct lct_approval *approval = &planned->approval;
     struct lct_pcr_values picked;
 
-    return lct_approver_is_of(approver, seal) && seal->ref_len == 0 &&
+    return lct_approver_is_of(approver, seal) && seal->ref_len == approval->ref_len &&
+           memcmp(seal->ref, approval->ref, seal->ref_len) == 0 &&
            !lct_pcr_values_pick(&picked, &seal->pcrs.pcrs, &planned->values);
 }
 
-/* TPM2_PolicyAuthorize says nothing of PCRs: an approval that is not bound opens all that are not.
- * The first of those for which that is less than they are sealed to. */
+/* "lct:alice"; of a key that is not the active one its URI. */
+static void label_of(char label[LCT_KEY_LABEL], const struct lct_record *record,
+                     const struct lct_generation *generation)
+{
+    if (generation->number == record->active)
+        (void)snprintf(label, LCT_KEY_LABEL, "lct:%s", record->id);
+    else
+        (void)snprintf(label, LCT_KEY_LABEL, "lct:%s?generation=%u", record->id,
+                       generation->number);
+}
+
+/* The keys that an approval opens although they are sealed to more: the first of them. */
+struct opened {
+    size_t num;
+    char whom[LCT_KEY_LABEL], sealed[LCT_PCRS_TEXT];
+};
+
+static void find_opened(struct opened *opened, const struct lct_approver *approver,
+                        const struct lct_planned *planned, const struct lct_record *record)
+{
+    char label[LCT_KEY_LABEL];
+
+    for (size_t i = 0; i < record->num_generations; i++) {
+        const struct lct_generation *generation = &record->generations[i];
+        label_of(label, record, generation);
+        if (strcmp(label, planned->whom) == 0 || !lct_life_signs(record, generation) ||
+            !opens_more(approver, planned, &generation->seal) || opened->num++ > 0)
+            continue;
+        memcpy(opened->whom, label, sizeof label);
+        lct_pcrs_text(opened->sealed, &generation->seal.pcrs.pcrs);
+    }
+}
+
+/* Whether the approval is for a key of this identity. */
+static bool is_for(const struct lct_planned *planned, const char *id)
+{
+    const char *whom = planned->whom + strlen("lct:");
+    const size_t len = strlen(id);
+
+    return strncmp(planned->whom, "lct:", strlen("lct:")) == 0 && strncmp(whom, id, len) == 0 &&
+           (whom[len] == '\0' || whom[len] == '?');
+}
+
+static void warn_of_opened(const struct lct_planned *planned, const struct opened *opened,
+                           const char *advice)
+{
+    char pcrs[LCT_PCRS_TEXT], more[48] = "";
+
+    if (opened->num == 0)
+        return;
+    lct_pcrs_text(pcrs, &planned->values.pcrs);
+    if (opened->num > 1)
+        (void)snprintf(more, sizeof more, " (and %zu more)", opened->num - 1);
+    lct_tool_warn(NULL, "this approval of %s opens %s as well, which is sealed to %s%s; %s", pcrs,
+                  opened->whom, opened->sealed, more, advice);
+}
+
+/* Of the keys that sign, besides the one that it is for. */
 static void warn_of_others(const struct lct_approver *approver, const struct lct_planned *planned)
 {
     const struct lct_store *store = &approver->tool->store;
-    char whom[sizeof "lct:" + LCT_MAX_ID], pcrs[LCT_PCRS_TEXT], sealed[LCT_PCRS_TEXT];
+    struct opened own = {0}, others = {0};
     char **ids = NULL;
     size_t num_ids = 0;
-    bool found = false;
 
-    if (planned->approval.ref_len == 0)
-        (void)lct_store_list(store, &ids, &num_ids, NULL);
-    for (size_t i = 0; i < num_ids && !found; i++) {
+    (void)lct_store_list(store, &ids, &num_ids, NULL);
+    for (size_t i = 0; i < num_ids; i++) {
         struct lct_record *record = NULL;
-        (void)snprintf(whom, sizeof whom, "lct:%s", ids[i]);
-        if (strcmp(whom, planned->whom) != 0 &&
-            lct_store_get_record(store, ids[i], &record, NULL, NULL) == LCT_OK) {
-            const struct lct_seal *seal = &lct_record_generation(record, 0)->seal;
-            found = opens_more(approver, planned, seal);
-            lct_pcrs_text(sealed, &seal->pcrs.pcrs);
-        }
+        if (lct_store_get_record(store, ids[i], &record, NULL, NULL) == LCT_OK)
+            find_opened(is_for(planned, ids[i]) ? &own : &others, approver, planned, record);
         free(record);
     }
     lct_store_free_ids(ids, num_ids);
-    if (!found)
-        return;
-    lct_pcrs_text(pcrs, &planned->values.pcrs);
-    lct_tool_warn(NULL,
-                  "this approval of %s opens %s as well, which is sealed to %s; identities made "
-                  "with --bind have approvals of their own",
-                  pcrs, whom, sealed);
+    warn_of_opened(planned, &own, "keys of one identity take each other's approvals");
+    warn_of_opened(planned, &others, "identities made with --bind have approvals of their own");
 }
 
 /* Whether standard output is the approval's alone. */
@@ -421,39 +468,37 @@ static enum lct_code plan_generation(struct lct_approver *approver,
     return LCT_OK;
 }
 
-/* Takes the newest of what was planned back if one from `first` on serves it as well. */
-static void drop_repeated(struct lct_approver *approver, size_t first)
+/* Whether what was planned from `first` on is for what has this seal as well: whichever PCRs it is
+ * of, it opens that. One more, of other PCRs, would open all of these, and for ever. */
+static bool is_served(const struct lct_approver *approver, size_t first,
+                      const struct lct_seal *seal)
 {
-    const size_t newest = approver->num_planned - 1;
+    bool served = false;
 
-    for (size_t i = first; i < newest; i++)
-        if (is_same(&approver->planned[i].approval, &approver->planned[newest].approval)) {
-            free(approver->planned[newest].dir);
-            approver->num_planned = newest;
-            return;
-        }
+    for (size_t i = first; i < approver->num_planned && !served; i++)
+        served = lct_approval_fits(&approver->planned[i].approval, seal);
+    return served;
 }
 
-/* The keys of an identity that are not the active one, and sign. One that cannot be approved for is
- * told, if others of the identity can, and else is the error. */
+/* The keys of an identity that are not the active one, and sign, the newest first. One that cannot
+ * be approved for is told, if others of the identity can, and else is the error. */
 static enum lct_code plan_others(struct lct_approver *approver, const struct lct_record *record,
                                  const char *dir, size_t first, const struct lct_pcr_values *values,
                                  struct lct_err *err)
 {
-    char label[sizeof "lct:?generation=4294967295" + LCT_MAX_ID];
+    char label[LCT_KEY_LABEL];
     enum lct_code code = LCT_OK;
 
-    for (size_t i = 0; i < record->num_generations; i++) {
-        const struct lct_generation *generation = &record->generations[i];
+    for (size_t i = record->num_generations; i > 0; i--) {
+        const struct lct_generation *generation = &record->generations[i - 1];
         if (generation->number == record->active || !lct_life_signs(record, generation) ||
             !lct_approver_is_of(approver, &generation->seal) ||
+            is_served(approver, first, &generation->seal) ||
             (approver->out != NULL && approver->num_planned > first))
             continue;
-        (void)snprintf(label, sizeof label, "lct:%s?generation=%u", record->id, generation->number);
+        label_of(label, record, generation);
         code = plan_generation(approver, generation, dir, label, values, err);
-        if (code == LCT_OK)
-            drop_repeated(approver, first);
-        else if (approver->num_planned > first)
+        if (code != LCT_OK && approver->num_planned > first)
             lct_tool_warn(NULL, "%s", err->text);
     }
     return approver->num_planned > first ? LCT_OK : code;

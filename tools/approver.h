@@ -50,11 +50,12 @@ enum lct_code lct_approver_read(const struct lct_approver *approver, struct lct_
  * Its counter, if it has one, is read: errors of lct_tpm_counter_read.
  * Nothing is signed before lct_approver_finish. `values` may hold more than the PCRs that the
  * identity is sealed to; of one that is sealed to the authority alone all of them count.
- * It is for each of its keys that this authority seals and that signs: of `out` for one, rather
- * the active one, and with `revoke` for that one, though it has ended. What serves several is one
- * approval; of one that is not the active one what fails is told on stderr.
- * LCT_ERR_ENDED; LCT_ERR_USAGE: nothing can approve for it, or a PCR is not in the values;
- * LCT_ERR_WRONG_KEY: its authority is another. Errors of lct_tpm_read_pcrs.
+ * It is for the keys that this authority seals and that sign. Those under one policyRef take each
+ * other's approvals, whichever PCRs they are sealed to, and get one: for the active key, or else
+ * the newest. With `out` it is one in all, rather the active key's, and with `revoke` that, though
+ * it has ended. Of a key that is not the active one what fails is told on stderr. LCT_ERR_ENDED;
+ * LCT_ERR_USAGE: nothing can approve for it, or a PCR is not in the values; LCT_ERR_WRONG_KEY: its
+ * authority is another. Errors of lct_tpm_read_pcrs.
  */
 enum lct_code lct_approver_plan(struct lct_approver *approver, const char *id,
                                 const struct lct_pcr_values *values, struct lct_err *err);
@@ -70,7 +71,7 @@ enum lct_code lct_approver_plan_asked(struct lct_approver *approver,
 
 /*
  * Signs what was planned, each approval once, writes it and says so; warns on stderr where nothing
- * is measured, and of an identity that an approval opens although it is of fewer PCRs.
+ * is measured, and of the keys that sign and that an approval opens although it is of fewer PCRs.
  * LCT_ERR_USAGE, before anything is signed: `out` is set and these are several approvals.
  * LCT_ERR_STORE; LCT_ERR_IO.
  */
