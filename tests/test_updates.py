@@ -108,6 +108,19 @@ def test_nobody_waits_for_a_key_that_signs_no_more(keys, authority, tpm, words):
     assert "signs no more" in text and "lct approve" not in text and "PCR 0 (" not in text
 
 
+def test_a_request_of_an_identity_that_has_ended_is_refused_where_that_is_known(sealer, make_user,
+                                                                                authority):
+    sealer.lct("create", "k", "--seal", "sha256:7")
+    request = sealer.write("request", sealer.lct("pcrs", "k").stdout)
+    sealer.lct("retire", "k", "--yes")
+    done = sealer.lct("approve", *authority.options, "--pcrs", request, status=ENDED)
+    said = one_sentence(done.stderr)
+    assert said.startswith("lct:k: it was retired") and done.stdout == ""
+    assert sealing.approvals(sealer) == []
+    for user in (sealer, make_user("swtpm:path=/nowhere")):  # it is another machine's, perhaps
+        user.lct("approve", *authority.options, "--pcrs", request, "--out", "approval")
+
+
 def test_a_key_that_is_to_follow_is_affected_and_approved_for(sealer, authority, tpm):
     sealer.lct("create", "k", "--seal", "none")
     sealer.lct("rotate", "k", "--seal", "sha256:0")

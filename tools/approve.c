@@ -6,11 +6,13 @@
 #include "tools/tool.h"
 
 #include "store/approval.h"
+#include "store/life.h"
 #include "store/seal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MAX_FILE = 1 << 20 };
 
@@ -90,13 +92,28 @@ static void warn_of_counter(const char *whom, const struct lct_counter *counter)
                       (unsigned long long)counter->value);
 }
 
+/* The store that the identity is in, which may be another, and whether that signs. Of one that is
+ * not on this machine nothing is known. */
+static enum lct_code find_store_of(const char **dir, const struct lct_approver *approver,
+                                   const char *id, const char *label, struct lct_err *err)
+{
+    struct lct_record *record = NULL;
+    enum lct_code code = LCT_OK;
+
+    if (lct_store_get_record(&approver->tool->store, id, &record, dir, NULL) == LCT_OK) {
+        const struct lct_life life = lct_record_life(record, lct_record_generation(record, 0));
+        code = lct_life_check(&life, label, time(NULL), err);
+    }
+    free(record);
+    return code;
+}
+
 /* Just as it was asked for, perhaps on another machine. */
 static enum lct_code approve_asked(struct lct_approver *approver, const struct asked *asked,
                                    struct lct_err *err)
 {
     struct lct_authority authority = {0};
     char whom[sizeof "lct:" + LCT_MAX_ID] = "whatever this authority seals";
-    struct lct_record *record = NULL;
     const char *dir = "";
     enum lct_code code = LCT_OK;
 
@@ -106,14 +123,13 @@ static enum lct_code approve_asked(struct lct_approver *approver, const struct a
     if (code == LCT_OK && approver->out == NULL) {
         code = find_own_store(&authority, approver, err);
         dir = authority.dir;
-        if (code == LCT_OK && asked->id[0] != '\0') /* it may be in another store */
-            (void)lct_store_get_record(&approver->tool->store, asked->id, &record, &dir, NULL);
+        if (code == LCT_OK && asked->id[0] != '\0')
+            code = find_store_of(&dir, approver, asked->id, whom, err);
     }
     if (code == LCT_OK)
         code = lct_approver_plan_asked(approver, &asked->under, &asked->values, dir, whom, err);
     if (code == LCT_OK)
         warn_of_counter(whom, &asked->under.counter);
-    free(record);
     lct_authority_clear(&authority);
     return code;
 }
