@@ -17,7 +17,7 @@ from sealing import SEALED, measure, reboot
 from test_command import one_sentence
 
 HOOKS = ROOT / "conf" / "hooks"
-USAGE, UNSUPPORTED, CHECK, IO, ENDED = 2, 15, 16, 18, 25
+USAGE, WRONG_KEY, UNSUPPORTED, CHECK, IO, ENDED = 2, 14, 15, 16, 18, 25
 BANKS = {"sha256": 0x0B, "sha384": 0x0C}
 GLOBAL = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")  # EFI_IMAGE_SECURITY_DATABASE_GUID
 VARIABLE, IPL, POST_CODE = 0x80000001, 0x0D, 1
@@ -119,6 +119,32 @@ def test_a_request_of_an_identity_that_has_ended_is_refused_where_that_is_known(
     assert sealing.approvals(sealer) == []
     for user in (sealer, make_user("swtpm:path=/nowhere")):  # it is another machine's, perhaps
         user.lct("approve", *authority.options, "--pcrs", request, "--out", "approval")
+
+
+def test_what_a_former_authority_approves_is_taken_by_id_on_the_machine_alone(sealer, authority,
+                                                                              tpm):
+    """lct-authority(1) says that, and what the way out is."""
+    sealer.lct("create", "k", "--seal", "sha256:7")
+    public, aside = sealer.store / ".authority.pub.pem", sealer.path("former.pub")
+    public.rename(aside)
+    sealer.lct("authority", "init", "--out", "second.pem", "--passphrase-file",
+               sealer.write("secret", sealing.PASSPHRASE))
+    measure(tpm, 7)
+    request = sealer.write("request", sealer.lct("pcrs", "k").stdout)
+    former = ("approve", *authority.options)
+    sealer.lct(*former, "--pcrs", request, "--out", "approval")
+    for words in ((*former, "--pcrs", request), ("approve", "--import", "approval")):
+        one_sentence(sealer.lct(*words, status=WRONG_KEY).stderr)
+    signs(sealer, "lct:k", status=1)
+    sealer.lct(*former, "k")
+    signs(sealer, "lct:k")
+    sealer.lct("rotate", "k")
+    sealer.lct("rotate", "k", "--commit", "--overlap", "0")
+    one_sentence(sealer.lct(*former, status=WRONG_KEY).stderr)  # of secrets, it could be
+    for file in sealing.approvals(sealer):
+        file.unlink()
+    aside.rename(public)
+    sealer.lct("approve", "--import", "approval")
 
 
 def test_a_key_that_is_to_follow_is_affected_and_approved_for(sealer, authority, tpm):
