@@ -187,6 +187,9 @@ def test_all_keys_that_sign_are_approved_for(sealer, authority, tpm):
     for each in (1, number):
         signs(sealer, f"lct:k?generation={each}")
     measure(tpm, 0, 7)
+    made = json.loads(sealer.lct("approve", *authority.options, "--json", "k").stdout)
+    assert [each["whom"] for each in made["approvals"]] == ["lct:k", "lct:k?generation=1"]
+    measure(tpm, 0, 7)
     sealer.lct("approve", *authority.options, "--out", "file", "k")  # of the active one
     assert "took 1 approval " in sealer.lct("approve", "--import", "file").stdout
     signs(sealer, "lct:k")
