@@ -229,7 +229,7 @@ static enum lct_code check_persistent(const struct check *check, const struct lc
 static enum lct_code check_signature(const struct check *check, const struct lct_key *key,
                                      struct lct_tpm *tpm, struct lct_err *err)
 {
-    if (check->request->unlocker == NULL)
+    if (check->request->no_signature)
         return LCT_OK;
     enum lct_code code = lct_enrol_try(key, tpm, err);
 
@@ -293,7 +293,6 @@ enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *
                                  size_t *num_findings, struct lct_err *err)
 {
     const struct check check = {request, findings, num_findings};
-    const struct lct_unlocker *unlocker = request->unlocker;
     struct lct_key *key = NULL;
 
     *num_findings = 0;
@@ -303,8 +302,7 @@ enum lct_code lct_identity_check(const struct lct_store *store, struct lct_tpm *
     found(&check, "has a whole record and key file", code == LCT_OK, err->text);
     if (code != LCT_OK)
         return code;
-    if (unlocker != NULL)
-        code = unlocker->unlock(unlocker->arg, key, err);
+    code = request->unlocker->unlock(request->unlocker->arg, key, err);
     if (code == LCT_OK)
         code = check_key(&check, key, tpm, err);
     else

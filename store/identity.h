@@ -82,8 +82,8 @@ struct lct_check_request {
     const char *id;
     bool bound; /* a key that can leave the TPM, or was outside of it, is a finding that is not good
                  */
-    const struct lct_unlocker *unlocker; /* NULL: what takes the key's passphrase is not asked, and
-                                            no signature made */
+    const struct lct_unlocker *unlocker;
+    bool no_signature; /* nothing is asked of the TPM that takes the key's passphrase */
 };
 
 /*

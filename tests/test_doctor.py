@@ -912,6 +912,23 @@ def test_an_identity_that_is_asked_about_does_not_cost_the_last_try(locked):
     assert count(locked) == 0
 
 
+def test_a_parent_that_is_made_anew_is_made_at_the_last_try_too(owned):
+    """What is looked at takes the owner's authorization, which the lockout does not count."""
+    owned.configure(owner_auth_file=str(owned.owner), provision="no")
+    owned.lct("create", "k", "--passphrase-file", private(owned, "pass", SECRET))
+    private(owned, "wrong", "wrong")
+    for _ in range(2):
+        owned.lct("sign", "k", "--passphrase-file", owned.path("wrong"), stdin="x", status=12)
+    for arguments in ([], ["--passphrase-file", owned.path("wrong")]):
+        owned.configure(owner_auth_file=str(owned.owner), provision="no",
+                        passphrase_file=None if arguments else str(owned.path("wrong")))
+        findings = examine(owned, "k", *arguments)
+        the(findings, "signature", "lct:k .*one more that is wrong would lock the TPM")
+        the(findings, "identity", "has the Name in the record")
+        assert count(owned) == 2
+    owned.tpm.lockout_count = 2
+
+
 def test_the_last_try_is_the_user_s(locked):
     """Who types a passphrase knows what it costs."""
     spend_all_tries_but_one(locked)

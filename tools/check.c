@@ -70,7 +70,7 @@ static enum lct_code check(const struct checking *checking, const char *id, cons
     struct lct_check_finding findings[LCT_MAX_CHECK_FINDINGS];
     size_t num_findings = 0;
     const struct lct_unlocker unlocker = lct_tool_unlocker(tool);
-    const struct lct_check_request request = {id, checking->bound, &unlocker};
+    const struct lct_check_request request = {id, checking->bound, &unlocker, false};
     enum lct_code code = lct_identity_check(&tool->store, tool->tpm, tool->crypto, &request,
                                             findings, &num_findings, err);
 

@@ -226,9 +226,9 @@ static bool is_last_try(const struct lct_doctor *doctor)
     return is;
 }
 
-/* The checks of lct check, in its words; what a seal refuses is explained by lct_doctor_seal.
- * `remembering` is NULL for those that take no passphrase. */
-static bool find_identity(struct lct_doctor *doctor, struct remembering *remembering)
+/* The checks of lct check, in its words; what a seal refuses is explained by lct_doctor_seal. */
+static bool find_identity(struct lct_doctor *doctor, struct remembering *remembering,
+                          bool no_signature)
 {
     struct lct_tool *tool = doctor->tool;
     struct lct_check_finding findings[LCT_MAX_CHECK_FINDINGS];
@@ -236,8 +236,7 @@ static bool find_identity(struct lct_doctor *doctor, struct remembering *remembe
     char command[COMMAND];
     size_t num = 0, bad = 0;
     const struct lct_unlocker unlocker = {unlock, remembering};
-    const struct lct_check_request request = {doctor->id, false,
-                                              remembering != NULL ? &unlocker : NULL};
+    const struct lct_check_request request = {doctor->id, false, &unlocker, no_signature};
     enum lct_code code =
         lct_identity_check(&tool->store, tool->tpm, tool->crypto, &request, findings, &num, &err);
 
@@ -271,9 +270,9 @@ void lct_doctor_sign(struct lct_doctor *doctor)
         find_any_signature(doctor);
     else if (is_last_try(doctor)) {
         (void)snprintf(whose, sizeof whose, "lct:%s", doctor->id);
-        (void)find_identity(doctor, NULL);
+        (void)find_identity(doctor, &remembering, true); /* is_last_try: nobody is asked */
         warn_of_last_try(doctor, whose);
-    } else if (find_identity(doctor, &remembering))
+    } else if (find_identity(doctor, &remembering, false))
         find_signature(doctor, doctor->id, &remembering.passphrase);
     lct_secret_wipe(&remembering.passphrase);
 }
