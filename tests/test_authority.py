@@ -8,15 +8,17 @@ import re
 import select
 import signal
 import stat
+import threading
 import time
 
 import pytest
 
 import sealing
+from conftest import Server
 from sealing import NO_AUTHORITY, boot
 from test_command import one_sentence
 from test_passphrase import echoes
-from tpm import TIMEOUT, Command, wait_for
+from tpm import TIMEOUT, Command, response, wait_for
 
 USAGE, EXISTS, AUTH, UNSUPPORTED, IO = 2, 4, 12, 15, 18
 PHRASE = re.compile(r"^recovery phrase: (\S.*\S)$", re.MULTILINE)
@@ -302,6 +304,37 @@ def test_an_authority_that_this_tpm_does_not_load_is_made_all_the_same(picky, al
     assert one_sentence(done.stderr).startswith(
         f"warning: this machine's TPM does not take an authority's {algorithm} key")
     assert user.path("key.pem").exists() and PHRASE.search(done.stdout)
+
+
+@pytest.mark.parametrize("options, says", [([], "the recovery authority"),
+                                           (["--json"], '"fingerprint"')], ids=["text", "json"])
+@pytest.mark.parametrize("verb", ["init", "import"])
+def test_what_was_made_is_said_before_a_tpm_that_hangs_is_asked(picky, verb, options, says):
+    """It is given up after the timeout."""
+    user = picky
+    user.configure(timeout="3600")
+    public = user.write("public.pem", user.lct("authority", "show", "--pem").stdout)
+    (user.store / ".authority.pub.pem").unlink()
+    asked, answered = threading.Event(), threading.Event()
+
+    def hang(_command, _ask):
+        asked.set()
+        answered.wait()
+        return response(0x101)
+
+    user.proxy.hook(None, hang)
+    secret = user.write("secret", "a passphrase of some length")
+    words = (["import", str(public)] if verb == "import" else
+             ["init", "--out", "key.pem", "--passphrase-file", str(secret)])
+    program = Server([str(user.build / "lct"), "authority", *words, *options], cwd=user.directory,
+                     env=user.environment())
+    try:
+        program.read_until(rf"{says}.*\n".encode())
+        assert asked.wait(TIMEOUT)
+    finally:
+        answered.set()
+        program.stop()
+    assert program.process.returncode == 0
 
 
 @pytest.mark.parametrize("tcti", ["swtpm:path=/nonexistent", "device:/nonexistent"])

@@ -51,17 +51,6 @@ enum lct_code lct_authority_try(const struct lct_tool *tool, const struct lct_au
                           : LCT_ERR_INTERNAL;
 }
 
-/* Where no TPM answers none is asked: an authority may be for other machines. */
-static void warn_of_tpm(const struct lct_tool *tool, const struct lct_authority *authority,
-                        const char *algorithm)
-{
-    if (lct_authority_try(tool, authority, "the recovery authority", NULL) == LCT_ERR_UNSUPPORTED)
-        lct_tool_warn(NULL,
-                      "this machine's TPM does not take an authority's %s key, and nothing can be "
-                      "sealed to it here; one of ec-p256 every TPM takes",
-                      algorithm);
-}
-
 /* From --passphrase-file, asked for, or made: then *made. */
 static enum lct_code find_phrase(struct lct_phrase *phrase, bool *made, const struct lct_tool *tool,
                                  const struct lct_authority_request *request, OSSL_LIB_CTX *libctx,
@@ -133,7 +122,6 @@ static enum lct_code say_made(const struct lct_tool *tool, const char *file, boo
 
     if (code == LCT_OK) {
         lct_authority_key_algorithm(algorithm, authority.pkey);
-        warn_of_tpm(tool, &authority, algorithm);
         code = lct_tool_say(tool, err,
                             "made the recovery authority %.*s (%s) of %s\n"
                             "its private half is %s, encrypted under the %s\n"
@@ -293,12 +281,33 @@ static enum lct_code import(struct lct_tool *tool, const char *file, struct lct_
         code = lct_authority_get(&authority, &tool->store, NULL, tool->crypto, err);
     if (code == LCT_OK) {
         lct_authority_key_algorithm(algorithm, authority.pkey);
-        warn_of_tpm(tool, &authority, algorithm);
         code = lct_tool_say(tool, err, "%.*s (%s) is the recovery authority of %s\n",
                             LCT_FINGERPRINT_SHORT, authority.fingerprint, algorithm, authority.dir);
     }
     lct_authority_clear(&authority);
     EVP_PKEY_free(pkey);
+    return code;
+}
+
+/* What there is to say is said before: a TPM that hangs takes its time. That none answers is no
+ * reason to warn, as an authority may be for other machines. */
+static enum lct_code warn_of_tpm(const struct lct_tool *tool, struct lct_err *err)
+{
+    struct lct_authority authority = {0};
+    char algorithm[16];
+
+    if (fflush(stdout) != 0)
+        return LCT_FAIL(err, LCT_ERR_IO, "standard output cannot be written");
+    enum lct_code code = lct_authority_get(&authority, &tool->store, NULL, tool->crypto, err);
+    if (code == LCT_OK && lct_authority_try(tool, &authority, "the recovery authority", NULL) ==
+                              LCT_ERR_UNSUPPORTED) {
+        lct_authority_key_algorithm(algorithm, authority.pkey);
+        lct_tool_warn(NULL,
+                      "this machine's TPM does not take an authority's %s key, and nothing can be "
+                      "sealed to it here; one of ec-p256 every TPM takes",
+                      algorithm);
+    }
+    lct_authority_clear(&authority);
     return code;
 }
 
@@ -334,9 +343,9 @@ static enum lct_code run(struct lct_tool *tool, const struct words *words, char 
         code = lct_tool_make_authority(tool, request, err);
     else if (importing)
         code = import(tool, operands[1], err);
-    if (code != LCT_OK || ((init || importing) && !tool->json))
-        return code;
-    return show(tool, words->pem, err);
+    if (code == LCT_OK && (tool->json || !(init || importing)))
+        code = show(tool, words->pem, err);
+    return code == LCT_OK && (init || importing) ? warn_of_tpm(tool, err) : code;
 }
 
 enum lct_code lct_authority_run(struct lct_tool *tool, int argc, char **argv, struct lct_err *err)
