@@ -241,11 +241,11 @@ REFUSED = ("{}: this TPM does not take the {} key of its recovery authority, so 
            "ever open it; one of ec-p256 every TPM takes")
 
 
-def problems(user, *operands) -> list[str]:
+def problems(user, severity: str = "problem") -> list[str]:
     """The texts of the doctor's problems with the authority."""
-    found = json.loads(user.lct("doctor", "--json", *operands, status=None).stdout)
+    found = json.loads(user.lct("doctor", "--json", status=None).stdout)
     return [each["text"] for each in found
-            if each["severity"] == "problem" and "recovery authority" in each["text"]]
+            if each["severity"] == severity and "does not take" in each["text"]]
 
 
 def test_nothing_is_sealed_to_an_authority_that_the_tpm_does_not_load(sealing_user, tpm):
@@ -266,7 +266,7 @@ def test_nothing_is_sealed_to_an_authority_that_the_tpm_does_not_load(sealing_us
     assert user.in_store() == []
     error = user.lct("seal", "--seal", "sha256:7", stdin="x", status=UNSUPPORTED).stderr
     assert "does not take the rsa-4096 key" in one_sentence(error)
-    (text,) = problems(user)
+    (text,) = problems(user, "warning")
     assert "rsa-4096" in text and str(user.store) in text
     user.lct("create", "k", "--seal", "strict:sha256:7")
 
@@ -283,6 +283,28 @@ def test_a_key_whose_authority_the_tpm_does_not_load_says_so(picky, authority):
     error = user.lct("sign", "k", stdin="x", status=UNSUPPORTED).stderr
     assert one_sentence(error) == REFUSED.format("lct:k", "ec-p256")
     assert problems(user)
+
+
+@pytest.mark.parametrize("seal, severity", [
+    ("sha256:7", "problem"), ("authority", "problem"), ("strict:sha256:7", "warning"),
+    ("none", "warning")])
+def test_an_authority_of_others_is_no_problem_of_this_machine(picky, seal, severity):
+    """It is one where a key that signs is sealed to it, and the TPM does not load it."""
+    user = picky
+    user.refuse()
+    assert (len(problems(user, "warning")), problems(user)) == (1, [])
+    user.lct("doctor")
+    user.proxy.heal()
+    user.lct("create", "k", "--seal", seal)
+    user.refuse()
+    assert len(problems(user, severity)) == 1
+    assert len(problems(user, "problem") + problems(user, "warning")) == 1
+    if severity == "problem":
+        assert "lct:k" in problems(user)[0]
+        user.lct("doctor", status=UNSUPPORTED)
+        user.lct("retire", "k", "--yes", "--without-signature")
+        assert (len(problems(user, "warning")), problems(user)) == (1, [])
+        user.lct("doctor")
 
 
 @pytest.mark.parametrize("rc", [0x101, 0x3C5])
