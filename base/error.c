@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* What users and files put into a sentence shall not move the reader's cursor or begin a line. */
-static void disarm(char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
-}
 
 void lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int line,
                  const char *func, const char *format, ...)
@@ -28,7 +22,8 @@ void lct_err_set(struct lct_err *err, enum lct_code code, const char *file, int 
     va_start(args, format);
     (void)vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    disarm(err->text);
+    /* What users and files put into it shall not move the reader's cursor or begin a line. */
+    lct_text_disarm(err->text);
 }
 
 enum lct_code lct_err_prefix(struct lct_err *err, const char *label)
@@ -46,6 +41,6 @@ enum lct_code lct_err_prefix(struct lct_err *err, const char *label)
     memcpy(err->text, label, label_len);
     memcpy(err->text + label_len, ": ", 2);
     err->text[label_len + 2 + text_len] = '\0';
-    disarm(err->text);
+    lct_text_disarm(err->text);
     return err->code;
 }

@@ -4,6 +4,7 @@
 #include "base/date.h"
 #include "base/descriptor.h"
 #include "base/fd.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -224,13 +225,6 @@ static int deliver(const struct lct_lines *lines, const char *line, size_t len, 
     return lines->kind == TO_SYSLOG && gone ? put_anew(lines, line, len, on_disk) : error;
 }
 
-static void disarm(char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
-}
-
 int lct_lines_write(struct lct_lines *lines, const char *text, bool on_disk)
 {
     enum { FACILITY = 10 << 3, INFO = 6 }; /* RFC 5424, 6.2.1: authpriv */
@@ -243,7 +237,7 @@ int lct_lines_write(struct lct_lines *lines, const char *text, bool on_disk)
     if (lines->kind == TO_SYSLOG)
         prefix_len += (size_t)snprintf(line + 1, 32, "<%d>lct[%d]: ", FACILITY + INFO, getpid());
     (void)snprintf(line + prefix_len, LCT_LINE, "%s", text);
-    disarm(line + 1);
+    lct_text_disarm(line + 1);
     size_t len = strlen(line);
     if (lines->kind != TO_SYSLOG)
         line[len++] = '\n';

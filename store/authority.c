@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/authority.h"
 
+#include "base/text.h"
 #include "proof/spki.h"
 #include "store/armour.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -56,17 +56,8 @@ void lct_authority_clear(struct lct_authority *authority)
     *authority = (struct lct_authority){0};
 }
 
-/* Whether it can be shown, and is one line. */
-static bool is_text(const char *path)
-{
-    for (; *path != '\0'; path++)
-        if (iscntrl((unsigned char)*path))
-            return false;
-    return true;
-}
-
-/* The rest of the line that says where the private half is: of a path that is no text it is not
- * known. False if out of memory. */
+/* The rest of the line that says where the private half is: nothing, if that cannot be shown. False
+ * if out of memory. */
 static bool take_path(char **path, const char *text, const char *end)
 {
     for (const char *line = text; line < end; line = strchr(line, '\n') + 1)
@@ -75,10 +66,10 @@ static bool take_path(char **path, const char *text, const char *end)
             char *rest = strndup(start, strcspn(start, "\n"));
             if (rest == NULL)
                 return false;
-            if (is_text(rest))
-                *path = rest;
-            else
+            if (lct_text_has_control(rest))
                 free(rest);
+            else
+                *path = rest;
             return true;
         }
     return true;
@@ -240,7 +231,7 @@ enum lct_code lct_authority_put(const struct lct_store *store, struct lct_crypto
 
     if (libctx == NULL)
         return LCT_ERR_INTERNAL;
-    if (private_key != NULL && !is_text(private_key))
+    if (private_key != NULL && lct_text_has_control(private_key))
         return LCT_FAIL(
             err, LCT_ERR_UNSUPPORTED,
             "the path of the private key has a line break or another control character");

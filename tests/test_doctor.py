@@ -1024,6 +1024,13 @@ def test_what_the_environment_sets_is_no_default(owner):
     assert "credentials = /tmp (CREDENTIALS_DIRECTORY)" in settings(CREDENTIALS_DIRECTORY="/tmp")
 
 
+def test_a_path_does_not_move_the_cursor(user):
+    """Not by a control character of two bytes either; letters that have such bytes stay."""
+    store = f"{user.directory}/a\x9b2J\u69db"
+    os.mkdir(store)
+    the(examine(user, env={"LCT_STORE": store}), "store", r"/a\?\?2J\u69db\b")
+
+
 def test_a_path_of_any_bytes_is_a_finding_all_the_same(user):
     store = os.fsdecode(os.fsencode(user.directory) + b"/a\xff\x1b b'c")
     os.mkdir(store, 0o777)

@@ -112,6 +112,15 @@ def test_a_trace_says_that_a_connection_broke(owner, proxy):
     assert "lct:ec: begun again, since the connection broke" in said
 
 
+def test_a_program_s_name_does_not_write_to_the_terminal_of_who_reads(audited):
+    audited.trace = audited.path("trace")
+    program = audited.path("a\x1b[2J\x9b2J\u69db")
+    shutil.copy(audited.build / "lct", program)
+    audited.run(program, "sign", "ec", stdin="x", text=False, env={"LCT_LOG": str(audited.trace)})
+    for line in (trace(audited)[0], events(audited)[0]["program"]):
+        assert "/a?[2J??2J\u69db" in line
+
+
 def test_nothing_is_traced_that_nobody_asked_for(owner):
     before = set(owner.directory.iterdir())
     assert sign(owner).stderr == ""

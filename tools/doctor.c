@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "base/text.h"
 #include "tools/json.h"
 #include "tools/sheet.h"
 #include "tools/terminal.h"
@@ -30,9 +31,9 @@ static void disarm(char *text)
 {
     json_t *valid = json_string(text);
 
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f ||
-            (valid == NULL && (unsigned char)*text >= 0x80))
+    lct_text_disarm(text);
+    for (; valid == NULL && *text != '\0'; text++)
+        if ((unsigned char)*text >= 0x80)
             *text = '?';
     json_decref(valid);
 }
