@@ -306,16 +306,21 @@ def test_an_identity_that_cannot_be_read_is_told_by_a_hook(keys):
     assert "warning: " in done.stderr and "loader" in done.stderr
 
 
+def give_authority_s_path(user, path: str):
+    """As if its private half had been put there."""
+    file = user.store / ".authority.pub.pem"
+    text = file.read_text()
+    file.write_text(f"private-key: {path}\n" + "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith("private-key: ")))
+
+
 @pytest.mark.parametrize("path, shown", [
     ("/media/the stick/key's.pem", "'/media/the stick/key'\\''s.pem'"),
     ("/media/\x1b[2J.pem", "KEY.pem"), ("/media/\x9b2J.pem", "KEY.pem"),
     ("/media/\u69db\xa0.pem", "'/media/\u69db\xa0.pem'")], ids=["spaces", "C0", "C1", "letters"])
 def test_the_path_of_the_authority_s_key_can_be_typed_as_it_is_shown(keys, path, shown):
     """Who may write to the store has a say in what is on the terminal, but none in what it does."""
-    file = keys.store / ".authority.pub.pem"
-    text = file.read_text()
-    file.write_text(f"private-key: {path}\n" + "".join(
-        line for line in text.splitlines(keepends=True) if not line.startswith("private-key: ")))
+    give_authority_s_path(keys, path)
     out = keys.lct("affected", "kernel").stdout
     out += keys.lct("authority", "show").stdout + keys.lct("doctor", status=None).stdout
     assert f"lct approve --authority {shown} " in out and not re.search("[\x1b\x9b]", out)
@@ -368,19 +373,33 @@ def test_fwupd_s_units_are_sound(tmp_path):
     assert done.returncode == 0 and "lct-fwupd" not in done.stderr, done.stderr
 
 
-def test_fwupd_s_service_warns_and_never_fails(keys, user):
+def fwupd_s_script() -> str:
+    """As systemd hands it to the shell: systemd.service(5), "Command lines"."""
     (line,) = [line for line in (HOOKS / "fwupd-hook.service.unit").read_text().splitlines()
                if line.startswith("ExecStart=")]
-    script = line.removeprefix("ExecStart=/bin/sh -c '").removesuffix("'").replace("$$", "$")
+    script = line.removeprefix("ExecStart=/bin/sh -c '").removesuffix("'")
+    return script.replace("$$", "$").replace("%%", "%").replace("\\\\", "\\")
+
+
+def test_fwupd_s_service_warns_and_never_fails(keys, user):
+    script = fwupd_s_script()
+    give_authority_s_path(keys, r"/media/\033[2J.pem")  # which echo may take for ESC
     keys.path("bin").mkdir()
     keys.write("bin/wall", "#!/bin/sh\ncat >>walled\n").chmod(0o755)
     path = f"{keys.path('bin')}:{keys.build}:{os.environ['PATH']}"
     done = keys.run("sh", "-c", script, env=LEAKY | {"PATH": path})
     walled = keys.path("walled").read_text()
     assert walled == done.stdout and {"lct:default", "lct:approved"} <= set(walled.split())
+    assert r"'/media/\033[2J.pem'" in walled
     keys.path("walled").unlink()
     user.run("sh", "-c", script, env=LEAKY | {"PATH": path})
-    assert not user.path("walled").exists()
+    no_lct = keys.run("sh", "-c", script, env=LEAKY | {"PATH": f"{keys.path('bin')}:/usr/bin:/bin"})
+    assert no_lct.stdout + no_lct.stderr == ""
+    user.write("store", "no directory")
+    said = user.run("sh", "-c", script, env=LEAKY | {"PATH": path})
+    assert not keys.path("walled").exists() and said.stderr == ""
+    assert user.path("walled").read_text() == said.stdout
+    assert "Not a directory" in one_sentence(said.stdout)
 
 
 # What the next boot will measure
