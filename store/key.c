@@ -252,6 +252,16 @@ static enum lct_code set_label(struct lct_key *key, const char *label, struct lc
     return key->label != NULL ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 }
 
+void lct_generation_label(char label[LCT_KEY_LABEL], const struct lct_record *record,
+                          const struct lct_generation *generation)
+{
+    if (generation->number == record->active)
+        (void)snprintf(label, LCT_KEY_LABEL, "lct:%s", record->id);
+    else
+        (void)snprintf(label, LCT_KEY_LABEL, "lct:%s?generation=%u", record->id,
+                       generation->number);
+}
+
 static enum lct_code label_by_id(const struct making *making, struct lct_err *err)
 {
     char label[LCT_KEY_LABEL];

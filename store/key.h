@@ -42,6 +42,10 @@ struct lct_key_life {
 
 enum { LCT_KEY_LABEL = 4 + LCT_MAX_ID + 20 + 1 }; /* bytes of a label at most, NUL included */
 
+/* What a generation of a record is called: "lct:alice"; if it is not the active one, its URI. */
+void lct_generation_label(char label[LCT_KEY_LABEL], const struct lct_record *record,
+                          const struct lct_generation *generation);
+
 /*
  * A key of an identity: one generation's record, public key and wrapped private key. Immutable (but
  * for the approvals and the life it knows of, which grow) and counted; it holds nothing of the

@@ -148,17 +148,6 @@ static bool opens_more(const struct lct_approver *approver, const struct lct_pla
            !lct_pcr_values_pick(&picked, &seal->pcrs.pcrs, &planned->values);
 }
 
-/* "lct:alice"; of a key that is not the active one its URI. */
-static void label_of(char label[LCT_KEY_LABEL], const struct lct_record *record,
-                     const struct lct_generation *generation)
-{
-    if (generation->number == record->active)
-        (void)snprintf(label, LCT_KEY_LABEL, "lct:%s", record->id);
-    else
-        (void)snprintf(label, LCT_KEY_LABEL, "lct:%s?generation=%u", record->id,
-                       generation->number);
-}
-
 /* The keys that an approval opens although they are sealed to more: the first of them. */
 struct opened {
     size_t num;
@@ -172,7 +161,7 @@ static void find_opened(struct opened *opened, const struct lct_approver *approv
 
     for (size_t i = 0; i < record->num_generations; i++) {
         const struct lct_generation *generation = &record->generations[i];
-        label_of(label, record, generation);
+        lct_generation_label(label, record, generation);
         if (strcmp(label, planned->whom) == 0 || !lct_life_signs(record, generation) ||
             !opens_more(approver, planned, &generation->seal) || opened->num++ > 0)
             continue;
@@ -496,7 +485,7 @@ static enum lct_code plan_others(struct lct_approver *approver, const struct lct
             is_served(approver, first, &generation->seal) ||
             (approver->out != NULL && approver->num_planned > first))
             continue;
-        label_of(label, record, generation);
+        lct_generation_label(label, record, generation);
         code = plan_generation(approver, generation, dir, label, values, err);
         if (code != LCT_OK && approver->num_planned > first)
             lct_tool_warn(NULL, "%s", err->text);
@@ -513,10 +502,10 @@ static enum lct_code plan_record(struct lct_approver *approver, const struct lct
     const struct lct_generation *active = lct_record_generation(record, 0);
     const struct lct_life life = lct_record_life(record, active);
     const size_t first = approver->num_planned;
-    char label[sizeof "lct:" + LCT_MAX_ID];
+    char label[LCT_KEY_LABEL];
     enum lct_code code = LCT_OK;
 
-    (void)snprintf(label, sizeof label, "lct:%s", record->id);
+    lct_generation_label(label, record, active);
     if (approver->revoke)
         return plan_generation(approver, active, dir, label, values, err);
     code = lct_life_check(&life, label, time(NULL), err);

@@ -21,7 +21,7 @@ enum { HEX = 2 * LCT_MAX_HASH + 1 };
 /* A seal, and how it stands with the PCRs as they are. */
 struct standing {
     const char *id, *dir;
-    char label[LCT_KEY_LABEL]; /* "lct:alice"; of a key that is not the active one its URI */
+    char label[LCT_KEY_LABEL]; /* lct_generation_label */
     bool active;
     struct lct_generation generation;
     struct lct_pcr_values now;
@@ -132,11 +132,7 @@ static bool find_standing(struct standing *standing, const struct lct_record *re
     standing->dir = dir;
     standing->active = generation->number == record->active;
     standing->generation = *generation;
-    if (standing->active)
-        (void)snprintf(standing->label, sizeof standing->label, "lct:%s", record->id);
-    else
-        (void)snprintf(standing->label, sizeof standing->label, "lct:%s?generation=%u", record->id,
-                       generation->number);
+    lct_generation_label(standing->label, record, generation);
     return kind != LCT_SEAL_NONE && kind != LCT_SEAL_AUTH && lct_life_signs(record, generation);
 }
 
