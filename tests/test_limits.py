@@ -15,7 +15,7 @@ import pytest
 
 from sealing import SEALED, measure
 from test_command import NEEDS_ROOT, let_others_in
-from tpm import NO_SESSIONS, Command, exchange, wait_for
+from tpm import NO_SESSIONS, Command, exchange, states_of, wait_for
 
 ENDS = [("retire", "--yes"), ("revoke", "--reason", "compromise", "--yes"), ("delete", "--yes")]
 
@@ -199,9 +199,7 @@ def test_no_other_process_of_the_user_looks_into_a_command(bare, words):
         with subprocess.Popen(arguments, cwd=bare.directory, env=bare.environment(),
                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                               **nobody) as process:
-            state = Path(f"/proc/{process.pid}")
-            wait_for(lambda: (state / "stat").read_text().rpartition(")")[2].split()[0] == "S",
-                     "it to wait")
-            owners[str(arguments[0])] = (state / "mem").stat().st_uid
+            wait_for(lambda pid=process.pid: states_of(pid) == {"S"}, "it to wait")
+            owners[str(arguments[0])] = Path(f"/proc/{process.pid}/mem").stat().st_uid
             process.send_signal(signal.SIGKILL)
     assert list(owners.values()) == [0, pwd.getpwnam("nobody").pw_uid]

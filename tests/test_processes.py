@@ -6,11 +6,10 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from tpm import Command, wait_for
+from tpm import Command, states_of, wait_for
 
 LIMIT = 120
 # It asks for a thread of its own at the end, which children in a jail do not get.
@@ -211,12 +210,6 @@ def test_a_program_ends_whatever_the_tpm_does(make_user, make_tpm, make_proxy, b
     tpm.flush()
 
 
-def states(program) -> set[str]:
-    """Of a program's threads, as proc(5) has them: S, asleep; Z, at their end."""
-    return {path.read_text().rpartition(")")[2].split()[0]
-            for path in Path(f"/proc/{program.pid}/task").glob("*/stat")}
-
-
 def test_a_program_that_ends_while_its_threads_sign_takes_its_key_along(make_user, make_tpm,
                                                                         make_proxy):
     """One is in the middle of a command then, the others wait for it: nobody is in libcrypto."""
@@ -236,10 +229,10 @@ def test_a_program_that_ends_while_its_threads_sign_takes_its_key_along(make_use
             program.hear("signing")
             proxy.hook(Command.Sign, hold)
             assert held.wait(LIMIT)
-            wait_for(lambda program=program: states(program) == {"S"}, "all threads to wait")
+            wait_for(lambda program=program: states_of(program.pid) == {"S"}, "all threads to wait")
             program.go_on()
             program.hear("ending")
-            wait_for(lambda program=program: states(program) <= {"S", "Z"}, "its end to wait")
+            wait_for(lambda program=program: states_of(program.pid) <= {"S", "Z"}, "its end to wait")
             proxy.heal()
             released.set()
             assert program.communicate(timeout=LIMIT) == ("", "")
@@ -275,7 +268,7 @@ def test_a_program_whose_end_takes_long_is_not_crashed_by_its_threads(make_user,
         assert held.wait(LIMIT)
         for code in (Command.ReadPublic, Command.FlushContext):
             proxy.hook(code, crawl)
-        wait_for(lambda: states(program) == {"S"}, "all threads to wait")
+        wait_for(lambda: states_of(program.pid) == {"S"}, "all threads to wait")
         program.go_on()
         program.hear("ending")
         ending.set()

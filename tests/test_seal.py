@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from test_passphrase import count, on_a_terminal
 from test_processes import fixture_process  # noqa: F401
 from test_store import steps_of, unreadable
 from test_tls import SOFTWARE, connect, start_server
-from tpm import Command, response
+from tpm import Command, response, states_of, wait_for
 
 USAGE, BAD_RECORD, STORE, CONFIG, AUTH, OTHER_TPM, UNSUPPORTED = 2, 6, 7, 8, 12, 13, 15
 REASON = "sealed to another boot state"
@@ -726,7 +725,7 @@ def test_of_two_revocations_one_waits_for_the_other(revocable, authority):
     fcntl.flock(held, fcntl.LOCK_EX)
     both = [begin(user, revoke) for _ in range(2)]
     for each in both:
-        waits_for(is_at, each, user.store / "k")
+        wait_for(lambda each=each: is_at(each, user.store / "k"), "it to come to the identity")
     assert [each.poll() for each in both] == [None, None]
     assert sealing.approvals(user) == before
     os.close(held)
@@ -873,10 +872,6 @@ def test_a_counter_that_a_kill_leaves_is_found_and_removed(make_sealer, make_tpm
     assert "counters" not in sealer.lct("doctor", "--json", status=None).stdout
 
 
-def is_stopped(process) -> bool:
-    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
 def is_at(process, directory: Path) -> bool:
     """Whether a process has the directory open, or has ended."""
     if process.poll() is not None:
@@ -886,13 +881,6 @@ def is_at(process, directory: Path) -> bool:
                    for link in Path(f"/proc/{process.pid}/fd").iterdir())
     except FileNotFoundError:
         return False
-
-
-def waits_for(condition, *arguments):
-    deadline = time.monotonic() + 60
-    while not condition(*arguments):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(name="between")
@@ -910,7 +898,7 @@ def fixture_between(make_sealer, make_tpm):
             step = steps_of(sealer, ["create", "first", *REVOCABLE]).index("open")
             sealer.lct("delete", "first", "--yes")
         started.append(begin(sealer, words, step + 1))
-        waits_for(is_stopped, started[0])
+        wait_for(lambda: states_of(started[0].pid) == {"T"}, "it to stop")
         (sealer.index,) = nv_indices(sealer.tpm)
         return started[0]
 
@@ -939,7 +927,7 @@ def test_a_counter_whose_key_is_being_made_is_waited_for(between, how):
         create(sealer, "--seal", "none")
     making = start(how, "k", *REVOCABLE)
     collecting = begin(sealer, ("gc", "--evict", "--yes"))
-    waits_for(is_at, collecting, sealer.store)
+    wait_for(lambda: is_at(collecting, sealer.store), "it to come to the store")
     assert collecting.poll() is None and nv_indices(sealer.tpm) == [sealer.index]
     making.send_signal(signal.SIGCONT)
     assert making.wait(timeout=60) == (SEALED if how == "rotate" else 0)
@@ -956,7 +944,7 @@ def test_an_identity_does_not_come_back_while_counters_are_removed(revocable):
     held = os.open(user.store, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     restoring = begin(user, ("restore", "--yes", archive))
-    waits_for(is_at, restoring, user.store)
+    wait_for(lambda: is_at(restoring, user.store), "it to come to the store")
     assert restoring.poll() is None and not (user.store / "k").exists()
     os.close(held)
     restoring.communicate(timeout=60)

@@ -18,7 +18,7 @@ from keyfile import OID_SEALED, KeyFile, armour, der, values
 from sealing import NO_AUTHORITY, SEALED, measure, reboot
 from test_command import one_sentence
 from test_passphrase import count
-from tpm import SRK, Command, wait_for
+from tpm import SRK, Command, states_of, wait_for
 
 USAGE, BAD_RECORD, AUTH, OTHER_TPM, UNSUPPORTED, IO = 2, 6, 12, 13, 15, 18
 SPEC = "sha256:7"
@@ -676,8 +676,7 @@ def test_no_core_of_the_command_stays_behind(keeper):
     for arguments, leaves in ((["sleep", "60"], True), ([keeper.build / "lct", "seal"], False)):
         with subprocess.Popen(arguments, cwd=keeper.directory, env=keeper.environment(),
                               stdin=subprocess.PIPE, preexec_fn=limits) as process:
-            state = Path(f"/proc/{process.pid}/stat")
-            wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "S", "it to wait")
+            wait_for(lambda pid=process.pid: states_of(pid) == {"S"}, "it to wait")
             process.send_signal(signal.SIGQUIT)
             _, status = os.waitpid(process.pid, 0)
             process.returncode = -signal.SIGQUIT

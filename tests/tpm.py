@@ -96,6 +96,12 @@ def receive(connection: socket.socket) -> bytes:
     return message
 
 
+def states_of(pid: int) -> set[str]:
+    """Of a program's threads, as proc(5) has them: S, asleep; T, stopped; Z, at their end."""
+    return {path.read_text().rpartition(")")[2].split()[0]
+            for path in Path(f"/proc/{pid}/task").glob("*/stat")}
+
+
 def wait_for(condition, what: str, seconds: float = TIMEOUT):
     """Waits until `condition()` is true and returns its value."""
     end = time.monotonic() + seconds
