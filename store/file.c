@@ -258,8 +258,10 @@ int lct_file_make_dir(int dir, const char *name, mode_t mode)
             errno = error;
         return -1;
     }
-    if (made ? settle(fd, dir, mode) && fsync(dir) == 0
-             : !is_empty(fd) || settle(fd, dir, mode) || errno == EPERM || errno == EROFS)
+    /* One that is there may be another command's of this moment, and not on disk yet. */
+    if ((made ? settle(fd, dir, mode)
+              : !is_empty(fd) || settle(fd, dir, mode) || errno == EPERM || errno == EROFS) &&
+        fsync(dir) == 0)
         return fd;
     error = errno;
     close(fd);

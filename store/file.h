@@ -47,8 +47,8 @@ enum lct_code lct_file_replace(int dir, const char *name, const uint8_t *bytes, 
 
 /*
  * The directory `name` in `dir`, made if need be with `mode` and, if root does it, the owner and
- * group of `dir`: its descriptor, or -1 with errno. On disk, where it was made. An empty one may
- * have been left so by a crash before it had these, and is given them.
+ * group of `dir`: its descriptor, or -1 with errno. It is on disk. An empty one may have been left
+ * so by a crash before it had these, and is given them.
  */
 int lct_file_make_dir(int dir, const char *name, mode_t mode);
 

@@ -546,6 +546,27 @@ static bool make_above(char *path)
     return true;
 }
 
+/* Of a directory that was made here. Who owns the one that it is in may have put another thing in
+ * its place since: no link is followed, nor is anything touched that is somebody else's. */
+static bool give_mode(const char *path, mode_t mode)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    bool good = fstat(fd, &st) == 0;
+    if (good && st.st_uid != geteuid()) {
+        errno = EEXIST;
+        good = false;
+    }
+    good = good && fchmod(fd, mode) == 0;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return good;
+}
+
 /* mkdir -p. The store itself is the user's own (0700), or for root one that every service can
  * search (0755). */
 static bool make_dirs(char *path, mode_t mode)
@@ -557,8 +578,7 @@ static bool make_dirs(char *path, mode_t mode)
         if (!good)
             return false;
     }
-    bool made = mkdir(path, mode) == 0;
-    if (made ? chmod(path, mode) != 0 : errno != EEXIST)
+    if (mkdir(path, mode) == 0 ? !give_mode(path, mode) : errno != EEXIST)
         return false;
     sync_above(path);
     return true;
@@ -748,8 +768,13 @@ static enum lct_code take_out(struct nursery *nursery, const char *dir, const ch
         lct_file_remove_dir(nursery->fd, nursery->name);
         return code;
     }
-    (void)fsync(nursery->store);
-    enum lct_code code = shred ? shred_keys(nursery->fd, nursery->name, err) : LCT_OK;
+    enum lct_code code = fsync(nursery->store) == 0 ? LCT_OK : fail_store(dir, err);
+    if (shred) {
+        enum lct_code shredded =
+            shred_keys(nursery->fd, nursery->name, code == LCT_OK ? err : NULL);
+        if (code == LCT_OK)
+            code = shredded;
+    }
     lct_file_remove_dir(nursery->fd, nursery->name);
     return code == LCT_OK ? code : lct_err_prefix(err, "it is deleted");
 }

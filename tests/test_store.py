@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
+import stat
 import subprocess
 import threading
 from collections import Counter
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from test_command import NEEDS_ROOT, let_others_in, one_sentence
+from tpm import states_of, wait_for
 
 ERRORS = ("ENOSPC", "EIO", "EROFS")
 STORE = 7
@@ -444,3 +447,42 @@ def test_what_was_waited_for_and_is_another_now_is_left_alone(owner, words, stat
         said = waiting.stderr.read()
     assert status == 0 or "it was deleted meanwhile" in one_sentence(said)
     assert {path.name: path.stat().st_ino for path in before.iterdir()} == kept
+
+
+@NEEDS_ROOT
+def test_root_s_new_store_alone_gets_its_mode(user):
+    """Not what somebody has put in its place, who owns the directory above."""
+    steps = steps_of(user, ["create", "first"])
+    shutil.rmtree(user.store)
+    secret = user.write("secret", "root's own")
+    secret.chmod(0o600)
+    env = {"LCT_FS_BELOW": str(user.store), "LCT_FS_ACTION": "stop",
+           "LCT_FS_STEP": str(steps.index("chmod") + 1)}
+    preload = [user.build / "tests" / "preload_fs.so"]
+    with subprocess.Popen([user.build / "lct", "create", "k"], env=user.environment(env, preload),
+                          stderr=subprocess.PIPE, text=True) as making:
+        wait_for(lambda: states_of(making.pid) == {"T"}, "it to stop")
+        user.store.rmdir()
+        user.store.symlink_to(secret)
+        making.send_signal(signal.SIGCONT)
+        assert making.wait(timeout=60) == STORE
+        assert "cannot be written" in one_sentence(making.stderr.read())
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_a_deletion_that_may_not_outlast_a_loss_of_power_is_told(user):
+    user.lct("create", "first")
+    steps = steps_of(user, ["delete", "first", "--yes"])
+    user.lct("create", "k")
+    done = run_failing(user, ["delete", "k", "--yes"], steps.index("rename") + 2, "EIO")
+    assert done.returncode == STORE
+    assert "it is deleted: the store" in one_sentence(done.stderr)
+    assert user.in_store() == []
+
+
+def test_a_directory_that_another_command_has_just_made_is_on_disk_before_what_is_in_it(user):
+    for name in ("first", "second"):
+        user.lct("create", name)
+        user.lct("retire", name, "--yes")
+    steps = steps_of(user, ["delete", "first", "--yes"])
+    assert steps_of(user, ["delete", "second", "--yes"]) == steps * 2, "the log has both"
