@@ -22,7 +22,9 @@ struct lct_ak {
 
 /*
  * From a public key in PEM, an X.509 certificate in PEM or DER, or a TPM2B_PUBLIC or TPMT_PUBLIC,
- * whichever it is; all of it but for text around PEM. The caller clears it, whatever comes back.
+ * whichever it is; all of it but for text around PEM. For files that the verifier names itself: of
+ * bytes that somebody else wrote, what looks like PEM may be part of a public area. The caller
+ * clears it, whatever comes back.
  * LCT_ERR_BAD_EVIDENCE: it is none of them. LCT_ERR_UNSUPPORTED: a key of another kind than P-256,
  * P-384, P-521 and RSA 2048, 3072 and 4096 with the exponent 65537.
  */

@@ -63,18 +63,33 @@ static bool has_quote(const struct appraisal *appraisal)
     return appraisal->evidence->quote.attest_len > 0;
 }
 
-/* The key as OpenSSL has it, of a kind that we take. */
-static enum lct_code read_key(struct appraisal *appraisal, struct lct_err *err)
+/* A public area as OpenSSL has it, of a kind that we take. */
+static enum lct_code read_public(EVP_PKEY **pkey, const struct appraisal *appraisal,
+                                 const struct lct_public *area, const char *whose,
+                                 struct lct_err *err)
 {
     struct lct_err why = {.code = LCT_OK};
     enum lct_code code = LCT_OK;
 
-    appraisal->key = lct_public_pkey(&appraisal->offer->key.area, appraisal->libctx, &why);
-    if (appraisal->key == NULL)
+    *pkey = lct_public_pkey(area, appraisal->libctx, &why);
+    if (*pkey == NULL)
         code = why.code == LCT_ERR_BAD_RECORD ? LCT_ERR_BAD_EVIDENCE : why.code;
     else
-        code = lct_ak_check_kind(appraisal->key, &why);
-    return code == LCT_OK ? LCT_OK : LCT_FAIL(err, code, "the key: %s", why.text);
+        code = lct_ak_check_kind(*pkey, &why);
+    return code == LCT_OK ? LCT_OK : LCT_FAIL(err, code, "%s: %s", whose, why.text);
+}
+
+/* As it was offered, which is what the credential was made for: lct_ak_decode, which takes a file
+ * in any form, would find a key in PEM that is written in the public area. */
+static enum lct_code read_ak(struct appraisal *appraisal, struct lct_err *err)
+{
+    const struct lct_offered_public *offered = &appraisal->offer->ak;
+    struct lct_ak *ak = &appraisal->ak;
+
+    ak->has_public = true;
+    ak->public_area = offered->area;
+    ak->name = offered->name;
+    return read_public(&ak->pkey, appraisal, &offered->area, "the AK", err);
 }
 
 static enum lct_code attested(struct appraisal *appraisal, enum lct_slot slot, struct lct_err *err)
@@ -112,18 +127,16 @@ static enum lct_code attested(struct appraisal *appraisal, enum lct_slot slot, s
 /* Everything that can be malformed is read before anything is judged. */
 static enum lct_code read_parts(struct appraisal *appraisal, struct lct_err *err)
 {
-    const struct lct_offer *offer = appraisal->offer;
     enum lct_code code =
         lct_transcript_make(&appraisal->transcript, appraisal->libctx, appraisal->challenge, err);
 
     if (code == LCT_OK)
-        code = read_key(appraisal, err);
+        code = read_public(&appraisal->key, appraisal, &appraisal->offer->key.area, "the key", err);
     if (code != LCT_OK || appraisal->challenge->direct)
         return code;
-    code = lct_ak_decode(&appraisal->ak, appraisal->libctx, offer->ak.bytes, offer->ak.len, err);
-    if (code != LCT_OK)
-        return lct_err_prefix(err, "the AK");
-    code = attested(appraisal, LCT_SLOT_CERTIFY, err);
+    code = read_ak(appraisal, err);
+    if (code == LCT_OK)
+        code = attested(appraisal, LCT_SLOT_CERTIFY, err);
     return code == LCT_OK && has_quote(appraisal) ? attested(appraisal, LCT_SLOT_QUOTE, err) : code;
 }
 

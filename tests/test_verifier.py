@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from attesting import canonical, outcomes, to_bytes, to_text
-from forger import (BOUND, DECRYPT, KEY, RESTRICTED, SHA1, SIGN, USER, Forger, name_of, pcrs_json,
-                    sized)
+from forger import (BOUND, DECRYPT, KEY, NULL, RESTRICTED, RSASSA, SHA1, SHA256, SIGN, USER, Forger,
+                    name_of, pcrs_json, sized)
 from prover import NULL_HIERARCHY, OWNER, PLATFORM, Prover, below, extra, handle, mac
 from sealing import (authority_public, fingerprint, openssl, policy_authorize, policy_of_seal,
                      software_key)
@@ -694,6 +694,23 @@ def test_what_another_key_signed_is_not_the_ak_s(verifier, prover, part):
         return right | prover.attested(attest, prover.key)
 
     judge(verifier, prover, "signed", "not one of this AK", **{part: forged})
+
+
+class Nested(Forger):
+    """A key in software whose PEM is in the modulus of what is offered as the AK."""
+
+    def public(self) -> bytes:
+        pem_text = openssl("pkey", "-in", self.key, "-pubout")
+        modulus = (b"\xc0\n" + pem_text).ljust(384, b"\1")
+        return (struct.pack(">HHIH", 1, SHA256, self.attributes, 0)
+                + struct.pack(">HHHHI", NULL, RSASSA, SHA256, 3072, 0) + sized(modulus))
+
+
+def test_the_ak_is_the_public_area_and_no_key_that_is_written_in_it(verifier, prover):
+    prover.ak = Nested(prover.ak.key)
+    claims = verifier.fails("signed", "another kind than the AK makes",
+                            prover.respond(verifier.challenge(prover.offer())))
+    assert claims["fresh"] == "not_claimed"
 
 
 @pytest.mark.parametrize("attributes, reason", [
