@@ -77,22 +77,75 @@ static bool covers(const struct lct_pcrs *pcrs, const struct lct_pcrs *wanted)
     return true;
 }
 
-/* Whether the values are the expected ones, where both have one; *pcr is the first that is not.
- * *common: whether there is a PCR that both have. */
+/* Whether the values are the expected ones, where both have one; *pcr is the first that is not. */
 static bool agree(const struct lct_pcr_values *values, const struct lct_pcr_values *expected,
-                  unsigned *pcr, bool *common)
+                  unsigned *pcr)
 {
-    *common = false;
     for (size_t i = 0; i < values->pcrs.num_banks; i++) {
         const struct lct_pcr_bank *bank = &values->pcrs.banks[i];
         int at = lct_pcrs_find(&expected->pcrs, bank->hash->id);
-        *common = *common || (at >= 0 && (bank->pcrs & expected->pcrs.banks[at].pcrs) != 0);
         for (*pcr = 0; at >= 0 && *pcr < LCT_NUM_PCRS; (*pcr)++)
             if ((bank->pcrs & expected->pcrs.banks[at].pcrs & 1u << *pcr) != 0 &&
                 memcmp(values->values[i][*pcr], expected->values[at][*pcr], bank->hash->size) != 0)
                 return false;
     }
     return true;
+}
+
+/* Their numbers, whatever the bank: bit n, PCR n. */
+static uint32_t numbers(const struct lct_pcrs *pcrs)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < pcrs->num_banks; i++)
+        bits |= pcrs->banks[i].pcrs;
+    return bits;
+}
+
+/* Whether the seal has, in some bank, an expected value of each PCR that makes a state an accepted
+ * one: of those that the trust file asks for, else of all that are expected. */
+static bool is_compared(struct judge *judge, const char *text)
+{
+    const struct lct_pcrs *sealed = &judge->offer->seal.pcrs.pcrs;
+    const struct lct_pcrs *expected = &judge->expected->pcrs, *asked = lct_trust_pcrs(judge->trust);
+    bool asks = asked->num_banks > 0;
+    uint32_t missing = numbers(asks ? asked : expected);
+    unsigned pcr = 0;
+
+    for (size_t i = 0; i < sealed->num_banks; i++) {
+        int at = lct_pcrs_find(expected, sealed->banks[i].hash->id);
+        if (at >= 0)
+            missing &= ~(sealed->banks[i].pcrs & expected->banks[at].pcrs);
+    }
+    if (missing == 0)
+        return true;
+    while ((missing & 1u << pcr) == 0)
+        pcr++;
+    if (asks)
+        conclude(judge, LCT_NOT_CLAIMED,
+                 "it is sealed to %.80s, and of PCR %u, which the trust file asks for, no value is "
+                 "expected",
+                 text, pcr);
+    else
+        conclude(judge, LCT_NOT_CLAIMED,
+                 "it is sealed to %.80s, and not to PCR %u, of which a value is expected", text,
+                 pcr);
+    return false;
+}
+
+/* Whether each of the values, which are shown, tells something of a boot. */
+static bool are_measured(struct judge *judge)
+{
+    struct lct_pcrs blank;
+    char text[LCT_PCRS_TEXT];
+
+    lct_pcr_values_blank(&blank, &judge->offer->seal.pcrs);
+    lct_pcrs_text(text, &blank);
+    if (blank.num_banks > 0)
+        conclude(judge, LCT_NOT_CLAIMED,
+                 "it is sealed to PCRs that are blank, %.80s: nothing measures the boot there",
+                 text);
+    return blank.num_banks == 0;
 }
 
 /* The values that are shown are those of the policy. */
@@ -133,7 +186,7 @@ static enum lct_code judge_state(bool *good, struct judge *judge, const char *te
                                  struct lct_err *err)
 {
     const struct lct_seal *seal = &judge->offer->seal;
-    bool compare = seal->has_values && judge->expected != NULL, common = false;
+    bool compare = seal->has_values && judge->expected != NULL;
     unsigned pcr = 0;
 
     *good = judge_selection(judge, text);
@@ -144,21 +197,17 @@ static enum lct_code judge_state(bool *good, struct judge *judge, const char *te
         return code;
     if (!*good)
         conclude(judge, LCT_FAILED, "the values that are shown are not those it is sealed to");
-    else if (compare && !agree(&seal->pcrs, judge->expected, &pcr, &common))
+    else if (compare && !agree(&seal->pcrs, judge->expected, &pcr))
         conclude(judge, LCT_NOT_CLAIMED,
                  "the state of its sealing opens it, and PCR %u was not the expected value then",
                  pcr);
     else if (!seal->has_values)
         conclude(judge, LCT_NOT_CLAIMED,
                  "it is sealed to values of %.80s that are not shown: they may be blank", text);
-    else if (lct_pcr_values_are_blank(&seal->pcrs))
-        conclude(judge, LCT_NOT_CLAIMED,
-                 "it is sealed to %.80s, which are blank: nothing measures the boot there", text);
-    else if (compare && !common && lct_trust_pcrs(judge->trust)->num_banks == 0)
-        conclude(judge, LCT_NOT_CLAIMED, "it is sealed to %.80s, of which no value is expected",
-                 text);
-    else
+    else {
+        *good = are_measured(judge) && (!compare || is_compared(judge, text));
         return LCT_OK;
+    }
     *good = false;
     return LCT_OK;
 }

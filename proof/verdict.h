@@ -18,7 +18,7 @@ enum lct_claim {
     LCT_CLAIM_KEY_RESIDENT,    /* the key is in the AK's TPM */
     LCT_CLAIM_NON_EXTRACTABLE, /* it was made there and cannot leave it */
     LCT_CLAIM_KEY_FIT,         /* it signs, and does nothing else */
-    LCT_CLAIM_SEALED,          /* it signs in an accepted state of the boot alone */
+    LCT_CLAIM_SEALED,          /* alone in states of the boot that are accepted: sealed.h */
     LCT_CLAIM_BOOT_STATE,      /* the PCRs hold the expected values */
     LCT_CLAIM_KEY_USABLE_NOW,  /* who sent this can sign with the key */
     LCT_NUM_CLAIMS

@@ -48,7 +48,7 @@ static enum lct_code take_authority(struct lct_seal *seal, const struct lct_stor
 
 /* What the PCRs hold now. Values that nothing is sealed to are read as well: a bank that is not
  * there could not be approved later. */
-static enum lct_code take_values(struct lct_seal *seal, bool *blank, struct lct_tpm *tpm,
+static enum lct_code take_values(struct lct_seal *seal, struct lct_pcrs *blank, struct lct_tpm *tpm,
                                  OSSL_LIB_CTX *libctx, const struct lct_seal_request *request,
                                  struct lct_err *err)
 {
@@ -57,7 +57,7 @@ static enum lct_code take_values(struct lct_seal *seal, bool *blank, struct lct_
 
     if (code != LCT_OK)
         return code;
-    *blank = lct_pcr_values_are_blank(&values);
+    lct_pcr_values_blank(blank, &values);
     if (seal->kind == LCT_SEAL_AUTHORITY)
         return LCT_OK;
     seal->pcrs = values;
@@ -102,15 +102,16 @@ static enum lct_code bind(struct lct_seal *seal, const struct lct_store *store, 
     return lct_seal_bind(seal, libctx, request->id != NULL ? request->id : "", err);
 }
 
-enum lct_code lct_seal_prepare(struct lct_seal *seal, bool *blank, const struct lct_store *store,
-                               struct lct_tpm *tpm, struct lct_crypto *crypto,
-                               const struct lct_seal_request *request, struct lct_err *err)
+enum lct_code lct_seal_prepare(struct lct_seal *seal, struct lct_pcrs *blank,
+                               const struct lct_store *store, struct lct_tpm *tpm,
+                               struct lct_crypto *crypto, const struct lct_seal_request *request,
+                               struct lct_err *err)
 {
     bool authority = seal->kind == LCT_SEAL_AUTHORITY || seal->kind == LCT_SEAL_EITHER;
     OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, err);
     enum lct_code code = libctx != NULL ? LCT_OK : LCT_ERR_INTERNAL;
 
-    *blank = false;
+    *blank = (struct lct_pcrs){0};
     if (request->revocable && seal->kind != LCT_SEAL_AUTHORITY)
         return LCT_FAIL(err, LCT_ERR_USAGE,
                         "%s: only approvals can be revoked, and of this seal the first state needs "

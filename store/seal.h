@@ -19,15 +19,16 @@ struct lct_seal_request {
 /*
  * Completes a seal of lct_seal_parse: reads the PCRs, takes the store's authority, binds it, to the
  * counter of another seal if the caller has put one in: approvals for that are for this one, too.
- * *blank: all PCRs are zero, nothing is measured here. LCT_ERR_NO_AUTHORITY, naming the ways on: an
- * authority, --seal strict:..., --seal none; LCT_ERR_UNSUPPORTED: a bank that the TPM does not
- * keep, or an authority whose key it does not take; LCT_ERR_USAGE: revocable, and not for the
- * authority alone. After a failure later on, what it has made in the TPM goes with
- * lct_seal_abandon.
+ * *blank: the PCRs of it that nothing is measured into here, lct_pcr_values_blank.
+ * LCT_ERR_NO_AUTHORITY, naming the ways on: an authority, --seal strict:..., --seal none;
+ * LCT_ERR_UNSUPPORTED: a bank that the TPM does not keep, or an authority whose key it does not
+ * take; LCT_ERR_USAGE: revocable, and not for the authority alone. After a failure later on, what
+ * it has made in the TPM goes with lct_seal_abandon.
  */
-enum lct_code lct_seal_prepare(struct lct_seal *seal, bool *blank, const struct lct_store *store,
-                               struct lct_tpm *tpm, struct lct_crypto *crypto,
-                               const struct lct_seal_request *request, struct lct_err *err);
+enum lct_code lct_seal_prepare(struct lct_seal *seal, struct lct_pcrs *blank,
+                               const struct lct_store *store, struct lct_tpm *tpm,
+                               struct lct_crypto *crypto, const struct lct_seal_request *request,
+                               struct lct_err *err);
 void lct_seal_abandon(const struct lct_seal *seal, struct lct_tpm *tpm, struct lct_crypto *crypto,
                       const struct lct_seal_request *request);
 

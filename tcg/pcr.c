@@ -10,6 +10,9 @@
 
 enum { SELECT_SIZE = LCT_NUM_PCRS / 8 };
 
+/* Bit n: PCR n. */
+static const uint32_t firmware_pcrs = 0xff;
+
 static enum lct_code fail_form(const char *text, size_t text_len, struct lct_err *err)
 {
     return LCT_FAIL(err, LCT_ERR_USAGE,
@@ -236,18 +239,50 @@ enum lct_code lct_pcr_digest(uint8_t digest[32], OSSL_LIB_CTX *libctx,
     return good ? LCT_OK : LCT_FAIL(err, LCT_ERR_INTERNAL, "libcrypto cannot hash PCR values");
 }
 
+static bool is_blank(const uint8_t *value, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (value[i] != value[0] || (value[0] != 0 && value[0] != 0xff))
+            return false;
+    return true;
+}
+
+/* The selected ones that are blank. */
+static void find_blank(struct lct_pcrs *blank, const struct lct_pcr_values *values)
+{
+    *blank = (struct lct_pcrs){0};
+    for (size_t i = 0; i < values->pcrs.num_banks; i++) {
+        struct lct_pcr_bank bank = {.hash = values->pcrs.banks[i].hash};
+        for (unsigned n = 0; n < LCT_NUM_PCRS; n++)
+            if ((values->pcrs.banks[i].pcrs & 1u << n) != 0 &&
+                is_blank(values->values[i][n], bank.hash->size))
+                bank.pcrs |= 1u << n;
+        if (bank.pcrs != 0)
+            blank->banks[blank->num_banks++] = bank;
+    }
+}
+
 bool lct_pcr_values_are_blank(const struct lct_pcr_values *values)
 {
-    for (size_t i = 0; i < values->pcrs.num_banks; i++)
-        for (unsigned n = 0; n < LCT_NUM_PCRS; n++) {
-            const uint8_t *value = values->values[i][n];
-            if ((values->pcrs.banks[i].pcrs & 1u << n) == 0)
-                continue;
-            for (size_t byte = 0; byte < values->pcrs.banks[i].hash->size; byte++)
-                if (value[byte] != value[0] || (value[0] != 0 && value[0] != 0xff))
-                    return false;
-        }
-    return true;
+    struct lct_pcrs blank;
+
+    find_blank(&blank, values);
+    return lct_pcrs_equal(&blank, &values->pcrs);
+}
+
+void lct_pcr_values_blank(struct lct_pcrs *blank, const struct lct_pcr_values *values)
+{
+    struct lct_pcrs found;
+
+    find_blank(&found, values);
+    *blank = (struct lct_pcrs){0};
+    for (size_t i = 0; i < found.num_banks; i++) {
+        struct lct_pcr_bank bank = found.banks[i];
+        if (!lct_pcrs_equal(&found, &values->pcrs))
+            bank.pcrs &= firmware_pcrs;
+        if (bank.pcrs != 0)
+            blank->banks[blank->num_banks++] = bank;
+    }
 }
 
 bool lct_pcr_values_pick(struct lct_pcr_values *picked, const struct lct_pcrs *pcrs,

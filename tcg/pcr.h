@@ -77,6 +77,14 @@ enum lct_code lct_pcr_digest(uint8_t digest[32], OSSL_LIB_CTX *libctx,
 /* Whether every selected value is zero, or all ones: nothing has been measured. */
 bool lct_pcr_values_are_blank(const struct lct_pcr_values *values);
 
+/*
+ * Those of the selected PCRs that tell no boot from another: all, if all are blank, else the blank
+ * ones of 0 to 7. Firmware that measures leaves none of these as it was: at the end it extends a
+ * separator into each (TCG PC Client Platform Firmware Profile, EV_SEPARATOR). The others are the
+ * operating system's, which need not use them.
+ */
+void lct_pcr_values_blank(struct lct_pcrs *blank, const struct lct_pcr_values *values);
+
 /* Those of `values` that are in `pcrs` too, into *picked. False: a PCR of `pcrs` is not in them. */
 bool lct_pcr_values_pick(struct lct_pcr_values *picked, const struct lct_pcrs *pcrs,
                          const struct lct_pcr_values *values);

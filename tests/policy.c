@@ -181,12 +181,17 @@ static void ask_pcr_digest(char **words)
     answer(lct_pcr_digest(digest, libctx, &values, &err), digest, sizeof digest);
 }
 
-/* blank PCRS VALUES */
+/* blank PCRS VALUES: whether all are, and which tell no boot from another */
 static void ask_blank(char **words)
 {
     const struct lct_pcr_values values = parse_values(words[1], words[2]);
 
-    puts(lct_pcr_values_are_blank(&values) ? "yes" : "no");
+    struct lct_pcrs blank;
+
+    printf("%s ", lct_pcr_values_are_blank(&values) ? "yes" : "no");
+    lct_pcr_values_blank(&blank, &values);
+    print_pcrs(&blank);
+    printf("\n");
 }
 
 /* pick PCRS PCRS VALUES: the digest of those of the first that are among the second, or "none". */

@@ -133,12 +133,22 @@ def test_a_bank_without_a_pcr_is_left_out(policies):
 def test_values_are_hashed_in_the_selection_s_order(policies, spec):
     found = random_values(random.Random(spec), spec)
     assert policies.bytes("pcr_digest", spec, b"".join(found)) == sealing.pcr_digest(found)
-    assert policies.ask("blank", spec, b"".join(found)) == ["no"]
+    assert policies.ask("blank", spec, b"".join(found)) == ["no", "-"]
     for byte in (b"\0", b"\xff"):
         blank = b"".join(byte * len(each) for each in found)
-        assert policies.ask("blank", spec, blank) == ["yes"]
+        assert policies.ask("blank", spec, blank) == ["yes", spec]
         if len(found) > 1:
-            assert policies.ask("blank", spec, blank[:-1] + b"\1") == ["no"]
+            assert policies.ask("blank", spec, blank[:-1] + b"\1")[0] == "no"
+
+
+def test_a_blank_pcr_of_the_firmware_s_is_one_whatever_the_others_hold(policies):
+    """Of 0 to 7, into which firmware that measures puts a separator at least."""
+    for spec, blank in (("sha256:0,7,15", "sha256:0,7"), ("sha256:8,15", "-"),
+                        ("sha256:7+sha384:7,15", "sha256:7+sha384:7"), ("sha256:0,8,15", "sha256:0")):
+        found = sealing.parse(spec)
+        sizes = [{"sha256": 32, "sha384": 48}[bank] for bank, pcrs in found for _ in pcrs]
+        values = b"".join(map(bytes, sizes))[:-1] + b"\1"
+        assert policies.ask("blank", spec, values) == ["no", blank]
 
 
 def test_values_are_picked_by_bank_and_number(policies):

@@ -1429,6 +1429,23 @@ def test_a_machine_that_measures_nothing_is_warned_of(make_sealer, make_tpm):
     create(sealer)
 
 
+def test_a_firmware_that_measures_nothing_is_warned_of_though_others_measure(
+        make_sealer, make_tpm, authority):
+    """As systemd extends PCR 15 on a machine whose firmware leaves the first ones as they were."""
+    tpm = make_tpm()
+    sealer = make_sealer(tpm)
+    reboot(tpm, measured=False)
+    measure(tpm, 15)
+    done = sealer.lct("create", "k", "--seal", "sha256:7,15")
+    assert "warning: nothing is measured into sha256:7 here: of sha256:7,15 the" in done.stderr
+    done = approve(sealer, authority, "k")
+    assert "nothing is measured into sha256:7 in what was approved" in one_sentence(done.stderr)
+    assert not sealer.lct("create", "other", "--seal", "sha256:15").stderr
+    boot(tpm)
+    measure(tpm, 15)
+    assert not sealer.lct("create", "a", "--seal", "sha256:7,8,15").stderr
+
+
 @pytest.mark.parametrize("options", [(), ("--seal", "sha256:7"), ("--seal", "authority")])
 def test_without_an_authority_the_three_ways_on_are_named(make_user, tpm, make_proxy, options):
     proxy = make_proxy()

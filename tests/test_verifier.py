@@ -852,7 +852,7 @@ def fixture_authority(tmp_path) -> bytes:
 
 def sealed(verifier, prover, *arguments, status: int = 0) -> tuple[str, str]:
     """What comes out of it, and why."""
-    challenge = verifier.challenge(prover.offer())
+    challenge = verifier.challenge(prover.offer(), pcrs="sha256:0,3,7,15")
     done = verifier.verify(prover.respond(challenge), "--json", *arguments, status=status)
     claim = json.loads(done.stdout)["claims"]["sealed"]
     return claim["outcome"], claim["reason"]
@@ -959,14 +959,61 @@ def test_a_seal_is_to_the_expected_values(verifier, prover):
                     status=REFUSED)
 
 
+def expect(verifier, prover, *numbers: int) -> Path:
+    """A file of the values that these PCRs hold."""
+    return verifier.write(pcrs_json("sha256:" + ",".join(map(str, numbers)), {
+        "sha256": {str(number): prover.pcrs[number].hex() for number in numbers}}))
+
+
 def test_a_seal_to_other_pcrs_than_are_expected_is_of_no_accepted_state(verifier, prover):
     """Root extends one of these to the same value in every boot."""
-    expected = verifier.write(pcrs_json("sha256:7", {"sha256": {"7": prover.pcrs[7].hex()}}))
+    expected = expect(verifier, prover, 7)
     prover.seal_to("strict", "sha256:15")
     outcome, reason = sealed(verifier, prover, "--expect-pcrs", expected)
-    assert outcome == "not_claimed" and "no value is expected" in reason
+    assert outcome == "not_claimed" and "not to PCR 7" in reason
     verifier.trust(prover.root, policies={"pcrs": "sha256:15"})
+    outcome, reason = sealed(verifier, prover, "--expect-pcrs", expected)
+    assert outcome == "not_claimed" and "PCR 15" in reason and "expected" in reason
+    both = expect(verifier, prover, 7, 15)
+    assert sealed(verifier, prover, "--expect-pcrs", both)[0] == "pass", "that suffices"
+
+
+def test_a_seal_to_fewer_pcrs_than_are_expected_is_of_many_states(verifier, prover):
+    """PCR 3 holds the same on many machines, with a separator alone in it."""
+    expected = expect(verifier, prover, 0, 3, 7)
+    prover.seal_to("strict", "sha256:3")
+    outcome, reason = sealed(verifier, prover, "--expect-pcrs", expected)
+    assert outcome == "not_claimed" and "not to PCR 0" in reason
+    prover.seal_to("strict", "sha256:0,3,7,11")
+    assert sealed(verifier, prover, "--expect-pcrs", expected)[0] == "pass", "to more"
+    verifier.trust(prover.root, policies={"pcrs": "sha256:7"})
+    prover.seal_to("strict", "sha256:7")
     assert sealed(verifier, prover, "--expect-pcrs", expected)[0] == "pass", "that suffices"
+
+
+def test_values_that_the_trust_file_s_pcrs_hold_are_compared(verifier, prover):
+    """It names PCRs and no values: those the prover chooses."""
+    verifier.trust(prover.root, policies={"pcrs": "sha256:7"})
+    expected = expect(verifier, prover, 0)
+    prover.pcrs[7] = bytes(32 * [0x55])
+    prover.seal_to("strict", "sha256:7")
+    outcome, reason = sealed(verifier, prover, "--expect-pcrs", expected)
+    assert outcome == "not_claimed" and "PCR 7" in reason
+
+
+def test_a_pcr_of_the_firmware_s_that_holds_nothing_makes_no_seal(verifier, prover):
+    """Others, which systemd extends, do not tell what the firmware has started."""
+    verifier.trust(prover.root, policies={"pcrs": "sha256:7"})
+    for byte in (b"\0", b"\xff"):
+        prover.pcrs[7] = 32 * byte
+        prover.seal_to("strict", "sha256:0,7,15")
+        outcome, reason = sealed(verifier, prover)
+        assert outcome == "not_claimed" and "blank, sha256:7: " in reason
+        outcome, _ = sealed(verifier, prover, "--expect-pcrs", expect(verifier, prover, 0, 7, 15))
+        assert outcome == "not_claimed"
+    prover.pcrs |= {7: hashlib.sha256(b"measured").digest(), 8: bytes(32), 15: bytes(32)}
+    prover.seal_to("strict", "sha256:7,8,15")
+    assert sealed(verifier, prover)[0] == "pass", "those of the system may hold nothing"
 
 
 def test_a_signed_verdict_keeps_what_the_key_is_sealed_to(verifier, prover, authority):

@@ -220,6 +220,25 @@ static bool is_out(const struct lct_approver *approver)
     return approver->out != NULL && strcmp(approver->out, "-") == 0;
 }
 
+static void warn_of_blank(const struct lct_planned *planned)
+{
+    struct lct_pcrs blank;
+    char none[LCT_PCRS_TEXT], all[LCT_PCRS_TEXT];
+
+    lct_pcr_values_blank(&blank, &planned->values);
+    lct_pcrs_text(none, &blank);
+    lct_pcrs_text(all, &planned->values.pcrs);
+    if (lct_pcrs_equal(&blank, &planned->values.pcrs))
+        lct_tool_warn(planned->whom,
+                      "all of %s are zero in what was approved: a boot that nothing is measured of",
+                      all);
+    else if (blank.num_banks > 0)
+        lct_tool_warn(planned->whom,
+                      "nothing is measured into %s in what was approved: of %s the others alone "
+                      "tell one boot from another",
+                      none, all);
+}
+
 static enum lct_code say_approved(const struct lct_approver *approver,
                                   const struct lct_planned *planned, struct lct_err *err)
 {
@@ -230,10 +249,7 @@ static enum lct_code say_approved(const struct lct_approver *approver,
     if (counter->handle != 0)
         (void)snprintf(until, sizeof until, ", until its counter is over %llu",
                        (unsigned long long)counter->value);
-    if (lct_pcr_values_are_blank(&planned->values))
-        lct_tool_warn(planned->whom,
-                      "all of %s are zero in what was approved: a boot that nothing is measured of",
-                      pcrs);
+    warn_of_blank(planned);
     if (is_out(approver))
         return LCT_OK;
     (void)json_array_append_new(

@@ -111,7 +111,7 @@ static bool offer_authority(struct lct_tool *tool, enum lct_code *code, struct l
 /* With the owner's authorization, if an NV counter takes it and there is somebody to ask. What is
  * locked for a counter stays so until the command ends: then the record is in place, or nobody's.
  */
-static enum lct_code prepare(struct lct_seal *seal, bool *blank, struct lct_tool *tool,
+static enum lct_code prepare(struct lct_seal *seal, struct lct_pcrs *blank, struct lct_tool *tool,
                              const struct lct_sealing_request *request, struct lct_err *err)
 {
     const struct lct_seal_request prepared = to_request(request);
@@ -134,12 +134,30 @@ static enum lct_code prepare(struct lct_seal *seal, bool *blank, struct lct_tool
                           : code;
 }
 
+static void warn_of_blank(const char *label, const struct lct_pcrs *blank,
+                          const struct lct_pcrs *sealed)
+{
+    char none[LCT_PCRS_TEXT], all[LCT_PCRS_TEXT];
+
+    lct_pcrs_text(none, blank);
+    lct_pcrs_text(all, sealed);
+    if (lct_pcrs_equal(blank, sealed))
+        lct_tool_warn(label,
+                      "all of %s are zero: nothing is measured on this machine, and one boot is "
+                      "like any other",
+                      all);
+    else if (blank->num_banks > 0)
+        lct_tool_warn(label,
+                      "nothing is measured into %s here: of %s the others alone tell one boot from "
+                      "another",
+                      none, all);
+}
+
 enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
                                    const struct lct_sealing_request *request, struct lct_err *err)
 {
     const struct lct_seal parsed = *seal;
-    char pcrs[LCT_PCRS_TEXT];
-    bool blank = false;
+    struct lct_pcrs blank = {0};
 
     if (seal->kind == LCT_SEAL_NONE)
         return LCT_OK;
@@ -148,14 +166,9 @@ enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
         *seal = parsed;
         code = prepare(seal, &blank, tool, request, err);
     }
-    if (code != LCT_OK || !blank)
-        return code;
-    lct_pcrs_text(pcrs, &seal->pcrs.pcrs);
-    lct_tool_warn(
-        request->label,
-        "all of %s are zero: nothing is measured on this machine, and one boot is like any other",
-        pcrs);
-    return LCT_OK;
+    if (code == LCT_OK)
+        warn_of_blank(request->label, &blank, &seal->pcrs.pcrs);
+    return code;
 }
 
 /* Whether the identity has a key of this counter: what failed may have been no more than writing

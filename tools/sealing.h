@@ -30,8 +30,8 @@ enum lct_code lct_sealing_parse(struct lct_seal *seal, const struct lct_tool *to
 
 /*
  * Completes the seal of lct_sealing_parse with what the PCRs hold and the store's authority; where
- * there is none, offers on a terminal to make one. Warns on stderr if nothing is measured here.
- * Nothing happens to LCT_SEAL_NONE. Errors of lct_seal_prepare.
+ * there is none, offers on a terminal to make one. Warns on stderr of PCRs that nothing is measured
+ * into. Nothing happens to LCT_SEAL_NONE. Errors of lct_seal_prepare.
  */
 enum lct_code lct_sealing_complete(struct lct_seal *seal, struct lct_tool *tool,
                                    const struct lct_sealing_request *request, struct lct_err *err);
