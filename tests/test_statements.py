@@ -429,6 +429,20 @@ def test_a_witness_without_a_verdict_does_not_count_where_one_is_asked_for(judge
                 "--require-verdicts")
 
 
+def test_verdicts_are_not_required_of_no_witness_at_all(judge, good, witness, trust):
+    """A trust file without witnesses, or a directory of roots, has nobody who could have one."""
+    nobody = judge.file({"version": 1, "ek_roots": [str(judge.file(pem(
+        Authority(witness, "Root").certificate)))]})
+    directory = judge.user.path("roots")
+    directory.mkdir()
+    (directory / "root.pem").write_bytes(pem(Authority(witness, "Root").certificate))
+    for options in (("--trust", nobody), ("--trust", directory),
+                    ("--trust", trust, "--threshold", 0)):
+        judge.holds(good, *options)
+        done = judge.run(good, *options, "--require-verdicts", status=USAGE)
+        assert "no witness is asked for" in done.stderr and not done.stdout
+
+
 @pytest.mark.parametrize("spoil, reason", [
     (lambda token: token[:-4] + "AAAA", "is not its own"),
     (lambda token: "e30.e30.e30", "none that can be read"),

@@ -100,9 +100,14 @@ static enum lct_code take_threshold(struct judging *judging, struct lct_err *err
     judging->request.require_verdicts = asked->require_verdicts;
     judging->request.threshold =
         judging->trust != NULL && lct_trust_has_witnesses(judging->trust) ? 1 : 0;
-    return asked->threshold != NULL
-               ? take_number(&judging->request.threshold, "threshold", asked->threshold, err)
-               : LCT_OK;
+    enum lct_code code = asked->threshold != NULL ? take_number(&judging->request.threshold,
+                                                                "threshold", asked->threshold, err)
+                                                  : LCT_OK;
+    if (code == LCT_OK && asked->require_verdicts && judging->request.threshold == 0)
+        return LCT_FAIL(err, LCT_ERR_USAGE,
+                        "--require-verdicts is of witnesses, and no witness is asked for: the "
+                        "trust file names none (\"witnesses\"), or --threshold is 0");
+    return code;
 }
 
 static json_t *maybe(const char *text)
