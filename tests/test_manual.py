@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, sanitizer_preload
 from test_house import run, tool
 
 MAN = ROOT / "docs/man"
@@ -289,7 +289,8 @@ def parameters_of_keys(build: Path) -> set[str]:
     """What the provider lets be read of keys: by OpenSSL's own list."""
     listed = run("openssl", "list", "-key-managers", "-verbose", "-provider-path", build,
                  "-provider", "lct", "-propquery", "provider=lct",
-                 env=os.environ | {"OPENSSL_CONF": os.devnull}).stdout
+                 env=os.environ | {"OPENSSL_CONF": os.devnull,
+                                   "LD_PRELOAD": " ".join(sanitizer_preload(build))}).stdout
     return set(re.findall(r"^ +([\w-]+): .*(?:integer|string)", listed, re.MULTILINE))
 
 

@@ -191,6 +191,8 @@ STATUS = {"other# lct restore --check backup.tar": OTHER_TPM}
 @pages([path for path in PAGES if typed(path)])
 def test_the_examples_of_a_page_work(reader, path):
     reader.begin()
+    if path.name == "lct-import.1" and reader.machines[""].preload:
+        pytest.skip("shred(1) asks for memory as its sanitizer does not give it")
     for command in BEFORE.get(path.name, []):
         reader.type("", command)
     for machine, command in typed(path):

@@ -193,6 +193,8 @@ def test_a_fleet_with_one_authority(site):
 
 
 def test_monitoring(site):
+    if site.machines["server"].preload:
+        pytest.skip("its sanitizer says that tail(1) leaks")
     site.prepare()
     site.follow("Monitoring")
 
