@@ -34,6 +34,8 @@ NEVER = 10**9
 STEP, STEP_LIBCRYPTO, STEP_COMMAND, STEP_CRYPTO = 151, 1501, 151, 97
 # Of a judgement the last ones, some before, and one in so many of those in which Names are hashed.
 LAST, BEFORE, STEP_HASH = 20, 10, 3
+# libjansson's last ones are those of what a command prints.
+OF_RESULT = 80
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +200,20 @@ def test_a_command_without_memory_says_so_and_the_store_is_whole(keeper, without
             keeper.lct("check", identity)
     restore()
     keeper.lct(*words, stdin=data, text=False)
+
+
+def test_a_check_without_memory_for_its_result_does_not_leave_out_what_was_checked(
+        keeper, without_memory, everything):
+    count = keeper.path("count")
+    words = (keeper.build / "lct", "check", "ec", "no/id", "--json")
+    env = {"LCT_MALLOC_BY": "libjansson.so.4", "LCT_MALLOC_COUNT": str(count)}
+    whole = without_memory(*words, env=env | {"LCT_MALLOC_AT": str(NEVER)}, status=5)
+    num = int(count.read_text())
+    for at in range(1 if everything else max(1, num - OF_RESULT), num + 1):
+        done = without_memory(*words, env=env | {"LCT_MALLOC_AT": str(at)}, status=None)
+        report = f"{at}: {done.returncode}, {done.stdout}{done.stderr}"
+        assert done.stdout in ("", whole.stdout) or "memory" in done.stdout, report
+        assert done.stdout != "" or done.returncode == 1, report
 
 
 # What is judged: what is right, and what is not so in one thing alone

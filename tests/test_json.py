@@ -29,6 +29,11 @@ def result(user, *arguments, **options):
     return value
 
 
+def no_text(name: str) -> str:
+    """The name of a file with a byte more that is no UTF-8, which results have as "?"."""
+    return name + b"\xe9".decode(errors="surrogateescape")
+
+
 IDENTITY = documented("An identity")
 SHOWN = documented("What lct show adds")
 WHERE = {"handle", "persistent"}  # of those that are somewhere
@@ -268,9 +273,45 @@ def test_an_error_has_the_sentence_that_people_get(user):
 
 
 def test_an_error_of_bytes_that_are_no_text_is_json_all_the_same(user):
-    name = b"caf\xe9".decode(errors="surrogateescape")
-    done = user.lct("approve", "--import", name, "--json", status=18)
+    done = user.lct("approve", "--import", no_text("caf"), "--json", status=18)
     assert "caf? cannot be read" in json.loads(done.stderr)["error"]["message"]
+
+
+def test_results_of_bytes_that_are_no_text_are_json_all_the_same(user):
+    user.store = user.path(no_text("store"))
+    passphrase = user.write("passphrase", "the authority's own\n")
+    made = result(user, "create", "alice", "--store", user.store)
+    assert made["store"] == f"{user.directory}/store?"
+    user.configure(store=None)
+    user.env["LCT_STORE"] = str(user.store)
+    assert [one["id"] for one in result(user, "list")] == ["alice"]
+    assert result(user, "show", "alice") == made
+    assert result(user, "backup", "--out", no_text("b"))["file"] == "b?"
+    authority = result(user, "authority", "init", "--out", no_text("key"), "--passphrase-file",
+                       passphrase)
+    assert authority["file"] == f"{user.directory}/store?/.authority.pub.pem"
+    assert authority["private_key"] == f"{user.directory}/key?"
+    findings = result(user, "doctor", status=None)
+    assert made["store"] in [one.get("path") for one in findings]
+    assert authority["private_key"] in [one.get("private_key") for one in findings]
+
+
+def test_what_is_no_text_is_among_what_was_checked(user):
+    user.lct("create", "alice")
+    checked = result(user, "check", no_text("b"), "alice", status=5)
+    assert [(one["id"], one["good"]) for one in checked["identities"]] == [
+        ("b?", False), ("alice", True)]
+    assert "b?" in checked["identities"][0]["error"]
+
+
+def test_what_cannot_be_read_of_certificates_in_a_store_that_is_no_text_is_told(user):
+    user.store = user.path(no_text("store"))
+    user.env["LCT_STORE"] = str(user.store)
+    user.configure(store=None)
+    user.lct("create", "alice")
+    (user.store / "alice" / "certs-1.pem").mkdir()
+    (row,) = result(user, "list")
+    assert set(row["certificate"]) == {"error"}
 
 
 def test_what_is_done_is_not_said_in_words_beside_the_json(user):

@@ -192,13 +192,18 @@ static char *public_pem(const struct lct_authority *authority)
 static enum lct_code show_json(const struct lct_authority *authority, const char *algorithm,
                                const char *pem, struct lct_err *err)
 {
-    return lct_tool_print_json(
-        json_pack("{s:i, s:s, s:s, s:o, s:s?, s:b, s:s}", "version", 1, "fingerprint",
-                  authority->fingerprint, "algorithm", algorithm, "file",
-                  json_sprintf("%s/.authority.pub.pem", authority->dir), "private_key",
-                  authority->private_key, "private_key_is_here", lct_authority_is_here(authority),
-                  "public_key", pem),
+    char *file = NULL;
+
+    if (asprintf(&file, "%s/.authority.pub.pem", authority->dir) < 0)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    enum lct_code code = lct_tool_print_json(
+        json_pack("{s:i, s:s, s:s, s:o, s:o, s:b, s:s}", "version", 1, "fingerprint",
+                  authority->fingerprint, "algorithm", algorithm, "file", lct_tool_json_text(file),
+                  "private_key", lct_tool_json_text(authority->private_key), "private_key_is_here",
+                  lct_authority_is_here(authority), "public_key", pem),
         err);
+    free(file);
+    return code;
 }
 
 static enum lct_code show_text(const struct lct_authority *authority, const char *algorithm,

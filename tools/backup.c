@@ -182,8 +182,9 @@ static enum lct_code say_written(const struct lct_tool *tool, const struct lct_b
     for (size_t i = 0; i < backup->num_identities; i++)
         (void)json_array_append_new(ids, json_string(backup->identities[i].record->id));
     if (tool->json)
-        return lct_tool_print_json(
-            json_pack("{s:i, s:s, s:o}", "version", 1, "file", file, "ids", ids), err);
+        return lct_tool_print_json(json_pack("{s:i, s:o, s:o}", "version", 1, "file",
+                                             lct_tool_json_text(file), "ids", ids),
+                                   err);
     json_decref(ids);
     lct_tool_note(tool, "identities in the backup: %zu", backup->num_identities);
     return LCT_OK;

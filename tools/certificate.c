@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
 
+#include "tools/json.h"
+
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
@@ -25,11 +27,7 @@ static void name_text(char *text, size_t size, const X509_NAME *name)
             0)
         len = BIO_get_mem_data(bio, &data);
     (void)snprintf(text, size, "%.*s", (int)len, len > 0 ? data : "");
-    json_t *valid = json_string(text); /* not if it was cut in the middle of a letter */
-    for (; valid == NULL && *text != '\0'; text++)
-        if ((unsigned char)*text >= 0x80)
-            *text = '?';
-    json_decref(valid);
+    lct_tool_make_utf8(text);
     BIO_free(bio);
 }
 
@@ -120,7 +118,7 @@ json_t *lct_certificate_json(const struct lct_certificate *certificate, size_t n
                              const char *wrong)
 {
     if (wrong != NULL)
-        return json_pack("{s:s}", "error", wrong);
+        return json_pack("{s:o}", "error", lct_tool_json_text(wrong));
     if (num == 0)
         return json_null();
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "subject",

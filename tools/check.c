@@ -47,20 +47,26 @@ static json_t *findings_json(const struct lct_check_finding *findings, size_t nu
 
     for (size_t i = 0; i < num_findings; i++)
         (void)json_array_append_new(
-            array, json_pack("{s:s, s:s, s:s?}", "outcome",
+            array, json_pack("{s:s, s:s, s:o}", "outcome",
                              findings[i].good ? outcome_of(&findings[i]) : "failed", "what",
-                             findings[i].what, "why", findings[i].good ? NULL : findings[i].why));
-    return array;
+                             findings[i].what, "why",
+                             lct_tool_json_text(findings[i].good ? NULL : findings[i].why)));
+    if (json_array_size(array) == num_findings)
+        return array;
+    json_decref(array);
+    return NULL;
 }
 
-/* An identity with what came of its check; `err` NULL: it is good. Takes the findings over. */
+/* An identity with what came of its check; `err` NULL: it is good. Takes the findings over, NULL if
+ * out of memory: then the identity is not among the others, which result_json sees. */
 static void add(const struct checking *checking, const char *id, const char *state,
                 json_t *findings, const struct lct_err *err)
 {
-    (void)json_array_append_new(checking->all,
-                                json_pack("{s:s, s:s?, s:b, s:s?, s:o}", "id", id, "state", state,
-                                          "good", err == NULL, "error",
-                                          err != NULL ? err->text : NULL, "findings", findings));
+    (void)json_array_append_new(
+        checking->all,
+        json_pack("{s:o, s:s?, s:b, s:o, s:o}", "id", lct_tool_json_text(id), "state", state,
+                  "good", err == NULL, "error", lct_tool_json_text(err != NULL ? err->text : NULL),
+                  "findings", findings));
 }
 
 static enum lct_code check(const struct checking *checking, const char *id, const char *state,
@@ -118,6 +124,16 @@ static enum lct_code check_one(const struct checking *checking, const char *oper
     return code;
 }
 
+/* Of `num_ids` that were checked; NULL: one is not there, since there was no memory for it. */
+static json_t *result_json(const struct checking *checking, size_t num_ids, bool good)
+{
+    if (json_array_size(checking->all) == num_ids)
+        return json_pack("{s:i, s:b, s:o}", "version", 1, "good", good, "identities",
+                         checking->all);
+    json_decref(checking->all);
+    return NULL;
+}
+
 /* Each of them; what fails is told as it comes, and the last failure is the result. */
 static enum lct_code check_each(struct checking *checking, char *const *ids, size_t num_ids,
                                 struct lct_err *err)
@@ -125,14 +141,14 @@ static enum lct_code check_each(struct checking *checking, char *const *ids, siz
     struct lct_err worst = {.code = LCT_OK}, one;
 
     checking->all = checking->tool->json ? json_array() : NULL;
+    if (checking->tool->json && checking->all == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     for (size_t i = 0; i < num_ids; i++)
         if (check_one(checking, ids[i], &one) != LCT_OK)
             lct_tool_fail_later(&worst, &one);
     enum lct_code code = LCT_OK;
     if (checking->all != NULL)
-        code = lct_tool_print_json(json_pack("{s:i, s:b, s:o}", "version", 1, "good",
-                                             worst.code == LCT_OK, "identities", checking->all),
-                                   err);
+        code = lct_tool_print_json(result_json(checking, num_ids, worst.code == LCT_OK), err);
     if (code != LCT_OK)
         return code;
     *err = worst;

@@ -4,6 +4,7 @@
 #include "proof/seal.h"
 #include "store/certs.h"
 #include "store/life.h"
+#include "tools/json.h"
 #include "tools/seal_text.h"
 #include "tools/tool.h"
 
@@ -94,13 +95,13 @@ json_t *lct_describe_json(const struct lct_record *record, const struct lct_key 
 {
     const struct lct_generation *generation = lct_record_generation(record, 0);
     json_t *json =
-        json_pack("{s:i, s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:o, s:n, s:s, s:s}", "version", 1,
+        json_pack("{s:i, s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:o, s:n, s:s, s:o}", "version", 1,
                   "id", record->id, "algorithm", generation->algorithm->name, "custody",
                   lct_custody_name(generation->custody), "tpm",
                   lct_key_is_software(key) ? NULL : generation->tpm, "software_tpm",
                   generation->software_tpm, "hardware_bound", lct_key_is_bound(key), "passphrase",
                   generation->passphrase, "seal", seal_json(generation, key->libctx), "certificate",
-                  "created", record->created, "store", dir);
+                  "created", record->created, "store", lct_tool_json_text(dir));
 
     if (json != NULL)
         add_life(json, record);

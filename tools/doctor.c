@@ -24,26 +24,13 @@ static const struct {
     [LCT_TOPIC_IDENTITY] = {"identity", "identity"},
 };
 
-/* What files and devices are called shall not move the reader's cursor, nor be no text at all: a
- * path may be of any bytes, and the end of a sentence that is too long in the middle of a letter.
- */
-static void disarm(char *text)
-{
-    json_t *valid = json_string(text);
-
-    lct_text_disarm(text);
-    for (; valid == NULL && *text != '\0'; text++)
-        if ((unsigned char)*text >= 0x80)
-            *text = '?';
-    json_decref(valid);
-}
-
 static json_t *add(struct lct_doctor *doctor, enum lct_topic topic, const char *severity,
                    const char *command, char *text)
 {
     json_t *finding, *typed = command != NULL ? json_string(command) : json_null();
 
-    disarm(text);
+    lct_text_disarm(text);
+    lct_tool_make_utf8(text);
     finding = json_pack("{s:i, s:s, s:s, s:s, s:o}", "version", 1, "topic", topics[topic].name,
                         "severity", severity, "text", text, "command",
                         typed != NULL ? typed : json_null());

@@ -6,6 +6,7 @@
 #include "store/life.h"
 #include "tools/authority.h"
 #include "tools/authority_key.h"
+#include "tools/json.h"
 #include "tools/seal_text.h"
 #include "tools/shell.h"
 
@@ -431,8 +432,7 @@ void lct_doctor_authority(struct lct_doctor *doctor)
         json_t *finding = tell_authority(doctor, &authority);
         (void)json_object_set_new(finding, "authority", json_string(authority.fingerprint));
         (void)json_object_set_new(finding, "private_key",
-                                  authority.private_key != NULL ? json_string(authority.private_key)
-                                                                : json_null());
+                                  lct_tool_json_text(authority.private_key));
     } else if (code == LCT_ERR_NO_AUTHORITY)
         (void)lct_doctor_find(doctor, LCT_TOPIC_STORE, LCT_SEVERITY_NOTE,
                               "lct authority init --out FILE",

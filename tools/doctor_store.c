@@ -3,6 +3,7 @@
 
 #include "proof/json.h"
 #include "store/life.h"
+#include "tools/json.h"
 #include "tools/shell.h"
 
 #include <dirent.h>
@@ -83,7 +84,7 @@ static void find_permissions(struct lct_doctor *doctor, const char *dir, const s
     else
         finding = lct_doctor_find(doctor, topic, LCT_SEVERITY_OK, NULL, "%s: mode %04o%s", dir,
                                   mode, writable ? ", writable" : "");
-    (void)json_object_set_new(finding, "path", json_string(dir));
+    (void)json_object_set_new(finding, "path", lct_tool_json_text(dir));
     (void)json_object_set_new(finding, "writable", json_boolean(writable));
 }
 

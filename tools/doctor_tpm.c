@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "tools/json.h"
 #include "tpm/ways.h"
 
 #include <fcntl.h>
@@ -42,8 +43,8 @@ bool lct_doctor_ways(struct lct_doctor *doctor)
                 ? lct_doctor_problem(doctor, LCT_TOPIC_WAY, LCT_ERR_NO_TPM, command, "%s",
                                      ways[i].text)
                 : lct_doctor_find(doctor, LCT_TOPIC_WAY, severity, command, "%s", ways[i].text);
-        (void)json_object_set_new(finding, "way", json_string(ways[i].name));
-        (void)json_object_set_new(finding, "held_by", json_string(ways[i].holders));
+        (void)json_object_set_new(finding, "way", lct_tool_json_text(ways[i].name));
+        (void)json_object_set_new(finding, "held_by", lct_tool_json_text(ways[i].holders));
     }
     return opens;
 }

@@ -231,7 +231,7 @@ static json_t *ek_json(const struct shown *shown, const struct lct_ek *ek)
 
     if (ek->pkey == NULL) {
         (void)json_object_set_new(json, "public_key", json_null());
-        (void)json_object_set_new(json, "error", json_string(ek->key_err.text));
+        (void)json_object_set_new(json, "error", lct_tool_json_text(ek->key_err.text));
         return json;
     }
     char *pem = to_pem(shown, NULL, ek->pkey);

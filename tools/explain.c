@@ -7,6 +7,7 @@
 #include "proof/spki.h"
 #include "proof/vendor.h"
 #include "tools/certificate.h"
+#include "tools/json.h"
 #include "tools/seal_text.h"
 
 #include <openssl/bio.h>
@@ -21,7 +22,7 @@ enum { SHA256_TEXT = 65 };
 
 static json_t *error(const char *sentence)
 {
-    return json_pack("{s:s}", "error", sentence);
+    return json_pack("{s:o}", "error", lct_tool_json_text(sentence));
 }
 
 static json_t *of_name(const struct lct_name *name)
@@ -65,7 +66,7 @@ static int add_key(json_t *json, const struct lct_public *area, OSSL_LIB_CTX *li
     EVP_PKEY *pkey = lct_public_pkey(area, libctx, &err);
 
     if (pkey == NULL)
-        return json_object_set_new(json, "error", json_string(err.text));
+        return json_object_set_new(json, "error", lct_tool_json_text(err.text));
     int failed = lct_spki_fingerprint(sha256, pkey, libctx, NULL) != LCT_OK ||
                  json_object_set_new(json, "sha256", json_string(sha256)) != 0 ||
                  json_object_set_new(json, "public_key", pem_of(pkey, libctx)) != 0;

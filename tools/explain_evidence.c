@@ -6,6 +6,7 @@
 #include "tcg/attest.h"
 #include "tcg/event_text.h"
 #include "tcg/eventlog.h"
+#include "tools/json.h"
 #include "tools/report.h"
 
 #include <openssl/evp.h>
@@ -30,7 +31,7 @@ static json_t *of_signature(const struct lct_evidence_attested *attested)
 
     if (lct_attest_signature(&signature, &scheme, attested->signature, attested->signature_len,
                              &err) != LCT_OK)
-        return json_pack("{s:s}", "error", err.text);
+        return json_pack("{s:o}", "error", lct_tool_json_text(err.text));
     return of_scheme(&scheme);
 }
 
@@ -46,7 +47,7 @@ static json_t *of_attested(const struct lct_evidence_attested *attested, uint16_
         attest.type != type)
         (void)LCT_FAIL(&err, LCT_ERR_BAD_EVIDENCE, "it attests something else");
     if (err.code != LCT_OK)
-        return json_pack("{s:s}", "error", err.text);
+        return json_pack("{s:o}", "error", lct_tool_json_text(err.text));
     json_t *json = lct_report_attested(&attest);
     (void)json_object_set_new(json, "signature", of_signature(attested));
     return json;

@@ -77,19 +77,27 @@ static void name_error(char name[32], enum lct_code code)
     name[i] = '\0';
 }
 
-/* What a file is called, and a sentence that is cut within a letter, may be no UTF-8. */
-static json_t *message_json(const struct lct_err *err)
+void lct_tool_make_utf8(char *text)
 {
-    char text[sizeof err->text];
-    json_t *json = json_string(err->text);
+    json_t *valid = json_string(text);
 
-    if (json != NULL)
+    for (; valid == NULL && *text != '\0'; text++)
+        if ((unsigned char)*text >= 0x80)
+            *text = '?';
+    json_decref(valid);
+}
+
+json_t *lct_tool_json_text(const char *text)
+{
+    json_t *json = text != NULL ? json_string(text) : json_null();
+    char *copy = json == NULL ? strdup(text) : NULL;
+
+    if (copy == NULL)
         return json;
-    (void)snprintf(text, sizeof text, "%s", err->text);
-    for (char *at = text; *at != '\0'; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    return json_string(text);
+    lct_tool_make_utf8(copy);
+    json = json_string(copy);
+    free(copy);
+    return json;
 }
 
 void lct_tool_print_error(const char *program, bool json, const struct lct_err *err)
@@ -98,8 +106,9 @@ void lct_tool_print_error(const char *program, bool json, const struct lct_err *
 
     if (json) {
         name_error(name, err->code);
-        json_t *object = json_pack("{s:{s:i, s:s, s:o}, s:i}", "error", "status", (int)err->code,
-                                   "name", name, "message", message_json(err), "version", 1);
+        json_t *object =
+            json_pack("{s:{s:i, s:s, s:o}, s:i}", "error", "status", (int)err->code, "name", name,
+                      "message", lct_tool_json_text(err->text), "version", 1);
         text = object != NULL ? json_dumps(object, 0) : NULL;
         json_decref(object);
     }

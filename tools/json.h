@@ -38,6 +38,14 @@ bool lct_tool_wants_json(int argc, char **argv);
  * {"error": {"status": 3, "name": "not_found", "message": "..."}}. */
 void lct_tool_print_error(const char *program, bool json, const struct lct_err *err);
 
+/* What a file is called, what was typed and a sentence that is cut within a letter may be no UTF-8:
+ * then each byte of it that is not ASCII becomes '?'. */
+void lct_tool_make_utf8(char *text);
+
+/* Such a text for a result; null for NULL. Others than this and than what has but ASCII in it are
+ * refused by jansson, and the result with them. NULL: out of memory. */
+json_t *lct_tool_json_text(const char *text);
+
 /* Prints any value and a newline to stdout; takes it over. LCT_ERR_IO; LCT_ERR_INTERNAL for NULL,
  * which is out of memory. */
 enum lct_code lct_tool_print_json(json_t *json, struct lct_err *err);
