@@ -2,6 +2,7 @@
 #include "store/file.h"
 
 #include "base/fd.h"
+#include "base/temporary.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,29 +130,7 @@ static enum lct_code put(int dir, int fd, const char *temporary, const char *nam
     return code;
 }
 
-/*
- * Temporary files in a directory that is not locked. Each is locked by who writes it, so one that
- * nobody has locked was left by a crash, or is so new that its maker, who looks whether it is there
- * once it is locked, makes another.
- */
 static const char temporary_prefix[] = ".new-";
-
-static bool is_linked(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && st.st_nlink > 0;
-}
-
-static void clear_temporary(int dir, const char *name)
-{
-    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && is_linked(fd))
-        (void)unlinkat(dir, name, 0);
-    if (fd >= 0)
-        close(fd);
-}
 
 static void clear_temporaries(int dir)
 {
@@ -162,7 +140,7 @@ static void clear_temporaries(int dir)
         return;
     for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries))
         if (strncmp(entry->d_name, temporary_prefix, sizeof temporary_prefix - 1) == 0)
-            clear_temporary(dir, entry->d_name);
+            (void)lct_temporary_clear(dir, entry->d_name);
     closedir(entries);
 }
 
@@ -173,15 +151,9 @@ static int create_temporary(char name[64], int dir, mode_t mode)
 
     for (int i = 0; i < ATTEMPTS; i++) {
         (void)snprintf(name, 64, "%s%d-%d", temporary_prefix, (int)gettid(), i);
-        int fd = create(dir, name, mode);
-        if (fd < 0 && errno != EEXIST)
-            return -1;
-        if (fd < 0)
-            continue;
-        /* Not every file system can lock; then whoever clears cannot either. */
-        if ((flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && is_linked(fd))
+        int fd = lct_temporary_make(dir, name, mode);
+        if (fd >= 0 || (errno != EEXIST && errno != EAGAIN))
             return fd;
-        close(fd);
     }
     errno = EEXIST;
     return -1;

@@ -7,8 +7,8 @@
  *
  * LCT_FS_STEP: the step to stop at, from 1; 0 or unset: none.
  *
- * LCT_FS_ACTION: "kill", SIGKILL before the step, or "kill-after"; "stop", SIGSTOP before it, and
- * after SIGCONT it goes on; or a loss of power before it:
+ * LCT_FS_ACTION: "kill", SIGKILL before the step, or "kill-after"; "stop", SIGSTOP before it, or
+ * "stop-after", and after SIGCONT it goes on; or a loss of power before it:
  * "lose", all that was not synced is lost, or "tear", of that content alone (preload_fs_journal.h),
  * and at the program's end if there is no such step; or the errno with which it fails, "ENOSPC",
  * "EDQUOT", "EIO", "EROFS" or "EINTR", with a "+" after it that step and all later ones; or
@@ -81,8 +81,8 @@ __attribute__((constructor)) static void read_plan(void)
     for (size_t i = 0; action != NULL && i < sizeof errors / sizeof *errors; i++)
         if (strncmp(action, errors[i].name, strlen(errors[i].name)) == 0)
             plan.error = errors[i].error;
-    plan.stops = action != NULL && strcmp(action, "stop") == 0;
-    plan.after = action != NULL && strcmp(action, "kill-after") == 0;
+    plan.stops = action != NULL && strncmp(action, "stop", strlen("stop")) == 0;
+    plan.after = action != NULL && strstr(action, "-after") != NULL;
     plan.loses = action != NULL && strcmp(action, "lose") == 0;
     plan.tears = action != NULL && strcmp(action, "tear") == 0;
     if (plan.loses || plan.tears)
@@ -160,7 +160,7 @@ static bool may_go_on(const char *step)
     pthread_mutex_unlock(&plan.mutex);
     if (plan.at == 0 || (plan.onwards ? number < plan.at : number != plan.at))
         return true;
-    if (plan.stops)
+    if (plan.stops && !plan.after)
         (void)raise(SIGSTOP);
     if (plan.after || plan.stops)
         return true;
@@ -176,7 +176,7 @@ static bool may_go_on(const char *step)
 static int done(int result)
 {
     if (plan.after && plan.steps == plan.at)
-        kill(getpid(), SIGKILL);
+        kill(getpid(), plan.stops ? SIGSTOP : SIGKILL);
     return result;
 }
 

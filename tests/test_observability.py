@@ -14,12 +14,13 @@ import socket
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 import sealing
 from test_tls import connect, start_server
-from tpm import RC_RETRY, SRK, Command
+from tpm import RC_RETRY, SRK, TIMEOUT, Command
 
 SECRET, WRONG = "correct horse battery staple", "quite another one"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z lct\[(\d+)\] (\S.*)")
@@ -527,6 +528,76 @@ def test_two_at_once_do_not_replace_a_file_by_half_of_one(held):
         assert out.read_text() == "whole" and held.path("lct.prom.lct-new").exists()
     held.lct("doctor", "--metrics", "--out", out)
     assert list(held.directory.glob("lct.prom*")) == [out]
+
+
+class Replacing:
+    """A program that writes metrics to a file and stops at a step, as preload_fs.c has them."""
+
+    def __init__(self, user, out, step: int, action: str):
+        self.program = subprocess.Popen(
+            [user.build / "lct", "doctor", "--metrics", "--out", out], cwd=user.directory,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=user.environment(*stopping(user, out, LCT_FS_STEP=str(step),
+                                           LCT_FS_ACTION=action)))
+        came = os.waitid(os.P_PID, self.program.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert came.si_code == os.CLD_STOPPED
+
+    def go_on(self) -> tuple[int, str]:
+        """To its end: its exit status and what it says."""
+        self.program.send_signal(signal.SIGCONT)
+        _, said = self.program.communicate(timeout=TIMEOUT)
+        return self.program.returncode, said
+
+
+def stopping(user, out, **env: str) -> tuple[dict, list]:
+    return ({"LCT_FS_BELOW": str(out.parent)} | env,
+            [user.build / "tests" / "preload_fs.so"])
+
+
+def steps_of(user, out) -> list[str]:
+    """The steps of writing metrics to a file that is not there."""
+    log = user.path("steps")
+    env, preload = stopping(user, out, LCT_FS_LOG=str(log))
+    user.lct("doctor", "--metrics", "--out", out, env=env, preload=preload)
+    out.unlink()
+    return log.read_text().split()
+
+
+@pytest.fixture(name="out")
+def fixture_out(held) -> Path:
+    """Where metrics go to; there is no TPM, which takes time, and is not asked."""
+    held.tpm.stop()
+    out = held.path("metrics/lct.prom")
+    out.parent.mkdir()
+    return out
+
+
+def test_of_two_that_begin_at_once_neither_takes_the_other_s_file(held, out):
+    made = steps_of(held, out).index("open") + 1
+    first, second = (Replacing(held, out, made, "stop-after") for _ in range(2))
+    for program in (first, second):
+        assert program.go_on() == (0, "")
+        assert metrics(out.read_text())["lct_tpm_up"] == {"": 0}
+        out.unlink()
+    assert not list(out.parent.iterdir())
+
+
+def test_who_finds_no_file_beside_it_takes_none_away_that_was_made_then(held, out):
+    steps = steps_of(held, out)
+    late = Replacing(held, out, 1, "stop")
+    first = Replacing(held, out, steps.index("write") + 1, "stop")
+    status, said = late.go_on()
+    assert status == 18 and "busy" in said and not out.exists()
+    assert first.go_on() == (0, "")
+    assert metrics(out.read_text())["lct_tpm_up"] == {"": 0}
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_what_a_crash_has_left_beside_a_file_is_removed_whatever_its_mode(held, out):
+    left = out.with_name("lct.prom.lct-new")
+    left.touch(mode=0o400)
+    held.lct("doctor", "--metrics", "--out", out)
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_metrics_take_no_device_s_place(held):

@@ -2,6 +2,7 @@
 #include "tools/private_file.h"
 
 #include "base/fd.h"
+#include "base/temporary.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,19 +45,10 @@ static bool set_attributes(int fd, const struct stat *like)
     return fchmod(fd, like->st_mode & 07777) == 0;
 }
 
-/* Closes `fd`, on failure too; false with errno. */
+/* On disk when it returns; false with errno. */
 static bool fill(int fd, const uint8_t *bytes, size_t bytes_len, const struct stat *like)
 {
-    bool good =
-        set_attributes(fd, like) && lct_fd_write_all(fd, bytes, bytes_len) && fsync(fd) == 0;
-    int error = errno;
-
-    if (close(fd) != 0 && good) {
-        error = errno;
-        good = false;
-    }
-    errno = error;
-    return good;
+    return set_attributes(fd, like) && lct_fd_write_all(fd, bytes, bytes_len) && fsync(fd) == 0;
 }
 
 static enum lct_code fail_write(const char *file, struct lct_err *err)
@@ -75,30 +66,31 @@ enum lct_code lct_private_file_make(const char *file, const uint8_t *bytes, size
                         "%s is there already, and is not replaced; name another file", file);
     if (fd < 0)
         return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be made: %s", file, strerror(errno));
-    if (fill(fd, bytes, bytes_len, NULL) && sync_dir_of(file))
+    int error = fill(fd, bytes, bytes_len, NULL) ? 0 : errno;
+    if (close(fd) != 0 && error == 0)
+        error = errno;
+    if (error == 0 && sync_dir_of(file))
         return LCT_OK;
+    if (error != 0)
+        errno = error;
     enum lct_code code = fail_write(file, err);
     (void)unlink(file);
     return code;
 }
 
-/* Locked by who fills it: what nobody has locked was left by a crash. -1 with errno: EBUSY,
- * another is replacing the file. */
+/* -1 with errno: EBUSY, another is replacing the file. */
 static int create_beside(const char *beside)
 {
-    int left = open(beside, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    bool locked = left >= 0 && flock(left, LOCK_EX | LOCK_NB) != 0;
+    enum { ATTEMPTS = 100 }; /* each is lost to another that began at the same time */
 
-    if (left >= 0)
-        close(left);
-    if (locked) {
-        errno = EBUSY;
-        return -1;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        int fd =
+            lct_temporary_clear(AT_FDCWD, beside) ? lct_temporary_make(AT_FDCWD, beside, 0600) : -1;
+        if (fd >= 0 || (errno != EEXIST && errno != EAGAIN))
+            return fd;
     }
-    int fd = unlink(beside) == 0 || errno == ENOENT ? create(beside) : -1;
-    if (fd >= 0)
-        (void)flock(fd, LOCK_EX | LOCK_NB);
-    return fd;
+    errno = EBUSY;
+    return -1;
 }
 
 static enum lct_code replace(const char *file, const uint8_t *bytes, size_t bytes_len,
@@ -109,14 +101,13 @@ static enum lct_code replace(const char *file, const uint8_t *bytes, size_t byte
     if (asprintf(&beside, "%s.lct-new", file) < 0)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     int fd = create_beside(beside);
-    int lock = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1; /* until it has its name */
     bool good = fd >= 0 && fill(fd, bytes, bytes_len, like) && rename(beside, file) == 0;
-    enum lct_code code = good ? LCT_OK : fail_write(file, err);
+    enum lct_code code = good ? LCT_OK : fail_write(fd >= 0 ? file : beside, err);
 
     if (!good && fd >= 0)
         (void)unlink(beside);
-    if (lock >= 0)
-        close(lock);
+    if (fd >= 0)
+        close(fd); /* and with it the lock, now that the file has its name */
     free(beside);
     return code == LCT_OK && !sync_dir_of(file) ? fail_write(file, err) : code;
 }
