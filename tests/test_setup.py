@@ -225,6 +225,33 @@ def test_where_others_may_write_nothing_is_read_or_loaded(machine, name, mode, o
     machine.setup(*options)
 
 
+@pytest.mark.parametrize("path, mode", [("", 0o775), ("openssl.cnf", 0o666)])
+def test_where_others_may_write_and_nothing_is_ours_there_is_nothing_to_undo(machine, path, mode):
+    """As where the package is removed; what is named there is not loaded all the same."""
+    sign, module = machine.user.path("loaded"), machine.user.path("planted.so")
+    made_of(f'close(creat("{sign}", 0600));')(module)
+    machine.conf.write_text(FILES["lct by hand, its module gone"].replace("/nowhere/lct.so",
+                                                                          str(module)))
+    (machine.directory / path).chmod(mode)
+    before = machine.files()
+    done = machine.setup("--undo", "--yes")
+    assert done.stdout == f"{machine.conf} has nothing of lct setup's in it\n" and not done.stderr
+    assert machine.files() == before and not sign.exists()
+
+
+@pytest.mark.parametrize("name", ["lct.cnf", "openssl.cnf.before-lct"])
+def test_what_is_left_beside_openssl_cnf_where_others_may_write_is_told(machine, name):
+    machine.setup("--yes")
+    machine.backup.rename(machine.conf)
+    if name != "lct.cnf":
+        machine.ours.rename(machine.backup)
+    machine.directory.chmod(0o775)
+    done = machine.setup("--undo", "--yes")
+    assert "nothing of lct setup's in it" in done.stdout
+    assert done.stderr.startswith(f"lct: warning: {machine.directory}: others may write to it")
+    assert (machine.directory / name).exists()
+
+
 @NEEDS_ROOT
 def test_a_module_that_another_user_names_in_lct_cnf_is_not_loaded_by_root(machine):
     sign, module = machine.user.path("loaded"), machine.user.path("planted.so")
@@ -298,7 +325,8 @@ def test_what_was_written_by_hand_and_works_is_left_alone(make_machine, text):
                                          module.format(machine.user.build / "lct.so")))
     before = machine.files()
     assert "activates lct already, by what is written there" in machine.setup().stdout
-    assert "written by hand" in machine.setup("--undo").stdout
+    told = machine.setup("--undo").stdout
+    assert "written by hand: take it out before lct.so is removed" in told
     assert machine.files() == before
 
 
@@ -422,6 +450,8 @@ def test_a_link_that_leads_nowhere(make_machine, user):
     machine = make_machine(None)
     machine.conf.symlink_to(user.path("nowhere"))
     assert "a link to a file that is not there" in machine.setup("--yes", status=CONFIG).stderr
+    assert "nothing of lct setup's in it" in machine.setup("--undo", "--yes").stdout
+    assert machine.conf.is_symlink() and not machine.conf.exists()
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev"])

@@ -168,8 +168,10 @@ static void examine(struct lct_tool *tool)
 static enum lct_code set_up(struct lct_tool *tool, struct lct_setup *setup, bool user, bool yes,
                             struct lct_err *err)
 {
-    enum lct_code code;
+    enum lct_code code = lct_setup_read(setup, err);
 
+    if (code != LCT_OK)
+        return code;
     if (!setup->included && lct_setup_is_by_others(setup)) {
         code = lct_tool_say(tool, err, "%s activates lct already, by what is written there\n",
                             setup->conf.path);
@@ -191,18 +193,40 @@ static enum lct_code set_up(struct lct_tool *tool, struct lct_setup *setup, bool
     return code;
 }
 
+static bool is_there(const struct lct_setup_file *file)
+{
+    return file->path != NULL && access(file->path, F_OK) == 0;
+}
+
+/* What may not be changed need not be, where nothing that programs load is ours: a package that is
+ * removed is not held up. */
+static enum lct_code leave(const struct lct_tool *tool, const struct lct_setup *setup,
+                           const char *why, struct lct_err *err)
+{
+    if (is_there(&setup->ours) || is_there(&setup->backup))
+        lct_tool_warn(NULL, "%s", why);
+    return lct_tool_say(tool, err, "%s has nothing of lct setup's in it\n", setup->conf.path);
+}
+
 static enum lct_code undo(const struct lct_tool *tool, struct lct_setup *setup, bool yes,
                           struct lct_err *err)
 {
-    enum lct_code code = lct_setup_plan_undo(setup, err);
+    struct lct_err why = {.code = LCT_OK};
 
+    if (lct_setup_read(setup, &why) != LCT_OK && lct_setup_is_out(setup))
+        return leave(tool, setup, why.text, err);
+    *err = why;
+    enum lct_code code = why.code == LCT_OK ? lct_setup_plan_undo(setup, err) : why.code;
     if (code != LCT_OK)
         return code;
     if (!lct_setup_changes(&setup->conf) && !lct_setup_changes(&setup->ours) &&
         !lct_setup_changes(&setup->backup))
         return lct_tool_say(
             tool, err, "%s has nothing of lct setup's in it%s\n", setup->conf.path,
-            lct_setup_is_by_others(setup) ? "; what activates lct there was written by hand" : "");
+            lct_setup_is_by_others(setup)
+                ? "; what activates lct there was written by hand: take it out "
+                  "before lct.so is removed, or OpenSSL finds there what it cannot load"
+                : "");
     code = ask_and_do(setup, false, yes, err);
     if (code == LCT_OK && setup->ours.after != NULL)
         code = lct_tool_say(tool, err, "%s is kept, for the settings in it\n", setup->ours.path);
@@ -229,8 +253,6 @@ enum lct_code lct_setup_run(struct lct_tool *tool, int argc, char **argv, struct
 
     if (code == LCT_OK)
         code = choose(&setup, &choice, err);
-    if (code == LCT_OK)
-        code = lct_setup_read(&setup, err);
     if (code == LCT_OK && setup.module == NULL)
         setup.module = LCT_MODULE;
     if (code == LCT_OK)

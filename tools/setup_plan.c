@@ -145,6 +145,22 @@ enum lct_code lct_setup_read(struct lct_setup *setup, struct lct_err *err)
     return check_memory(setup->body, err);
 }
 
+bool lct_setup_is_out(const struct lct_setup *setup)
+{
+    struct lct_setup seen = {.conf = {.path = realpath(setup->conf.path, NULL)}};
+    struct stat status;
+
+    if (seen.conf.path == NULL)
+        return errno == ENOENT;
+    bool out = stat(seen.conf.path, &status) == 0 && S_ISREG(status.st_mode) &&
+               name_others(&seen, NULL) == LCT_OK && read_file(&seen.conf, NULL) == LCT_OK;
+    if (out && seen.conf.before != NULL)
+        seen.body = lct_setup_without(seen.conf.before, seen.ours.path);
+    out = out && is_same(seen.body, seen.conf.before);
+    lct_setup_free(&seen);
+    return out;
+}
+
 /* As it will be, the included file in its place. */
 static enum lct_code try_out(const struct lct_setup *setup, struct lct_err *err)
 {

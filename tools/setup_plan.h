@@ -34,6 +34,10 @@ struct lct_setup {
  * root and the one who runs this, who would load what that one names, or others may write to it. */
 enum lct_code lct_setup_read(struct lct_setup *setup, struct lct_err *err);
 
+/* Whether openssl.cnf, where lct_setup_read refuses it or what is beside it, can be read all the
+ * same, or is not there, and we are not in it. It is looked at, and what it names is not loaded. */
+bool lct_setup_is_out(const struct lct_setup *setup);
+
 /* Whether programs have lct without us: openssl.cnf, or what it includes, activates it. */
 bool lct_setup_is_by_others(const struct lct_setup *setup);
 
