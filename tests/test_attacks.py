@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -320,10 +321,29 @@ def test_an_error_text_carries_no_control_characters(owner):
     """A hostile URI or record does not write to the terminal through our sentences."""
     done = owner.openssl("pkey", "-in", "lct:a%1B%5B2Jb%C2%9B2J", "-noout", status=1)
     assert not re.search("[\x1b\x9b]", done.stderr)
-    done = owner.lct("show", "a\x1b[2Jb\x9b2J\u69db\nlct: all is well", status=5)
-    assert "a?[2Jb??2J\u69db?lct" in one_sentence(done.stderr)
+    done = owner.lct("show", "a\x1b[2Jb\x9b2J\u69db\u202a\u2069\u2065\nlct: all is well", status=5)
+    assert "a?[2Jb??2J\u69db??????\u2065?lct" in one_sentence(done.stderr)
     owner.edit_record("ec", lambda record: record.update(state="\x1b[2J\nlct: all is well"))
     one_sentence(owner.lct("show", "ec", status=None).stderr)
+
+
+def test_a_note_or_a_warning_carries_no_control_characters(owner):
+    """Of a store that is named to who is root, say."""
+    store = f"{owner.directory}/x\x1b[31m\x9b2J\u202e"
+    assert "/x?[31m??2J???" in one_sentence(owner.lct("list", "--store", store).stderr)
+    shutil.copytree(owner.store, store)
+    (Path(store) / "ec" / "certs-1.pem").mkdir()
+    assert "/x?[31m??2J???" in one_sentence(owner.lct("list", "--store", store).stderr)
+
+
+def test_a_certificate_s_names_carry_no_control_characters(owner):
+    """Nor what turns the direction of writing: another issuer is read then than is there."""
+    subject = "/CN=a\x9b2J\u202egro.elpmaxe\u2066b"
+    chain = owner.certificate("lct:ec", subject, "crt.pem", "-utf8")
+    told = owner.lct("cert", "ec", "--set", chain).stdout + owner.lct("show", "ec").stdout
+    assert told.count("CN=a??2J???gro.elpmaxe???b") == 3
+    assert json.loads(owner.lct("show", "ec", "--json").stdout)["certificate"]["issuer"] == (
+        "CN=a??2J???gro.elpmaxe???b")
 
 
 def test_numbers_in_a_record_do_not_overflow(owner):

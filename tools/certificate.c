@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/certificate.h"
 
+#include "base/text.h"
 #include "tools/json.h"
 
 #include <openssl/asn1.h>
@@ -28,6 +29,7 @@ static void name_text(char *text, size_t size, const X509_NAME *name)
         len = BIO_get_mem_data(bio, &data);
     (void)snprintf(text, size, "%.*s", (int)len, len > 0 ? data : "");
     lct_tool_make_utf8(text);
+    lct_text_disarm(text);
     BIO_free(bio);
 }
 

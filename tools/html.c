@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/html.h"
 
+#include "base/text.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -141,22 +143,22 @@ static void raw(struct lct_html *html, const char *markup)
         (void)fputs(markup, html->out); /* whether all of it succeeded is asked at the end */
 }
 
-enum { REPLACEMENT = 0xFFFD, LAST = 0x10FFFF };
+enum { REPLACEMENT = 0xFFFD };
 
-/* Unicode 15, Default_Ignorable_Code_Point; and C0, C1, the separators of lines and paragraphs,
- * interlinear annotations and noncharacters. */
+/* Besides control characters: Unicode 15, Default_Ignorable_Code_Point; and the separators of lines
+ * and paragraphs, interlinear annotations and noncharacters. */
 static const struct {
     uint32_t first, last;
 } unseen[] = {
-    {0x0, 0x1F},      {0x7F, 0x9F},     {0xAD, 0xAD},       {0x34F, 0x34F},     {0x61C, 0x61C},
-    {0x115F, 0x1160}, {0x17B4, 0x17B5}, {0x180B, 0x180F},   {0x200B, 0x200F},   {0x2028, 0x202E},
-    {0x2060, 0x206F}, {0x3164, 0x3164}, {0xFDD0, 0xFDEF},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},
-    {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
+    {0xAD, 0xAD},     {0x34F, 0x34F},     {0x61C, 0x61C},     {0x115F, 0x1160},   {0x17B4, 0x17B5},
+    {0x180B, 0x180F}, {0x200B, 0x200F},   {0x2028, 0x2029},   {0x2060, 0x2065},   {0x206A, 0x206F},
+    {0x3164, 0x3164}, {0xFDD0, 0xFDEF},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},
+    {0xFFF0, 0xFFFB}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
 };
 
 static bool is_seen(uint32_t letter)
 {
-    if ((letter & 0xFFFE) == 0xFFFE)
+    if ((letter & 0xFFFE) == 0xFFFE || lct_text_is_control(letter))
         return false;
     for (size_t i = 0; i < sizeof unseen / sizeof unseen[0]; i++)
         if (letter >= unseen[i].first && letter <= unseen[i].last)
@@ -164,41 +166,10 @@ static bool is_seen(uint32_t letter)
     return true;
 }
 
-/* How many bytes the letter that begins so has, and which bits of the first are its; 0: none does.
- */
-static size_t shape_of(uint8_t first, uint32_t *bits)
+static uint32_t next_letter(const char *text, size_t text_len, size_t *used)
 {
-    static const struct {
-        uint8_t mask, lead;
-    } shapes[] = {{0x80, 0x00}, {0xE0, 0xC0}, {0xF0, 0xE0}, {0xF8, 0xF0}};
+    uint32_t letter = lct_text_letter(text, text_len, used);
 
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        if ((first & shapes[i].mask) == shapes[i].lead) {
-            *bits = first & (uint8_t)~shapes[i].mask;
-            return i + 1;
-        }
-    return 0;
-}
-
-/* The letter that a text begins with, and how many bytes it has; of what is none the first byte
- * (RFC 3629, 3: not the shortest form, a surrogate, more than there are). */
-static uint32_t next_letter(const uint8_t *bytes, size_t len, size_t *used)
-{
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    uint32_t letter = 0;
-    size_t num = shape_of(bytes[0], &letter);
-
-    *used = 1;
-    if (num == 0 || num > len)
-        return REPLACEMENT;
-    for (size_t i = 1; i < num; i++) {
-        if ((bytes[i] & 0xC0) != 0x80)
-            return REPLACEMENT;
-        letter = letter << 6 | (bytes[i] & 0x3F);
-    }
-    if (letter < least[num - 1] || letter > LAST || (letter >= 0xD800 && letter <= 0xDFFF))
-        return REPLACEMENT;
-    *used = num;
     return is_seen(letter) ? letter : REPLACEMENT;
 }
 
@@ -221,7 +192,7 @@ void lct_html_text(struct lct_html *html, const char *text, size_t text_len)
     size_t used = 0;
 
     for (size_t i = 0; html != NULL && i < text_len; i += used) {
-        const char *escape = escape_of(next_letter((const uint8_t *)text + i, text_len - i, &used));
+        const char *escape = escape_of(next_letter(text + i, text_len - i, &used));
         if (escape != NULL)
             raw(html, escape);
         else

@@ -2,6 +2,7 @@
 #include "tools/tool.h"
 
 #include "base/fd.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,6 +92,7 @@ void lct_tool_warn(const char *label, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    lct_text_disarm(text);
     (void)fprintf(stderr, "lct: %s%swarning: %s\n", label != NULL ? label : "",
                   label != NULL ? ": " : "", text);
 }
@@ -105,6 +107,7 @@ void lct_tool_note(const struct lct_tool *tool, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    lct_text_disarm(text);
     (void)fprintf(stderr, "lct: %s\n", text);
 }
 

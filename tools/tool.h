@@ -157,11 +157,11 @@ enum lct_code lct_tool_print(struct lct_err *err, const char *format, ...) LCT_P
 enum lct_code lct_tool_say(const struct lct_tool *tool, struct lct_err *err, const char *format,
                            ...) LCT_PRINTF(3, 4);
 
-/* Warns on stderr, in a line of its own: "lct: warning: ...", or of what has a label "lct:
- * lct:alice: warning: ..."; NULL: it has none. */
+/* Warns on stderr, in a line of its own, which has no control character: "lct: warning: ...", or of
+ * what has a label "lct: lct:alice: warning: ..."; NULL: it has none. */
 void lct_tool_warn(const char *label, const char *format, ...) LCT_PRINTF(2, 3);
 
-/* Tells on stderr, in a line of its own, what is no result and no warning: not with --quiet. */
+/* Tells on stderr, in such a line too, what is no result and no warning: not with --quiet. */
 void lct_tool_note(const struct lct_tool *tool, const char *format, ...) LCT_PRINTF(2, 3);
 
 /* Of each program its own: the help of a subcommand; how one is called, "lct attest offer", and
