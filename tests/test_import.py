@@ -6,11 +6,14 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from conftest import sanitizer_preload
 from keyfile import OID_SEALED, KeyFile, der
 from test_bad_input import queue_says
 from test_command import one_sentence
@@ -976,3 +979,42 @@ def test_a_tpm_that_is_not_there_is_said(bench):
     bench.user.lct("import", "k", hex(HANDLE), status=9)
     bench.user.lct("import", "--software", "k", software(bench.user, "ec-p256"), status=9)
     assert not bench.user.in_store()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the memory of what is not dumpable")
+@pytest.mark.parametrize("options", [[], ["--software"]], ids=["of a TPM", "in software"])
+def test_a_file_that_is_too_long_for_a_key_does_not_stay_in_memory(user, options):
+    """It may be one in the clear, with something before it."""
+    if sanitizer_preload(user.build):
+        pytest.skip("a sanitizer has its own memory")
+    secret = b"a private key in the clear\n"
+    user.write("key.pem", secret * (65536 // len(secret) + 1))
+    stop = compiled(user, """#include <signal.h>
+__attribute__((destructor)) static void stop(void) { raise(SIGSTOP); }
+""")
+    process = subprocess.Popen([user.build / "lct", "import", "alice", "key.pem", *options],
+                               cwd=user.directory, env=user.environment(preload=[stop]),
+                               stderr=subprocess.PIPE, text=True)
+    came = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert came.si_code == os.CLD_STOPPED
+    memory = stack_of(process.pid)
+    process.send_signal(signal.SIGCONT)
+    assert "too long to be a key" in process.communicate(timeout=TIMEOUT)[1]
+    assert len(memory) > 65536 and memory.count(secret) == 0
+
+
+def compiled(user, source: str) -> Path:
+    """A library to preload."""
+    library = user.path("preload.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, user.write("preload.c", source)],
+                   check=True)
+    return library
+
+
+def stack_of(pid: int) -> bytes:
+    """What there is of a process's stack."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    first, last = re.search(r"^([0-9a-f]+)-([0-9a-f]+) .* \[stack\]$", maps, re.MULTILINE).groups()
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(int(first, 16))
+        return memory.read(int(last, 16) - int(first, 16))

@@ -32,6 +32,7 @@ struct secrets {
     struct lct_secret passphrase, owner_auth, endorsement_auth;
 };
 
+/* Of what cannot be read whole nothing stays in memory. */
 static enum lct_code read_content(struct content *content, const char *path, struct lct_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -48,11 +49,11 @@ static enum lct_code read_content(struct content *content, const char *path, str
     int error = errno;
     if (fd >= 0)
         close(fd);
-    if (n < 0)
-        return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", path, strerror(error));
-    if (content->len == sizeof content->bytes)
-        return LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s is too long to be a key", path);
-    return LCT_OK;
+    if (n >= 0 && content->len < sizeof content->bytes)
+        return LCT_OK;
+    explicit_bzero(content, sizeof *content);
+    return n < 0 ? LCT_FAIL(err, LCT_ERR_IO, "%s cannot be read: %s", path, strerror(error))
+                 : LCT_FAIL(err, LCT_ERR_BAD_RECORD, "%s is too long to be a key", path);
 }
 
 /* What a file holds that is not what it was taken for, and what to do then. */
