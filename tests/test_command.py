@@ -388,6 +388,13 @@ def test_wrong_usage_is_status_2_and_a_sentence(owner, arguments):
     assert owner.in_store() == sorted(ALGORITHMS)
 
 
+@pytest.mark.parametrize("typed", ["-x", "-xy", "-xyz"])
+def test_a_letter_that_is_no_option_is_told_and_not_the_word_before_it(user, typed):
+    for words in (("list", typed), ("list", typed, "--quiet"), ("list", "--quiet", typed)):
+        sentence = one_sentence(user.lct(*words, status=2).stderr)
+        assert sentence == "-x is not an option here; see lct help list"
+
+
 def test_an_unknown_algorithm_is_answered_with_those_there_are(user):
     sentence = one_sentence(user.lct("create", "a", "--algorithm", "rsa-17", status=2).stderr)
     for algorithm in ALGORITHMS.values():

@@ -3,6 +3,7 @@
 #include "tools/nearest.h"
 #include "tools/tool.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,18 @@ static enum lct_code take_one(const struct lct_option *option, bool again, const
     return LCT_OK;
 }
 
-/* What was typed, as getopt found it: the option it may have been is told with it. */
+/* What was typed. Of letters behind one "-" it is one, which is known by itself and not by its
+ * place: getopt is in the middle of the word. `optopt` may be a row too, which is below any letter.
+ */
+static const char *find_typed(char letter[3], char **argv)
+{
+    if (optopt < LCT_MAX_OPTIONS || isgraph(optopt) == 0)
+        return argv[optind - 1];
+    (void)snprintf(letter, 3, "-%c", optopt);
+    return letter;
+}
+
+/* The option it may have been is told with it. */
 static enum lct_code fail_unknown(const struct lct_option *options, size_t num_options,
                                   const char *typed, const char *hint, struct lct_err *err)
 {
@@ -71,7 +83,7 @@ static enum lct_code take(const struct lct_option *options, size_t num_options, 
 {
     struct option table[LCT_MAX_OPTIONS + 1];
     bool seen[LCT_MAX_OPTIONS] = {false};
-    char hint[LCT_CALL_TEXT];
+    char hint[LCT_CALL_TEXT], letter[3];
     int got;
 
     lct_help_hint(hint, argv[0]);
@@ -83,7 +95,7 @@ static enum lct_code take(const struct lct_option *options, size_t num_options, 
             return LCT_FAIL(err, LCT_ERR_USAGE, "%s takes an argument; see %s", argv[optind - 1],
                             hint);
         if (got < 0 || (size_t)got >= num_options)
-            return fail_unknown(options, num_options, argv[optind - 1], hint, err);
+            return fail_unknown(options, num_options, find_typed(letter, argv), hint, err);
         enum lct_code code = take_one(&options[got], seen[got], hint, err);
         if (code != LCT_OK)
             return code;
