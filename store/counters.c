@@ -147,6 +147,8 @@ static enum lct_code drop_recorded(struct lct_counter_findings *findings,
     for (size_t i = 0; i < findings->num; i++)
         if (!is_in_record(record, &findings->all[i].counter.name))
             findings->all[num++] = findings->all[i];
+        else
+            (void)snprintf(findings->holder, sizeof findings->holder, "%s", id);
     findings->num = num;
     free(record);
     return LCT_OK;
@@ -176,6 +178,7 @@ enum lct_code lct_counters_sort(struct lct_counter_findings *findings,
     enum lct_code worst = lct_counters_maker(&maker, store, NULL, err);
 
     findings->num = 0;
+    findings->holder[0] = '\0';
     if (worst != LCT_OK)
         return worst;
     for (size_t i = 0; i < there->num; i++)
@@ -189,4 +192,23 @@ enum lct_code lct_counters_sort(struct lct_counter_findings *findings,
     }
     free(maker);
     return lct_counters_ours(findings) > 0 ? worst : LCT_OK;
+}
+
+enum lct_code lct_counters_check(const struct lct_store *store,
+                                 const struct lct_tpm_counter *counter, OSSL_LIB_CTX *libctx,
+                                 struct lct_err *err)
+{
+    const struct lct_tpm_counters there = {1, {*counter}};
+    struct lct_counter_findings findings;
+    enum lct_code code = lct_counters_sort(&findings, store, &there, libctx, err);
+
+    if (code != LCT_OK)
+        return code;
+    if (findings.num == 0)
+        return LCT_FAIL(err, LCT_ERR_EXISTS, "lct:%s has it as well", findings.holder);
+    if (!findings.all[0].ours)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "it was made for another store, or for this one before that was moved or "
+                        "restored");
+    return LCT_OK;
 }

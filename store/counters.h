@@ -46,10 +46,23 @@ struct lct_counter_findings {
         struct lct_counter counter; /* without its value */
         bool ours;                  /* made for the store that new identities go to */
     } all[LCT_MAX_COUNTERS];
+    char holder[LCT_MAX_ID + 1]; /* an identity that has one of the others */
 };
 
 /* How many of them are ours. */
 size_t lct_counters_ours(const struct lct_counter_findings *findings);
+
+/*
+ * Whether a counter that a record spoke of, which does not any more, is to be taken away: it was
+ * made for the store that new identities go to, and no record in any of the stores has it. Whoever
+ * may write to an identity's directory can name any counter there, and without its counter a key is
+ * lost for ever. The caller has the lock, `alone`. In sentences of it: LCT_ERR_EXISTS: another
+ * identity has it; LCT_ERR_UNSUPPORTED: it was made for another store; and errors of
+ * lct_counters_sort. Sends the TPM nothing.
+ */
+enum lct_code lct_counters_check(const struct lct_store *store,
+                                 const struct lct_tpm_counter *counter, OSSL_LIB_CTX *libctx,
+                                 struct lct_err *err);
 
 /*
  * Finds these among the counters in the TPM, to which it sends nothing. An identity that is being

@@ -432,6 +432,14 @@ bool lct_generation_is_of_key(const struct lct_generation *a, const struct lct_g
            memcmp(a->public_area, b->public_area, a->public_len) == 0;
 }
 
+bool lct_record_has_counter(const struct lct_record *record)
+{
+    for (size_t i = 0; i < record->num_generations; i++)
+        if (record->generations[i].seal.counter.handle != 0)
+            return true;
+    return false;
+}
+
 const struct lct_generation *lct_record_pending(const struct lct_record *record)
 {
     const struct lct_generation *last = &record->generations[record->num_generations - 1];

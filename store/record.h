@@ -111,6 +111,9 @@ struct lct_life lct_record_life(const struct lct_record *record,
 /* The pending generation; NULL: there is none. */
 const struct lct_generation *lct_record_pending(const struct lct_record *record);
 
+/* Whether a key of it has an NV counter, without which that cannot be used. */
+bool lct_record_has_counter(const struct lct_record *record);
+
 /* "active", "retired", "revoked": what the record calls an identity's state */
 const char *lct_ending_name(enum lct_ending ending);
 

@@ -24,9 +24,10 @@ from test_passphrase import count, on_a_terminal
 from test_processes import fixture_process  # noqa: F401
 from test_store import steps_of, unreadable
 from test_tls import SOFTWARE, connect, start_server
+from terminal import on_terminal
 from tpm import Command, response, states_of, wait_for
 
-USAGE, BAD_RECORD, STORE, CONFIG, AUTH, OTHER_TPM, UNSUPPORTED = 2, 6, 7, 8, 12, 13, 15
+USAGE, EXISTS, BAD_RECORD, STORE, CONFIG, AUTH, OTHER_TPM, UNSUPPORTED = 2, 4, 6, 7, 8, 12, 13, 15
 REASON = "sealed to another boot state"
 SECRET = "correct horse"
 TWO_BANKS = "sha256:0,7+sha384:1"
@@ -987,6 +988,130 @@ def test_a_store_whose_number_is_damaged_takes_no_counter_away(revocable):
     user.lct("gc")
     (user.store / ".maker").write_text("0")
     assert ".maker is damaged" in one_sentence(user.lct("gc", status=BAD_RECORD).stderr)
+
+
+def another_store(user, *words: str) -> Path:
+    """A store with what a backup of the user's brings."""
+    tar = user.write("backup.tar", user.lct("backup", *words, text=False).stdout)
+    user.lct("restore", tar, "--store", user.path("other"))
+    return user.path("other")
+
+
+@pytest.mark.parametrize("way", ["elsewhere", "in its place"])
+def test_a_counter_that_was_made_for_another_store_stays(revocable, way):
+    """What another store, or the one of before, has of the identity would be lost with it."""
+    user = revocable
+    if way == "elsewhere":
+        options = ("--store", another_store(user))
+    else:
+        tar, options = user.write("b.tar", user.lct("backup", text=False).stdout), ()
+        shutil.copytree(user.store, user.path("aside"))
+        shutil.rmtree(user.store)
+        user.lct("restore", tar)
+    done = user.lct("delete", "k", "--yes", *options)
+    assert "made for another store" in one_sentence(done.stderr)
+    assert f"if no other identity has it: tpm2_nvundefine 0x{user.index:08x}" in done.stdout
+    if way == "in its place":
+        shutil.rmtree(user.store)
+        user.path("aside").rename(user.store)
+    signs(user)
+    user.lct("delete", "k", "--yes")
+    assert nv_indices(user.tpm) == []
+
+
+def test_a_counter_that_stays_is_in_the_object_for_programs(revocable):
+    user = revocable
+    done = user.lct("delete", "k", "--yes", "--json", "--store", another_store(user))
+    assert json.loads(done.stdout)["left_in_tpm"] == [f"0x{user.index:08x}"]
+
+
+def claim(user, key: str, generation: int):
+    """Its record has the counter of lct:k, as whoever may write to its directory can have it."""
+    counter = seal_of(user, "k")["counter"]
+    user.edit_record(key, lambda record: record["generations"][generation - 1]["seal"].update(
+        counter=counter))
+
+
+@pytest.mark.parametrize("how", ["delete", "withdraw"])
+def test_a_record_takes_no_counter_of_another_identity_away(revocable, authority, how):
+    user = revocable
+    create(user, *REVOCABLE, key="web")
+    approve(user, authority, "web")
+    if how == "delete":
+        claim(user, "web", 1)
+        done = user.lct("delete", "web", "--yes", "--json")
+        assert json.loads(done.stdout)["left_in_tpm"] == []
+    else:
+        user.lct("rotate", "web")
+        claim(user, "web", 2)
+        done = user.lct("rotate", "web", "--withdraw")
+    said = one_sentence(done.stderr)
+    assert f"0x{user.index:08x} stays" in said and "lct:k has it" in said
+    assert "nvundefine" not in done.stdout
+    signs(user)
+
+
+def test_a_counter_stays_while_a_record_that_may_speak_of_it_cannot_be_read(revocable):
+    user = revocable
+    user.lct("create", "other", "--seal", "none")
+    (user.store / "other" / "identity.json").write_text("{")
+    done = user.lct("delete", "k", "--yes")
+    assert "lct:other" in one_sentence(done.stderr) and "stays" in done.stderr
+    assert f"tpm2_nvundefine 0x{user.index:08x}" in done.stdout
+    assert nv_indices(user.tpm) == [user.index]
+
+
+def test_a_counter_stays_while_an_identity_that_may_have_it_comes_back(revocable):
+    user = revocable
+    held = os.open(user.store, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    done = user.lct("delete", "k", "--yes")
+    os.close(held)
+    assert "locked by another program" in done.stderr and nv_indices(user.tpm) == [user.index]
+    assert user.in_store() == []
+
+
+def test_who_deletes_a_key_with_a_counter_is_told_that_no_backup_brings_it_back(revocable):
+    user = revocable
+    said = one_sentence(user.lct("delete", "k", status=USAGE).stderr)
+    assert "no backup brings it back" in said
+    with on_terminal(user, "delete", "k") as terminal:
+        terminal.read_until("no backup brings it back")
+        terminal.read_until("[y/N]")
+        terminal.type("n\r")
+        assert terminal.end() == USAGE
+    create(user, "--seal", "none", key="plain")
+    assert "backup" not in one_sentence(user.lct("delete", "plain", status=USAGE).stderr)
+
+
+def test_a_restored_key_whose_counter_is_gone_is_said_to_be_of_no_use(revocable):
+    user = revocable
+    tar = user.write("b.tar", user.lct("backup", text=False).stdout)
+    assert "its key is of this TPM" in user.lct("restore", "--check", tar).stdout
+    user.lct("delete", "k", "--yes")
+    for options, status in ((("--check",), OTHER_TPM), ((), 0)):
+        done = user.lct("restore", *options, tar, status=status)
+        assert "lct:k: it cannot be used any more" in done.stderr and "NV counter" in done.stderr
+        assert "its key is of this TPM" not in done.stdout
+    (command,) = re.findall("(lct rotate .*) makes a successor", done.stderr)
+    user.lct(*command.split()[1:])
+    user.lct("rotate", "k", "--commit")
+    signs(user)
+
+
+def test_an_identity_that_went_two_ways_is_not_deleted_for_the_other_s_sake(revocable):
+    """Both have the counter of their first key, or may have it."""
+    user = revocable
+    other = another_store(user)
+    for options in ((), ("--store", other)):
+        user.lct("rotate", "k", *options)
+        user.lct("rotate", "k", "--commit", *options)
+    tar = user.write("b.tar", user.lct("backup", "--store", other, text=False).stdout)
+    said = one_sentence(user.lct("restore", tar, status=EXISTS).stderr)
+    assert "have gone different ways" in said and "move its directory out of the store" in said
+    (user.store / "k").rename(user.path("aside"))
+    assert "its key is of this TPM" in user.lct("restore", tar).stdout
+    signs(user)
 
 
 def test_the_owners_authorization_is_asked_for_to_remove_what_is_left(make_sealer, make_tpm):

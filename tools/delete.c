@@ -10,23 +10,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Whether a counter that stays may be another's as well. */
+static bool may_be_needed(enum lct_code why)
+{
+    return why == LCT_ERR_UNSUPPORTED || why == LCT_ERR_BAD_RECORD || why == LCT_ERR_STORE;
+}
+
 /* Once the identity is gone: a counter that cannot go is told, and harms nobody. What stays in the
- * TPM is added to `left`. */
-static enum lct_code remove_counter(struct lct_tool *tool, const char *label,
+ * TPM, and is no other's as far as is known, is added to `left`. */
+static enum lct_code remove_counter(struct lct_tool *tool, const char *dir, const char *label,
                                     const struct lct_counter *recorded, json_t *left,
                                     struct lct_err *err)
 {
     struct lct_err why = {.code = LCT_OK};
-    enum lct_code code = lct_tool_counter_remove(tool, recorded, label, &why);
+    enum lct_code code = lct_tool_counter_remove(tool, dir, recorded, label, &why);
 
     if (code == LCT_OK)
         return LCT_OK;
     lct_tool_warn(NULL, "%s", why.text);
-    if (code == LCT_ERR_OTHER_TPM) /* what is at its index, if anything, is not ours to name */
+    if (code == LCT_ERR_OTHER_TPM || code == LCT_ERR_EXISTS) /* not ours to name */
         return LCT_OK;
     (void)json_array_append_new(left, json_sprintf("0x%08x", recorded->handle));
-    return lct_tool_say(tool, err,
-                        "its counter stays in the TPM, until: tpm2_nvundefine 0x%08x%s\n",
+    return lct_tool_say(tool, err, "its counter stays in the TPM%s: tpm2_nvundefine 0x%08x%s\n",
+                        may_be_needed(code) ? "; what removes it, if no other identity has it"
+                                            : ", until",
                         recorded->handle, lct_tool_owner_option(tool));
 }
 
@@ -55,7 +62,8 @@ static bool is_counter_of_earlier(const struct lct_record *record, size_t i)
 
 /* What its generations have in the TPM besides goes where that is ours, else it is told. */
 static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_record *record,
-                                     const char *label, json_t *left, struct lct_err *err)
+                                     const char *dir, const char *label, json_t *left,
+                                     struct lct_err *err)
 {
     enum lct_code code = LCT_OK;
 
@@ -69,25 +77,34 @@ static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_rec
         }
         if (code == LCT_OK && generation->seal.counter.handle != 0 &&
             !is_counter_of_earlier(record, i))
-            code = remove_counter(tool, label, &generation->seal.counter, left, err);
+            code = remove_counter(tool, dir, label, &generation->seal.counter, left, err);
     }
     return code;
 }
 
-static enum lct_code confirm(const char *id, uint32_t handle, bool yes, struct lct_err *err)
+/* `record` is NULL if it cannot be read. */
+static enum lct_code confirm(const char *id, const struct lct_record *record, bool yes,
+                             struct lct_err *err)
 {
-    const char *what = handle == 0 ? "its key" : "what is known of its key";
-    char label[sizeof "lct:" + LCT_MAX_ID], loss[64], question[sizeof label + 64];
+    static const char final[] = "no backup brings it back, since its NV counter goes, too";
+    const bool imported = record != NULL && lct_record_generation(record, 0)->handle != 0;
+    const bool counted = record != NULL && lct_record_has_counter(record);
+    const char *what = imported ? "what is known of its key" : "its key";
+    char label[sizeof "lct:" + LCT_MAX_ID], loss[64 + sizeof final];
+    char question[sizeof label + 64 + sizeof final];
 
     (void)snprintf(label, sizeof label, "lct:%s", id);
-    (void)snprintf(loss, sizeof loss, "%s would be gone for ever", what);
-    (void)snprintf(question, sizeof question, "Delete %s, and %s for ever?", label, what);
+    (void)snprintf(loss, sizeof loss, "%s would be gone for ever%s%s", what,
+                   counted ? ", and " : "", counted ? final : "");
+    (void)snprintf(question, sizeof question, "Delete %s, and %s for ever%s%s%s?", label, what,
+                   counted ? " (" : "", counted ? final : "", counted ? ")" : "");
     return lct_tool_confirm(label, question, loss, yes, err);
 }
 
 /* `record` is NULL if it cannot be read: then what it has in the TPM is not known. */
 static enum lct_code delete_it(struct lct_tool *tool, const char *id,
-                               const struct lct_record *record, bool shred, struct lct_err *err)
+                               const struct lct_record *record, const char *dir, bool shred,
+                               struct lct_err *err)
 {
     char label[sizeof "lct:" + LCT_MAX_ID];
     json_t *left = record != NULL ? json_array() : json_null();
@@ -99,7 +116,7 @@ static enum lct_code delete_it(struct lct_tool *tool, const char *id,
     if (code == LCT_OK)
         code = lct_tool_say(tool, err, "deleted %s\n", label);
     if (code == LCT_OK && record != NULL)
-        code = remove_from_tpm(tool, record, label, left, err);
+        code = remove_from_tpm(tool, record, dir, label, left, err);
     if (code == LCT_OK && tool->json)
         return lct_tool_print_json(
             json_pack("{s:i, s:s, s:o}", "version", 1, "id", id, "left_in_tpm", left), err);
@@ -112,19 +129,18 @@ enum lct_code lct_delete_run(struct lct_tool *tool, int argc, char **argv, struc
     bool yes = false, shred = false;
     const struct lct_option options[] = {
         {"yes", NULL, &yes}, {"shred", NULL, &shred}, {"json", NULL, &tool->json}};
-    const char *id = NULL;
+    const char *id = NULL, *dir = NULL;
     struct lct_record *record = NULL;
-    uint32_t handle = 0;
     enum lct_code code = lct_tool_begin(tool, argc, argv, options, 3, &id, err);
 
     if (code == LCT_OK)
         code = lct_store_check_delete(&tool->store, id, err);
-    if (code == LCT_OK && lct_store_get_record(&tool->store, id, &record, NULL, NULL) == LCT_OK)
-        handle = lct_record_generation(record, 0)->handle;
     if (code == LCT_OK)
-        code = confirm(id, handle, yes, err);
+        (void)lct_store_get_record(&tool->store, id, &record, &dir, NULL);
     if (code == LCT_OK)
-        code = delete_it(tool, id, record, shred, err);
+        code = confirm(id, record, yes, err);
+    if (code == LCT_OK)
+        code = delete_it(tool, id, record, dir, shred, err);
     free(record);
     return code;
 }

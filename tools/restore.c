@@ -124,6 +124,26 @@ static enum lct_code check_parent(struct restoring *restoring, const struct lct_
     return code;
 }
 
+/* That its NV counter is there, if it has one: nobody can make that anew. */
+static enum lct_code check_counter(const struct restoring *restoring, const struct lct_key *key,
+                                   struct lct_err *err)
+{
+    struct lct_generation unpacked;
+    const struct lct_counter *counter = &lct_key_generation(&unpacked, key)->seal.counter;
+    struct lct_tpm_counter found;
+    enum lct_code code = counter->handle != 0 ? lct_tpm_counter_find(restoring->tool->tpm, &found,
+                                                                     counter, key->label, err)
+                                              : LCT_OK;
+
+    if (code != LCT_ERR_OTHER_TPM)
+        return code;
+    return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
+                    "%s: it cannot be used any more, since its NV counter is gone from the TPM: "
+                    "lct rotate %s --without-old-key --seal %s makes a successor, if you know that "
+                    "it was removed",
+                    key->label, key->label + 4, lct_seal_default);
+}
+
 static const char *ending_words(enum lct_ending ending)
 {
     return ending == LCT_REVOKED ? "revoked" : "retired";
@@ -156,6 +176,8 @@ static enum lct_code check_key(struct restoring *restoring, char words[SENTENCE]
     if (code == LCT_OK)
         code = generation->handle != 0 ? check_handle(restoring, key, err)
                                        : check_parent(restoring, key, &lost, err);
+    if (code == LCT_OK)
+        code = check_counter(restoring, key, err);
     if (code == LCT_OK)
         (void)snprintf(words, SENTENCE, "its key is of this TPM%s",
                        lost ? ", which does not keep its storage root key now: the next lct create "
@@ -193,14 +215,21 @@ static void age_words(char words[SENTENCE], const struct lct_found *found,
                    state_words(record->ending), longer);
 }
 
-static void other_words(char words[SENTENCE], const struct lct_found *found, const char *id)
+/* What gives up the store's keys for the backup's. A counter of both goes with lct delete. */
+static void other_words(char words[SENTENCE], const struct lct_found *found,
+                        const struct lct_record *record)
 {
+    const bool counted = lct_record_has_counter(record);
+
     if (found->parting > 1)
         (void)snprintf(words, SENTENCE,
                        "generation %u of it in the store is another key than in the backup, and "
-                       "stays: they have gone different ways; to have the backup's, give up the "
-                       "store's first, with lct delete %s",
-                       found->parting, id);
+                       "stays: they have gone different ways; to have the backup's, %s%s",
+                       found->parting,
+                       counted ? "move its directory out of the store first: lct delete would "
+                                 "remove the NV counter that the backup's may need, too"
+                               : "give up the store's first, with lct delete ",
+                       counted ? "" : record->id);
     else
         (void)snprintf(words, SENTENCE,
                        "the store has another identity of this id, with another first key, which "
@@ -233,7 +262,7 @@ static void standing_words(char words[SENTENCE], const struct lct_found *found,
                        found->why);
         break;
     case LCT_STANDING_OTHER:
-        other_words(words, found, record->id);
+        other_words(words, found, record);
         break;
     case LCT_STANDING_ENDED:
         (void)snprintf(words, SENTENCE,

@@ -79,14 +79,15 @@ static enum lct_code shorten(struct lct_tool *tool, const struct lct_rotate_requ
                           : code;
 }
 
-/* Whether approvals for another generation depend on it. */
-static bool is_shared(const struct lct_tool *tool, const char *id,
+/* Whether approvals for another generation depend on it. *dir: the store that the identity is in.
+ */
+static bool is_shared(const struct lct_tool *tool, const char **dir, const char *id,
                       const struct lct_counter *counter)
 {
     struct lct_record *record = NULL;
     bool shared = false;
 
-    if (lct_store_get_record(&tool->store, id, &record, NULL, NULL) != LCT_OK)
+    if (lct_store_get_record(&tool->store, id, &record, dir, NULL) != LCT_OK)
         return true;
     for (size_t i = 0; i < record->num_generations; i++)
         shared |= record->generations[i].seal.counter.handle == counter->handle;
@@ -99,11 +100,12 @@ static void remove_counter(struct lct_tool *tool, const char *id, const struct l
 {
     char label[sizeof "lct:" + LCT_MAX_ID];
     struct lct_err why = {.code = LCT_OK};
+    const char *dir = NULL;
 
-    if (counter->handle == 0 || is_shared(tool, id, counter))
+    if (counter->handle == 0 || is_shared(tool, &dir, id, counter))
         return;
     (void)snprintf(label, sizeof label, "lct:%s", id);
-    if (lct_tool_counter_remove(tool, counter, label, &why) != LCT_OK)
+    if (lct_tool_counter_remove(tool, dir, counter, label, &why) != LCT_OK)
         lct_tool_warn(NULL, "%s", why.text);
 }
 

@@ -228,25 +228,33 @@ static enum lct_code make(struct lct_tpm *tpm, const struct counting *counting,
 }
 
 /* What is at the index has the Name that the policy is about. */
-static enum lct_code check_name(struct lct_tpm *tpm, const struct counting *counting,
-                                struct lct_err *err)
+static enum lct_code read_public(struct lct_tpm *tpm, TPM2B_NV_PUBLIC *public_area,
+                                 const struct lct_counter *counter, const char *label,
+                                 struct lct_err *err)
 {
-    TPM2B_NV_PUBLIC public_area = {0};
     TPM2B_NAME tpm_name = {0};
-    TSS2_RC rc = Tss2_Sys_NV_ReadPublic(tpm->sys, counting->counter->handle, NULL, &public_area,
-                                        &tpm_name, NULL);
-    const char *label = counting->request->label;
 
+    *public_area = (TPM2B_NV_PUBLIC){0};
+    TSS2_RC rc =
+        Tss2_Sys_NV_ReadPublic(tpm->sys, counter->handle, NULL, public_area, &tpm_name, NULL);
     if (!lct_result_is_lost_handle(rc)) {
         enum lct_code code = lct_tpm_result(tpm, label, TPM2_CC_NV_ReadPublic, rc, err);
         const struct lct_name name = lct_tpm_name(&tpm_name);
-        if (code != LCT_OK || lct_name_equal(&name, &counting->counter->name))
+        if (code != LCT_OK || lct_name_equal(&name, &counter->name))
             return code;
     }
     return LCT_FAIL(err, LCT_ERR_OTHER_TPM,
                     "%s: its NV counter is not at 0x%08x of this TPM: it was removed, or this is "
                     "another TPM",
-                    label, counting->counter->handle);
+                    label, counter->handle);
+}
+
+static enum lct_code check_name(struct lct_tpm *tpm, const struct counting *counting,
+                                struct lct_err *err)
+{
+    TPM2B_NV_PUBLIC public_area;
+
+    return read_public(tpm, &public_area, counting->counter, counting->request->label, err);
 }
 
 static enum lct_code read_counter(struct lct_tpm *tpm, const struct counting *counting,
@@ -425,4 +433,33 @@ enum lct_code lct_tpm_list_counters(struct lct_tpm *tpm, struct lct_tpm_counters
     struct listing listing = {counters, label};
 
     return lct_tpm_run(tpm, label, list, &listing, err);
+}
+
+struct finding {
+    struct lct_tpm_counter *found;
+    const struct lct_counter *counter;
+    const char *label;
+};
+
+static enum lct_code find(struct lct_tpm *tpm, void *arg, struct lct_err *err)
+{
+    const struct finding *finding = arg;
+    struct lct_tpm_counter *found = finding->found;
+    TPM2B_NV_PUBLIC public_area;
+    enum lct_code code = read_public(tpm, &public_area, finding->counter, finding->label, err);
+
+    *found = (struct lct_tpm_counter){.handle = finding->counter->handle,
+                                      .name = finding->counter->name};
+    if (code == LCT_OK && is_made_as_ours(&public_area.nvPublic))
+        memcpy(found->tag, public_area.nvPublic.authPolicy.buffer, sizeof found->tag);
+    return code;
+}
+
+enum lct_code lct_tpm_counter_find(struct lct_tpm *tpm, struct lct_tpm_counter *found,
+                                   const struct lct_counter *counter, const char *label,
+                                   struct lct_err *err)
+{
+    struct finding finding = {found, counter, label};
+
+    return lct_tpm_run(tpm, label, find, &finding, err);
 }

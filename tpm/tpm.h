@@ -206,6 +206,12 @@ struct lct_tpm_counters {
 enum lct_code lct_tpm_list_counters(struct lct_tpm *tpm, struct lct_tpm_counters *counters,
                                     const char *label, struct lct_err *err);
 
+/* The one with that Name, which need not be made as ours are: then its tag is zero, and nobody's.
+ * LCT_ERR_OTHER_TPM: what is at its index, if anything, is another. */
+enum lct_code lct_tpm_counter_find(struct lct_tpm *tpm, struct lct_tpm_counter *found,
+                                   const struct lct_counter *counter, const char *label,
+                                   struct lct_err *err);
+
 /* Whether lct_tpm_counter_make has made it for `maker`. It does not talk to the TPM. */
 bool lct_tpm_counter_is_of(const struct lct_tpm_counter *counter, const char *maker,
                            OSSL_LIB_CTX *libctx);
