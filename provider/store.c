@@ -413,22 +413,17 @@ static int store_close(void *loaderctx)
 
 /* Who evicts a key from its persistent handle authorizes that as the TPM's owner, and when the
  * identity is gone, nobody knows that the key was ours. */
-static enum lct_code check_persistent(const struct lct_store *store, const char *id,
+static enum lct_code check_persistent(void *arg, const struct lct_record *record,
                                       struct lct_err *err)
 {
-    struct lct_record *record = NULL;
-    enum lct_code code = lct_store_get_record(store, id, &record, NULL, err);
-
-    if (code != LCT_OK) /* one that is damaged can be deleted, one that was not read cannot */
-        return code == LCT_ERR_INTERNAL ? code : LCT_OK;
-    for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++)
+    (void)arg;
+    for (size_t i = 0; record != NULL && i < record->num_generations; i++)
         if (record->generations[i].persistent != 0)
-            code = LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                            "lct:%s: its key is at the persistent handle 0x%08x, where it would "
-                            "stay; lct delete %s deletes both",
-                            id, record->generations[i].persistent, id);
-    free(record);
-    return code;
+            return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                            "its key is at the persistent handle 0x%08x, where it would stay; "
+                            "lct delete %s deletes both",
+                            record->generations[i].persistent, record->id);
+    return LCT_OK;
 }
 
 static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[],
@@ -437,6 +432,8 @@ static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[
     struct lct_provider *provider = provctx;
     const struct lct_settings *settings =
         lct_uri_is_ours(uri) ? lct_provider_settings(provider) : NULL;
+    const struct lct_deletion deletion = {.before = check_persistent};
+    struct lct_deleted deleted = {0};
     struct lct_uri parsed;
     struct lct_err err;
     enum lct_code code;
@@ -450,9 +447,8 @@ static int store_delete(void *provctx, const char *uri, const OSSL_PARAM params[
         code = LCT_FAIL(&err, LCT_ERR_UNSUPPORTED,
                         "%.200s: what is deleted is an identity, whole: lct:ID", uri);
     else
-        code = check_persistent(&settings->store, parsed.id, &err);
-    if (code == LCT_OK)
-        code = lct_store_delete(&settings->store, parsed.id, false, &err);
+        code = lct_store_delete(&deleted, &settings->store, parsed.id, &deletion, &err);
+    free(deleted.record);
     if (code != LCT_OK)
         lct_raise(provider, &err);
     return code == LCT_OK;

@@ -327,7 +327,7 @@ enum lct_code lct_rotate_shorten(char until[21], const struct lct_store *store, 
     return code;
 }
 
-enum lct_code lct_rotate_withdraw(struct lct_generation *withdrawn, const struct lct_store *store,
+enum lct_code lct_rotate_withdraw(struct lct_withdrawal *withdrawal, const struct lct_store *store,
                                   const char *id, struct lct_err *err)
 {
     struct lct_change change;
@@ -335,9 +335,11 @@ enum lct_code lct_rotate_withdraw(struct lct_generation *withdrawn, const struct
     enum lct_code code = lct_change_begin(&change, store, id, err);
 
     if (code == LCT_OK && lct_record_pending(change.record) != NULL)
-        *withdrawn = *lct_record_pending(change.record);
+        withdrawal->withdrawn = *lct_record_pending(change.record);
     if (code == LCT_OK)
         code = lct_life_withdraw(&change, &number, err);
+    if (code == LCT_OK)
+        withdrawal->evict(withdrawal->arg, change.id, &withdrawal->withdrawn);
     if (code == LCT_OK)
         code = lct_change_commit(&change, err);
     if (code == LCT_OK)

@@ -71,9 +71,17 @@ enum lct_code lct_rotate_commit(struct lct_rotated *rotated, const struct lct_st
 enum lct_code lct_rotate_shorten(char until[21], const struct lct_store *store, const char *id,
                                  unsigned overlap, struct lct_err *err);
 
-/* Takes the pending generation back; what there was of it is in *withdrawn, for the caller to
- * remove what it has in the TPM. LCT_ERR_NOT_FOUND: there is none. */
-enum lct_code lct_rotate_withdraw(struct lct_generation *withdrawn, const struct lct_store *store,
+/* A key that is taken back, and what it has in the TPM. */
+struct lct_withdrawal {
+    /* Removes what nobody would know to be ours without a record, first, while nobody changes the
+     * identity. */
+    void (*evict)(void *arg, const char *id, const struct lct_generation *pending);
+    void *arg;
+    struct lct_generation withdrawn; /* what there was of it: the caller removes the rest */
+};
+
+/* Takes the pending generation back. LCT_ERR_NOT_FOUND: there is none. */
+enum lct_code lct_rotate_withdraw(struct lct_withdrawal *withdrawal, const struct lct_store *store,
                                   const char *id, struct lct_err *err);
 
 #endif

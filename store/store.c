@@ -806,21 +806,56 @@ enum lct_code lct_store_check_delete(const struct lct_store *store, const char *
     return lct_store_about(named.id, NULL, code, err);
 }
 
-/* What stays of the one that is locked as `locked`, if it has ended. A damaged record does not say
- * so. */
-static enum lct_code leave_tombstone(int store, int locked, const char *id, struct lct_err *err)
+/* One that cannot be read is damaged, and goes as well. */
+static enum lct_code read_doomed(struct lct_record **record, int locked, const char *id,
+                                 struct lct_err *err)
 {
-    struct lct_record *record = NULL;
-    enum lct_code code = LCT_OK;
+    struct lct_err why = {.code = LCT_OK};
 
-    if (lct_store_read_record(locked, id, &record, NULL) == LCT_OK &&
-        record->ending != LCT_NOT_ENDED)
-        code = lct_tombstone_leave(store, record, err);
-    free(record);
-    return code;
+    if (lct_store_read_record(locked, id, record, &why) != LCT_ERR_INTERNAL)
+        return LCT_OK;
+    *err = why;
+    return LCT_ERR_INTERNAL;
 }
 
-enum lct_code lct_store_delete(const struct lct_store *store, const char *id, bool shred,
+/* That it is what somebody was asked about. */
+static enum lct_code check_seen(const struct lct_record *seen, const struct lct_record *now,
+                                struct lct_err *err)
+{
+    char *before = seen != NULL ? lct_record_write(seen) : NULL;
+    char *text = seen != NULL && now != NULL ? lct_record_write(now) : NULL;
+    const bool same = seen == NULL || (before != NULL && text != NULL && strcmp(before, text) == 0);
+
+    free(before);
+    free(text);
+    return same ? LCT_OK
+                : LCT_FAIL(err, LCT_ERR_STORE,
+                           "another command has changed it meanwhile; do it again");
+}
+
+/* What is locked as `locked`. What it has elsewhere goes before it, and nobody puts more there
+ * until it is gone. A damaged record does not say whether it has ended. */
+static enum lct_code delete_locked(struct lct_deleted *deleted, struct nursery *nursery,
+                                   const char *id, int locked, const struct lct_deletion *deletion,
+                                   struct lct_err *err)
+{
+    enum lct_code code = read_doomed(&deleted->record, locked, id, err);
+    const struct lct_record *record = deleted->record;
+
+    if (code == LCT_OK)
+        code = check_seen(deletion->seen, record, err);
+    if (code == LCT_OK && deletion->before != NULL)
+        code = deletion->before(deletion->arg, record, err);
+    if (code == LCT_OK && record != NULL && record->ending != LCT_NOT_ENDED)
+        code = lct_tombstone_leave(nursery->store, record, err);
+    if (code != LCT_OK)
+        return code;
+    lct_names_forget(deleted->dir, id, 0);
+    return take_out(nursery, deleted->dir, id, deletion->shred, err);
+}
+
+enum lct_code lct_store_delete(struct lct_deleted *deleted, const struct lct_store *store,
+                               const char *id, const struct lct_deletion *deletion,
                                struct lct_err *err)
 {
     struct nursery nursery = {-1, -1, ""};
@@ -828,17 +863,14 @@ enum lct_code lct_store_delete(const struct lct_store *store, const char *id, bo
     int locked = -1;
     enum lct_code code = lct_store_find_identity(&named, store, id, err);
 
+    *deleted = (struct lct_deleted){.dir = named.dir};
     if (code != LCT_OK)
         return code;
     code = nursery_open(&nursery, named.dir, err);
     if (code == LCT_OK)
         code = lct_change_lock(&locked, named.fd, named.dir, named.id, err);
     if (code == LCT_OK)
-        code = leave_tombstone(nursery.store, locked, named.id, err);
-    if (code == LCT_OK) {
-        lct_names_forget(named.dir, named.id, 0);
-        code = take_out(&nursery, named.dir, named.id, shred, err);
-    }
+        code = delete_locked(deleted, &nursery, named.id, locked, deletion, err);
     if (locked >= 0)
         close(locked);
     close(named.fd);

@@ -147,12 +147,32 @@ enum lct_code lct_store_exists(const struct lct_store *store, const char *id, st
 enum lct_code lct_store_check_delete(const struct lct_store *store, const char *id,
                                      struct lct_err *err);
 
+/* How an identity is to be removed: borrowed. */
+struct lct_deletion {
+    bool shred;                    /* its key files are overwritten when it is gone */
+    const struct lct_record *seen; /* what somebody was asked about; NULL: whatever it is by now */
+    /* What goes before it, by its record, or NULL: that cannot be read. Nobody changes the identity
+     * meanwhile. What it fails with, in a sentence without the id, keeps the identity. NULL: none.
+     */
+    enum lct_code (*before)(void *arg, const struct lct_record *record, struct lct_err *err);
+    void *arg;
+};
+
+/* What is gone: the record, for the caller to free with free(), or NULL: it could not be read; and
+ * the store that it was in, borrowed. */
+struct lct_deleted {
+    struct lct_record *record;
+    const char *dir;
+};
+
 /*
  * Removes an identity, all of it or nothing, once nobody changes it; of one that has ended a
- * tombstone stays. With `shred`, its key files are overwritten when it is gone. LCT_ERR_NOT_FOUND;
- * LCT_ERR_STORE: also, once it is gone, a key file that could not be overwritten.
+ * tombstone stays. LCT_ERR_NOT_FOUND; LCT_ERR_STORE: also if its record is not the one that was
+ * seen, and, once it is gone, a key file that could not be overwritten; errors of `before`. In
+ * *deleted there is something to free whatever comes back.
  */
-enum lct_code lct_store_delete(const struct lct_store *store, const char *id, bool shred,
+enum lct_code lct_store_delete(struct lct_deleted *deleted, const struct lct_store *store,
+                               const char *id, const struct lct_deletion *deletion,
                                struct lct_err *err);
 
 /* Puts "lct:ID: WHERE: " before the sentence of a failure; WHERE, perhaps NULL, is the store to

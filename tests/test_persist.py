@@ -6,6 +6,7 @@ what else may be there, and that losing the handle loses nothing.
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from test_certs import add_generation
 from test_command import one_sentence
 from test_import import ENDORSEMENT_RH, SIGNING, STORAGE, Bench
 from test_passphrase import OWNER, SECRET, on_a_terminal, on_the_bus
+from test_seal import STORE, begin, is_at
 from test_store import run_failing, steps_of
 from tpm import NO_SESSIONS, RC_RETRY, SRK, TIMEOUT, Broker, Command, exchange, wait_for
 
@@ -606,6 +608,43 @@ def test_a_key_that_is_not_evicted_is_told_with_what_evicts_it(keeper, words):
     assert "nobody-s" in said and "its key stays in the TPM" in said
     assert f"tpm2_evictcontrol -c {FIRST:#x}" in said
     assert keeper.at() == [FIRST]
+
+
+@pytest.mark.parametrize("words", [["delete", "k", "--yes"], ["rotate", "k", "--withdraw"]],
+                         ids=lambda words: words[0])
+def test_a_key_that_was_put_at_a_handle_meanwhile_goes_with_its_record(keeper, words):
+    """While the command waits for the one that did that."""
+    user, number = keeper.user, 1
+    if words[0] == "rotate":
+        user.lct("rotate", "k")
+        number = 2
+    user.lct("persist", "k", "--generation", str(number))
+    record = user.store / "k" / "identity.json"
+    after = record.read_text()
+    user.edit_record("k", lambda before: before["generations"][number - 1].pop("persistent"))
+    held = os.open(user.store / "k", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    process = begin(user, words)
+    wait_for(lambda: is_at(process, user.store / "k"), "it to come to the identity")
+    assert process.poll() is None
+    record.write_text(after)
+    os.close(held)
+    said = process.communicate(timeout=TIMEOUT)[1]
+    assert (process.returncode, said) == (0, "") and keeper.at() == []
+
+
+@pytest.mark.parametrize("change", [["persist", "k"], ["rotate", "k"]], ids=lambda words: words[0])
+def test_what_was_changed_while_the_question_stood_is_not_deleted(keeper, change):
+    with on_terminal(keeper.user, "delete", "k") as terminal:
+        terminal.read_until("[y/N]")
+        keeper.user.lct(*change)
+        terminal.type("y\r")
+        assert terminal.end() == STORE
+        assert "lct:k: another command has changed it meanwhile; do it again" in terminal.output
+    assert keeper.at() == ([FIRST] if change[0] == "persist" else [])
+    keeper.user.lct("check", "k")
+    keeper.user.lct("delete", "k", "--yes")
+    assert keeper.at() == []
 
 
 ASKED = {"both": ("owner", "endorsement"), "endorsement": ("endorsement",)}

@@ -461,7 +461,8 @@ class Together:
         user.lct("check")
         assert not [path for path in user.store.rglob(".new*") if path != user.store / ".new"]
         assert not any((user.store / ".new").iterdir())
-        return str([[(row["state"], row["counter"], row["generation"], bool(row["certificate"])),
+        return str([user.tpm.handles(0x81000000)] +
+                   [[(row["state"], row["counter"], row["generation"], bool(row["certificate"])),
                      *((each["stage"], each["persistent"]) for each in row["generations"])]
                     for row in rows])
 

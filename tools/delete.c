@@ -37,17 +37,27 @@ static enum lct_code remove_counter(struct lct_tool *tool, const char *dir, cons
                         recorded->handle, lct_tool_owner_option(tool));
 }
 
+/* A deletion under way. */
+struct deleting {
+    struct lct_tool *tool;
+    json_t *left; /* what stays in the TPM */
+};
+
 /* All that is ours at persistent handles; what stays is added to `left`. */
-static void evict_each(struct lct_tool *tool, const struct lct_record *record, json_t *left)
+static enum lct_code evict_each(void *arg, const struct lct_record *record, struct lct_err *err)
 {
+    const struct deleting *deleting = arg;
     struct lct_secret owner_auth = {0};
 
-    for (size_t i = 0; i < record->num_generations; i++) {
+    (void)err;
+    for (size_t i = 0; record != NULL && i < record->num_generations; i++) {
         const struct lct_generation *generation = &record->generations[i];
-        if (lct_tool_evict(tool, &owner_auth, record->id, generation))
-            (void)json_array_append_new(left, json_sprintf("0x%08x", generation->persistent));
+        if (lct_tool_evict(deleting->tool, &owner_auth, record->id, generation))
+            (void)json_array_append_new(deleting->left,
+                                        json_sprintf("0x%08x", generation->persistent));
     }
     lct_secret_wipe(&owner_auth);
+    return LCT_OK;
 }
 
 /* A generation may seal to the counter of the one before it. */
@@ -61,13 +71,13 @@ static bool is_counter_of_earlier(const struct lct_record *record, size_t i)
 }
 
 /* What its generations have in the TPM besides goes where that is ours, else it is told. */
-static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_record *record,
-                                     const char *dir, const char *label, json_t *left,
-                                     struct lct_err *err)
+static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_deleted *deleted,
+                                     const char *label, json_t *left, struct lct_err *err)
 {
+    const struct lct_record *record = deleted->record;
     enum lct_code code = LCT_OK;
 
-    for (size_t i = 0; i < record->num_generations && code == LCT_OK; i++) {
+    for (size_t i = 0; record != NULL && i < record->num_generations && code == LCT_OK; i++) {
         const struct lct_generation *generation = &record->generations[i];
         if (generation->handle != 0) { /* it was imported from there */
             (void)json_array_append_new(left, json_sprintf("0x%08x", generation->handle));
@@ -77,14 +87,13 @@ static enum lct_code remove_from_tpm(struct lct_tool *tool, const struct lct_rec
         }
         if (code == LCT_OK && generation->seal.counter.handle != 0 &&
             !is_counter_of_earlier(record, i))
-            code = remove_counter(tool, dir, label, &generation->seal.counter, left, err);
+            code = remove_counter(tool, deleted->dir, label, &generation->seal.counter, left, err);
     }
     return code;
 }
 
 /* `record` is NULL if it cannot be read. */
-static enum lct_code confirm(const char *id, const struct lct_record *record, bool yes,
-                             struct lct_err *err)
+static enum lct_code confirm(const char *id, const struct lct_record *record, struct lct_err *err)
 {
     static const char final[] = "no backup brings it back, since its NV counter goes, too";
     const bool imported = record != NULL && lct_record_generation(record, 0)->handle != 0;
@@ -98,29 +107,32 @@ static enum lct_code confirm(const char *id, const struct lct_record *record, bo
                    counted ? ", and " : "", counted ? final : "");
     (void)snprintf(question, sizeof question, "Delete %s, and %s for ever%s%s%s?", label, what,
                    counted ? " (" : "", counted ? final : "", counted ? ")" : "");
-    return lct_tool_confirm(label, question, loss, yes, err);
+    return lct_tool_confirm(label, question, loss, false, err);
 }
 
-/* `record` is NULL if it cannot be read: then what it has in the TPM is not known. */
-static enum lct_code delete_it(struct lct_tool *tool, const char *id,
-                               const struct lct_record *record, const char *dir, bool shred,
-                               struct lct_err *err)
+/* Of one whose record cannot be read it is not known what it has in the TPM. `seen` is NULL if
+ * nobody was asked, or that cannot be read. */
+static enum lct_code delete_it(struct lct_tool *tool, const char *id, const struct lct_record *seen,
+                               bool shred, struct lct_err *err)
 {
     char label[sizeof "lct:" + LCT_MAX_ID];
-    json_t *left = record != NULL ? json_array() : json_null();
+    struct deleting deleting = {tool, json_array()};
+    const struct lct_deletion deletion = {shred, seen, evict_each, &deleting};
+    struct lct_deleted deleted = {0};
 
     (void)snprintf(label, sizeof label, "lct:%s", id);
-    if (record != NULL)
-        evict_each(tool, record, left);
-    enum lct_code code = lct_store_delete(&tool->store, id, shred, err);
+    enum lct_code code = lct_store_delete(&deleted, &tool->store, id, &deletion, err);
     if (code == LCT_OK)
         code = lct_tool_say(tool, err, "deleted %s\n", label);
-    if (code == LCT_OK && record != NULL)
-        code = remove_from_tpm(tool, record, dir, label, left, err);
+    if (code == LCT_OK)
+        code = remove_from_tpm(tool, &deleted, label, deleting.left, err);
     if (code == LCT_OK && tool->json)
-        return lct_tool_print_json(
-            json_pack("{s:i, s:s, s:o}", "version", 1, "id", id, "left_in_tpm", left), err);
-    json_decref(left);
+        code = lct_tool_print_json(
+            json_pack("{s:i, s:s, s:o}", "version", 1, "id", id, "left_in_tpm",
+                      deleted.record != NULL ? json_incref(deleting.left) : json_null()),
+            err);
+    json_decref(deleting.left);
+    free(deleted.record);
     return code;
 }
 
@@ -129,18 +141,18 @@ enum lct_code lct_delete_run(struct lct_tool *tool, int argc, char **argv, struc
     bool yes = false, shred = false;
     const struct lct_option options[] = {
         {"yes", NULL, &yes}, {"shred", NULL, &shred}, {"json", NULL, &tool->json}};
-    const char *id = NULL, *dir = NULL;
-    struct lct_record *record = NULL;
+    const char *id = NULL;
+    struct lct_record *seen = NULL;
     enum lct_code code = lct_tool_begin(tool, argc, argv, options, 3, &id, err);
 
     if (code == LCT_OK)
         code = lct_store_check_delete(&tool->store, id, err);
+    if (code == LCT_OK && !yes) {
+        (void)lct_store_get_record(&tool->store, id, &seen, NULL, NULL);
+        code = confirm(id, seen, err);
+    }
     if (code == LCT_OK)
-        (void)lct_store_get_record(&tool->store, id, &record, &dir, NULL);
-    if (code == LCT_OK)
-        code = confirm(id, record, yes, err);
-    if (code == LCT_OK)
-        code = delete_it(tool, id, record, dir, shred, err);
-    free(record);
+        code = delete_it(tool, id, seen, shred, err);
+    free(seen);
     return code;
 }

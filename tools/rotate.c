@@ -110,30 +110,26 @@ static void remove_counter(struct lct_tool *tool, const char *id, const struct l
 }
 
 /* What lct persist has put into the TPM of the pending generation goes before it is withdrawn. */
-static void evict_pending(struct lct_tool *tool, const char *id)
+static void evict_pending(void *arg, const char *id, const struct lct_generation *pending)
 {
-    struct lct_record *record = NULL;
+    struct lct_tool *tool = arg;
     struct lct_secret owner_auth = {0};
 
-    if (lct_store_get_record(&tool->store, id, &record, NULL, NULL) == LCT_OK &&
-        lct_record_pending(record) != NULL)
-        (void)lct_tool_evict(tool, &owner_auth, id, lct_record_pending(record));
+    (void)lct_tool_evict(tool, &owner_auth, id, pending);
     lct_secret_wipe(&owner_auth);
-    free(record);
 }
 
 static enum lct_code withdraw(struct lct_tool *tool, const struct lct_rotate_request *request,
                               struct lct_err *err)
 {
-    struct lct_generation withdrawn;
+    struct lct_withdrawal withdrawal = {.evict = evict_pending, .arg = tool};
+    enum lct_code code = lct_rotate_withdraw(&withdrawal, &tool->store, request->id, err);
 
-    evict_pending(tool, request->id);
-    enum lct_code code = lct_rotate_withdraw(&withdrawn, &tool->store, request->id, err);
     if (code != LCT_OK)
         return code;
-    remove_counter(tool, request->id, &withdrawn.seal.counter);
+    remove_counter(tool, request->id, &withdrawal.withdrawn.seal.counter);
     return lct_tool_say(tool, err, "lct:%s: generation %u is withdrawn, and its key is gone\n",
-                        request->id, withdrawn.number);
+                        request->id, withdrawal.withdrawn.number);
 }
 
 /* What goes with which of the five things that the command does. */
