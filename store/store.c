@@ -376,16 +376,19 @@ static bool add_id(struct ids *list, const char *id)
     return list->ids[list->num] != NULL && ++list->num > 0;
 }
 
-/* Whether an identity's files are in a directory that has no record. */
-static bool has_lost_record(int store, const char *id)
+/* Whether an identity's files are in a directory that has no record. *empty: nothing is. */
+static bool has_lost_record(int store, const char *id, bool *empty)
 {
     DIR *entries = lct_file_open_dir(store, id);
     const struct dirent *entry;
     int error = entries == NULL ? errno : 0;
     bool found = false;
 
-    while (entries != NULL && !found && (entry = lct_file_next(entries, &error)) != NULL)
+    *empty = true;
+    while (entries != NULL && !found && (entry = lct_file_next(entries, &error)) != NULL) {
         found = lct_part_is(entry->d_name);
+        *empty &= strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    }
     if (entries != NULL)
         closedir(entries);
     return found || (error != 0 && error != ENOENT && error != ENOTDIR && error != ELOOP);
@@ -399,13 +402,15 @@ static bool has_lost_record(int store, const char *id)
 static bool is_identity(int store, const char *id)
 {
     char path[LCT_MAX_ID + sizeof "/" + sizeof lct_record_file];
+    bool empty;
 
     if (lct_names_is(id))
         return false;
     (void)snprintf(path, sizeof path, "%.*s/%s", LCT_MAX_ID, id, lct_record_file);
     if (faccessat(store, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return true;
-    return errno == ENOENT ? has_lost_record(store, id) : errno != ENOTDIR && errno != ELOOP;
+    return errno == ENOENT ? has_lost_record(store, id, &empty)
+                           : errno != ENOTDIR && errno != ELOOP;
 }
 
 static enum lct_code list_dir(struct ids *list, const char *dir, struct lct_err *err)
@@ -789,12 +794,36 @@ enum lct_code lct_store_exists(const struct lct_store *store, const char *id, st
     return code;
 }
 
+/* Whether a directory may go: it is an identity's, or nobody's, with nothing in it. Others' are in
+ * a store that is a file system of its own, and in what is none. */
+static bool can_go(int dir)
+{
+    bool empty;
+
+    return faccessat(dir, lct_record_file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT ||
+           has_lost_record(dir, ".", &empty) || empty;
+}
+
+static enum lct_code find_doomed(struct lct_named *named, const struct lct_store *store,
+                                 const char *id, struct lct_err *err)
+{
+    enum lct_code code = lct_store_find_identity(named, store, id, err);
+
+    if (code != LCT_OK || can_go(named->fd))
+        return code;
+    close(named->fd);
+    named->fd = -1;
+    return LCT_FAIL(err, LCT_ERR_NOT_FOUND,
+                    "lct:%s: %s/%s is no identity, and stays: it has no file of one", id,
+                    named->dir, named->id);
+}
+
 enum lct_code lct_store_check_delete(const struct lct_store *store, const char *id,
                                      struct lct_err *err)
 {
     struct nursery nursery = {-1, -1, ""};
     struct lct_named named;
-    enum lct_code code = lct_store_find_identity(&named, store, id, err);
+    enum lct_code code = find_doomed(&named, store, id, err);
 
     if (code != LCT_OK)
         return code;
@@ -804,6 +833,16 @@ enum lct_code lct_store_check_delete(const struct lct_store *store, const char *
     close(named.fd);
     nursery_close(&nursery);
     return lct_store_about(named.id, NULL, code, err);
+}
+
+/* Whether what is locked is what would be taken out of the store that the nursery is in. Both were
+ * found by the store's path, which may be a link that another user changes. */
+static bool is_in(int store, const char *id, int locked)
+{
+    struct stat here, st;
+
+    return fstatat(store, id, &here, AT_SYMLINK_NOFOLLOW) == 0 && fstat(locked, &st) == 0 &&
+           here.st_dev == st.st_dev && here.st_ino == st.st_ino;
 }
 
 /* One that cannot be read is damaged, and goes as well. */
@@ -861,7 +900,7 @@ enum lct_code lct_store_delete(struct lct_deleted *deleted, const struct lct_sto
     struct nursery nursery = {-1, -1, ""};
     struct lct_named named;
     int locked = -1;
-    enum lct_code code = lct_store_find_identity(&named, store, id, err);
+    enum lct_code code = find_doomed(&named, store, id, err);
 
     *deleted = (struct lct_deleted){.dir = named.dir};
     if (code != LCT_OK)
@@ -869,6 +908,9 @@ enum lct_code lct_store_delete(struct lct_deleted *deleted, const struct lct_sto
     code = nursery_open(&nursery, named.dir, err);
     if (code == LCT_OK)
         code = lct_change_lock(&locked, named.fd, named.dir, named.id, err);
+    if (code == LCT_OK && !is_in(nursery.store, named.id, locked))
+        code = LCT_FAIL(err, LCT_ERR_STORE, "the store %s has become another one; do it again",
+                        named.dir);
     if (code == LCT_OK)
         code = delete_locked(deleted, &nursery, named.id, locked, deletion, err);
     if (locked >= 0)

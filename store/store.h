@@ -143,7 +143,8 @@ enum lct_code lct_store_check_writable(const struct lct_store *store, struct lct
 enum lct_code lct_store_exists(const struct lct_store *store, const char *id, struct lct_err *err);
 
 /* The same, and whether lct_store_delete can be expected to work: what goes before it would be lost
- * for nothing. LCT_ERR_STORE. */
+ * for nothing. LCT_ERR_NOT_FOUND: also a directory that has other files than an identity's, and
+ * none of these; LCT_ERR_STORE. */
 enum lct_code lct_store_check_delete(const struct lct_store *store, const char *id,
                                      struct lct_err *err);
 
@@ -167,9 +168,9 @@ struct lct_deleted {
 
 /*
  * Removes an identity, all of it or nothing, once nobody changes it; of one that has ended a
- * tombstone stays. LCT_ERR_NOT_FOUND; LCT_ERR_STORE: also if its record is not the one that was
- * seen, and, once it is gone, a key file that could not be overwritten; errors of `before`. In
- * *deleted there is something to free whatever comes back.
+ * tombstone stays. LCT_ERR_NOT_FOUND, as above; LCT_ERR_STORE: also if its record is not the one
+ * that was seen, and, once it is gone, a key file that could not be overwritten; errors of
+ * `before`. In *deleted there is something to free whatever comes back.
  */
 enum lct_code lct_store_delete(struct lct_deleted *deleted, const struct lct_store *store,
                                const char *id, const struct lct_deletion *deletion,

@@ -20,6 +20,8 @@
  *
  * LCT_FS_BLIND: a file; while it is there no record can be opened or seen, as on a disk that fails.
  *
+ * LCT_FS_HALT: a path; each time that it is to be opened, the program stops (SIGSTOP) before that.
+ *
  * LCT_FS_UNREAD: a pattern (fnmatch(3)) of directories, absolute, whose entries cannot be read:
  * readdir fails with EIO, after LCT_FS_ENTRIES of them, "." and ".." among these; unset: at once.
  */
@@ -46,7 +48,7 @@
 static struct {
     const char *below;
     size_t below_len;
-    const char *log, *blind, *unread;
+    const char *log, *blind, *halt, *unread;
     long entries; /* that can be read of `unread` */
     long at;
     int error; /* 0: kill */
@@ -73,6 +75,7 @@ __attribute__((constructor)) static void read_plan(void)
     plan.below_len = plan.below != NULL ? strlen(plan.below) : 0;
     plan.log = getenv("LCT_FS_LOG");
     plan.blind = getenv("LCT_FS_BLIND");
+    plan.halt = getenv("LCT_FS_HALT");
     plan.unread = getenv("LCT_FS_UNREAD");
     plan.entries =
         getenv("LCT_FS_ENTRIES") != NULL ? strtol(getenv("LCT_FS_ENTRIES"), NULL, 10) : 0;
@@ -212,6 +215,8 @@ static int open_at(int dir, const char *name, int flags, mode_t mode)
     bool changes = (flags & (O_CREAT | O_TRUNC)) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
     bool concerns = changes && concerns_path(dir, name);
 
+    if (plan.halt != NULL && strcmp(name, plan.halt) == 0)
+        (void)raise(SIGSTOP);
     if (concerns && !may_go_on("open"))
         return -1;
     if ((flags & O_PATH) == 0 && is_blind(name))

@@ -308,6 +308,66 @@ def test_what_has_a_file_that_only_an_identity_has_is_one(owner, left):
     owner.lct("list")
 
 
+@pytest.mark.parametrize("options", [(), ("--yes",), ("--yes", "--shred")], ids=" ".join)
+@pytest.mark.parametrize("name, file", [("lost+found", "#1234/file"), ("pam.d", "login"),
+                                        ("hidden", ".other"), ("named", "key-1.pem.old")])
+def test_a_directory_that_is_no_identity_is_not_deleted(owner, name, file, options):
+    """Not of a store that is a file system of its own, nor of a directory that is no store."""
+    (owner.store / name / file).parent.mkdir(parents=True)
+    (owner.store / name / file).write_text("not ours")
+    (owner.path("link")).symlink_to(owner.store)
+    for store in (owner.store, owner.path("link")):
+        said = one_sentence(owner.lct("delete", name, *options, "--store", store, status=3).stderr)
+        assert said.startswith(f"lct:{name}: ") and "is no identity" in said
+        assert (owner.store / name / file).read_text() == "not ours"
+
+
+def halted(process) -> bool:
+    """Waits for it to stop, once for each time, or to end; whether it has stopped."""
+    done = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if done.si_code == os.CLD_STOPPED:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    return done.si_code == os.CLD_STOPPED
+
+
+def delete_while_a_link_changes(user, link: Path, other: Path, at: int) -> tuple[int, int]:
+    """The exit status, and how often the store was opened: at time `at` the link led to another."""
+    env = user.environment({"LCT_FS_HALT": str(link)}, [user.build / "tests" / "preload_fs.so"])
+    process = subprocess.Popen([user.build / "lct", "delete", "ec", "--yes", "--store", link],
+                               env=env, cwd=user.directory, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    openings = 0
+    while halted(process):
+        openings += 1
+        link.unlink()
+        link.symlink_to(other if openings == at else user.store)
+        process.send_signal(signal.SIGCONT)
+    return process.wait(), openings
+
+
+def test_nothing_is_taken_out_of_a_store_that_takes_the_place_of_the_one_that_was_locked(owner):
+    """As it can where the store's path has a link that another user may change."""
+    other = shutil.copytree(owner.store, owner.path("other"))
+    fresh = shutil.copytree(owner.store / "ec", owner.path("fresh"))
+    link = owner.path("link")
+    link.symlink_to(owner.store)
+    at, openings, statuses = 1, 1, []
+    while at <= openings:
+        status, openings = delete_while_a_link_changes(owner, link, other, at)
+        assert (other / "ec" / "key-1.pem").exists(), f"opening {at}"
+        assert (owner.store / "ec").exists() == (status != 0), f"opening {at}"
+        shutil.copytree(fresh, owner.store / "ec", dirs_exist_ok=True)
+        statuses.append(status)
+        at += 1
+    assert openings > 3 and {0, STORE} <= set(statuses)
+
+
+def test_an_empty_directory_is_deleted(owner):
+    (owner.store / "empty").mkdir()
+    owner.lct("delete", "empty", "--yes")
+    assert not (owner.store / "empty").exists() and leftovers(owner.store) == []
+
+
 def test_an_empty_directory_that_cannot_be_read_may_be_an_identity(owner):
     owner.store.joinpath("lost").mkdir()
     said = one_sentence(owner.lct("list", status=6, **unreadable(owner, owner.store / "lost")).stderr)
