@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -312,6 +313,18 @@ def test_what_cannot_be_read_of_certificates_in_a_store_that_is_no_text_is_told(
     (user.store / "alice" / "certs-1.pem").mkdir()
     (row,) = result(user, "list")
     assert set(row["certificate"]) == {"error"}
+
+
+def test_what_stands_in_the_way_of_a_restore_is_told_where_its_path_is_no_text(user):
+    user.store = user.path(no_text("store"))
+    user.env["LCT_STORE"] = str(user.store)
+    user.configure(store=None)
+    user.lct("create", "alice")
+    user.lct("backup", "--out", "b.tar")
+    shutil.rmtree(user.store / "alice")
+    (user.store / "alice").write_text("a file")
+    (row,) = result(user, "restore", "b.tar", status=4)["identities"]
+    assert "store?" in row["error"]
 
 
 def test_what_is_done_is_not_said_in_words_beside_the_json(user):

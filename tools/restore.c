@@ -353,9 +353,10 @@ static void add(const struct restoring *restoring, const char *id, const struct 
         [LCT_STANDING_OTHER] = "other",     [LCT_STANDING_ENDED] = "ended"};
 
     (void)json_array_append_new(
-        restoring->all, json_pack("{s:s, s:s, s:s, s:b, s:s?}", "id", id, "standing",
-                                  standings[found->standing], "text", words, "restored",
-                                  (int)restored, "error", wrong != NULL ? wrong->text : NULL));
+        restoring->all,
+        json_pack("{s:s, s:s, s:o, s:b, s:o}", "id", id, "standing", standings[found->standing],
+                  "text", lct_tool_json_text(words), "restored", (int)restored, "error",
+                  lct_tool_json_text(wrong != NULL ? wrong->text : NULL)));
 }
 
 /* One identity: what is not of this TPM is restored as well, since its successor takes its record.
