@@ -29,13 +29,22 @@ struct authority {
     OSSL_LIB_CTX *libctx;
 };
 
+/* Whether the command's handle is gone. That of TPM2_VerifySignature is not the policy session's.
+ */
+static bool is_lost(struct lct_tpm *tpm, TPM2_CC command, TSS2_RC rc)
+{
+    if (command == TPM2_CC_VerifySignature)
+        return (rc & TPM2_RC_N_MASK) != 0 && lct_result_is_lost_handle(rc);
+    return lct_tpm_policy_is_lost(tpm, rc);
+}
+
 /* What a policy command returned. Of what the TPM refuses only the first is of interest. */
 static enum lct_code said(struct lct_tpm *tpm, struct attempt *attempt, TPM2_CC command, TSS2_RC rc,
                           struct lct_err *err)
 {
     enum lct_code code = lct_tpm_result(tpm, attempt->key->label, command, rc, err);
 
-    if (code == LCT_OK || tpm->broken || lct_tpm_policy_is_lost(tpm, rc))
+    if (code == LCT_OK || tpm->broken || is_lost(tpm, command, rc))
         return code;
     switch (lct_result_base(rc)) {
     case TPM2_RC_VALUE:
@@ -306,31 +315,56 @@ enum lct_code lct_tpm_try_authority(struct lct_tpm *tpm, const struct lct_seal *
     return lct_tpm_run(tpm, label, try_authority, &authority, err);
 }
 
-/* TPM2_VerifySignature: the ticket that says so, kept for the next time. */
-static enum lct_code verify(struct lct_tpm *tpm, struct attempt *attempt,
-                            const uint8_t to_sign[LCT_POLICY_DIGEST], struct lct_err *err)
+/*
+ * TPM2_VerifySignature by the authority's key, loaded for it. *lost: another program has flushed
+ * that, and it is no longer ours to flush, for its handle may be another's.
+ */
+static enum lct_code verify_once(struct lct_tpm *tpm, bool *lost, struct attempt *attempt,
+                                 const uint8_t to_sign[LCT_POLICY_DIGEST], struct lct_name *name,
+                                 struct lct_err *err)
 {
     TPM2B_DIGEST digest = {.size = LCT_POLICY_DIGEST};
     TPMT_SIGNATURE signature = {0};
-    struct lct_name name;
     TPM2_HANDLE handle = 0;
     uint16_t type = 0;
+    TSS2_RC rc = TSS2_RC_SUCCESS;
     const struct authority authority = {attempt->key->seal, attempt->key->label,
                                         attempt->key->libctx};
-    enum lct_code code = load_authority(tpm, &authority, &handle, &type, &name, err);
+    enum lct_code code = load_authority(tpm, &authority, &handle, &type, name, err);
 
-    tpm->ticket.known = false;
+    *lost = false;
     if (code != LCT_OK)
         return code;
     memcpy(digest.buffer, to_sign, LCT_POLICY_DIGEST);
-    if (to_tss(&signature, attempt->approval, type))
-        code = said(tpm, attempt, TPM2_CC_VerifySignature,
-                    Tss2_Sys_VerifySignature(tpm->sys, handle, NULL, &digest, &signature,
-                                             &tpm->ticket.ticket, NULL),
-                    err);
-    else
+    if (to_tss(&signature, attempt->approval, type)) {
+        rc = Tss2_Sys_VerifySignature(tpm->sys, handle, NULL, &digest, &signature,
+                                      &tpm->ticket.ticket, NULL);
+        code = said(tpm, attempt, TPM2_CC_VerifySignature, rc, err);
+    } else {
         attempt->refused = true;
-    lct_tpm_flush(tpm, handle, &name);
+    }
+    *lost = is_lost(tpm, TPM2_CC_VerifySignature, rc);
+    if (!*lost || tpm->channel->wire->private_handles) {
+        lct_tpm_flush(tpm, handle, name);
+        return code;
+    }
+    lct_tpm_note_debris(tpm, name);
+    lct_tpm_sweep(tpm);
+    return code;
+}
+
+/* The ticket that says that the authority has signed it, kept for the next time. */
+static enum lct_code verify(struct lct_tpm *tpm, struct attempt *attempt,
+                            const uint8_t to_sign[LCT_POLICY_DIGEST], struct lct_err *err)
+{
+    enum { MOST = 2 }; /* attempts */
+    struct lct_name name;
+    enum lct_code code = LCT_OK;
+    bool lost = true;
+
+    tpm->ticket.known = false;
+    for (int number = 0; number < MOST && lost && !tpm->broken; number++)
+        code = verify_once(tpm, &lost, attempt, to_sign, &name, err);
     if (attempt->refused)
         return LCT_FAIL(err, LCT_ERR_SEALED,
                         "%s: the TPM refuses the approval of this boot state: its authority did "
