@@ -728,10 +728,11 @@ def test_a_connection_that_breaks_once_at_any_command_costs_nothing(
 
 
 FAULTS = {f"{rc:#x}": lambda _command, _ask, rc=rc: response(rc)
-          for rc in (0x922, 0x902, 0x18B, 0x918, 0x9A2, 0x101, 0x97F)}
+          for rc in (0x922, 0x902, 0x18B, 0x918, 0x9A2, 0x101, 0x97F, 0x1CB)}
 # Of a handle that is lost a flush says that there is nothing more to do; and TSS, not lct, looks at
 # how a list of PCRs is made.
 BELIEVED = {"0x18b": {Command.FlushContext}, "0x918": {Command.FlushContext},
+            "0x1cb": {Command.FlushContext},
             "garble": {Command.PCR_Read, Command.GetCapability}}
 
 

@@ -10,16 +10,18 @@ import pytest
 
 from sealing import measure, public_pem
 from tpm import NO_SESSIONS, Command, exchange
+from tpmrm import code_of
 
 SECRET = "correct horse"
-OBJECTS = 0x80000000
-LOST_HANDLE, LOST_OBJECT, BY_ABRMD = 0x18B, 0x910, 0xB0184
+OBJECTS, SESSIONS = 0x80000000, 0x02000000
+NO_TPM = 9
+LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
 
 
 def flush(tpm, handle: int) -> int:
     """What the TPM says."""
-    return struct.unpack_from(">I", exchange(tpm.path, struct.pack(
-        ">HIII", NO_SESSIONS, 14, Command.FlushContext, handle)), 6)[0]
+    return code_of(exchange(tpm.path, struct.pack(">HIII", NO_SESSIONS, 14, Command.FlushContext,
+                                                  handle)))
 
 
 def flush_before(tpm, first: int, which=slice(None)):
@@ -30,6 +32,19 @@ def flush_before(tpm, first: int, which=slice(None)):
         return ask()
 
     return answer
+
+
+def record_flushes(proxy, first=lambda _command, ask: ask()) -> list[tuple[int, int]]:
+    """What lct itself wants to flush from now on, and what the TPM says; `first` answers once."""
+    found = []
+
+    def answer(command, ask):
+        made = ask() if found else first(command, ask)
+        found.append((struct.unpack_from(">I", command, 10)[0], code_of(made)))
+        return made
+
+    proxy.hook(Command.FlushContext, answer)
+    return found
 
 
 class Flushed:
@@ -46,6 +61,13 @@ class Flushed:
         public = self.user.write("public", public_pem(self.user, "k"))
         self.user.verify(public, self.user.write("sig", done.stdout), self.data)
         assert done.stderr == ""
+
+
+@pytest.fixture(name="own")
+def fixture_own(make_user, make_tpm, make_proxy) -> Flushed:
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    return Flushed(make_user(proxy.tcti), tpm, proxy)
 
 
 def passphrase(own) -> tuple:
@@ -90,3 +112,27 @@ def test_an_authority_s_key_that_is_only_said_to_be_gone_is_not_left(approved, r
     approved.proxy.refuse(Command.VerifySignature, rc, 1)
     approved.signs(approved.options)
     assert approved.tpm.left_behind() == []
+
+
+def test_a_parent_that_is_gone_is_not_looked_for(own):
+    """By its Name: it is everybody's, and another program may have it loaded."""
+    own.user.configure(provision="no")
+    own.user.lct("create", "k")
+    own.proxy.codes.clear()
+    found = record_flushes(own.proxy, flush_before(own.tpm, OBJECTS, slice(1)))
+    own.signs()
+    assert [rc for _handle, rc in found] == [LOST_PARAMETER, 0], "of the parent and of the key"
+    assert Command.ReadPublic not in own.proxy.codes
+
+
+# Sessions
+
+
+def test_a_session_that_has_ended_unheard_is_flushed_once(own):
+    """Its number is free, and the next program's."""
+    own.user.lct("create", "k", *passphrase(own))
+    own.signs(passphrase(own))
+    found = record_flushes(own.proxy)
+    own.proxy.hook(Command.Sign, lambda _command, ask: ask()[:0], 1)
+    own.user.lct("sign", "k", *passphrase(own), stdin="x", status=NO_TPM)
+    assert [each for each in found if each[0] == SESSIONS] == [(SESSIONS, LOST_PARAMETER)]

@@ -57,6 +57,14 @@ static bool is_debris(const struct lct_tpm *tpm, const struct lct_name *name)
     return false;
 }
 
+/* Whether TPM2_FlushContext says that there is nothing to flush. Its handle is a parameter (TPM 2.0
+ * Part 3, 28.4), but not to each resource manager. */
+static bool is_gone(TSS2_RC rc)
+{
+    return lct_result_base(rc) == TPM2_RC_HANDLE || lct_result_is_lost_handle(rc) ||
+           lct_result_is_lost_session(rc);
+}
+
 /* TPM2_FlushContext, once more if the TPM refuses. False: it is there still. */
 static bool flush_context(struct lct_tpm *tpm, TPM2_HANDLE handle)
 {
@@ -65,7 +73,7 @@ static bool flush_context(struct lct_tpm *tpm, TPM2_HANDLE handle)
     for (int attempt = 0; attempt < 2 && !gone && !tpm->broken; attempt++) {
         TSS2_RC rc = Tss2_Sys_FlushContext(tpm->sys, handle);
         gone = lct_tpm_result(tpm, "cleaning up", TPM2_CC_FlushContext, rc, NULL) == LCT_OK ||
-               lct_result_is_lost_handle(rc) || lct_result_is_lost_session(rc);
+               is_gone(rc);
     }
     return gone;
 }
