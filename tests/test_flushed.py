@@ -9,12 +9,14 @@ import struct
 import pytest
 
 from sealing import measure, public_pem
+from test_attest_tpm import (ASKED, EACH_MODE, attest, check_all, fails,  # noqa: F401
+                             fixture_prover, fixture_proxied, mode)
 from tpm import NO_SESSIONS, Command, exchange
 from tpmrm import code_of
 
 SECRET = "correct horse"
 OBJECTS, SESSIONS = 0x80000000, 0x02000000
-NO_TPM = 9
+NO_TPM, TPM = 9, 10
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
 
 
@@ -136,3 +138,13 @@ def test_a_session_that_has_ended_unheard_is_flushed_once(own):
     own.proxy.hook(Command.Sign, lambda _command, ask: ask()[:0], 1)
     own.user.lct("sign", "k", *passphrase(own), stdin="x", status=NO_TPM)
     assert [each for each in found if each[0] == SESSIONS] == [(SESSIONS, LOST_PARAMETER)]
+
+
+@EACH_MODE
+def test_an_endorsement_key_s_policy_that_is_flushed_costs_no_other_session(proxied, certified,
+                                                                            direct):
+    """Two sessions authorize the command, the HMAC's first."""
+    proxied.proxy.hook(Command.ActivateCredential,
+                       flush_before(certified, SESSIONS, slice(1, None)), 1)
+    fails(proxied, TPM, "lct:k: ", **ASKED, credential="L-1", **mode(direct))
+    assert certified.left_behind() == []

@@ -97,6 +97,16 @@ bool lct_result_is_lost_session(TSS2_RC rc)
            (base == TPM2_RC_HANDLE || base == TPM2_RC_VALUE);
 }
 
+bool lct_result_is_about_second(TSS2_RC rc)
+{
+    TSS2_RC plain = without_manager(rc);
+    TPM2_RC base = lct_result_base(rc);
+
+    if ((plain & TPM2_RC_FMT1) == 0)
+        return base > TPM2_RC_REFERENCE_S0 && base <= TPM2_RC_REFERENCE_S6;
+    return (plain & TPM2_RC_P) == 0 && (plain & TPM2_RC_N_MASK) > (TPM2_RC_S | TPM2_RC_1);
+}
+
 static enum lct_code fail(struct lct_err *err, const char *label, const char *name, TSS2_RC rc,
                           enum lct_code code, const char *text)
 {

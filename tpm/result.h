@@ -26,6 +26,9 @@ bool lct_result_is_lost_handle(TSS2_RC rc);
  * restarted, or somebody flushed it. Nothing was authorized, rightly or wrongly. */
 bool lct_result_is_lost_session(TSS2_RC rc);
 
+/* Whether it is about another session than the command's first. */
+bool lct_result_is_about_second(TSS2_RC rc);
+
 /* Whether it is of a layer of TSS, not of the TPM: the connection is not to be used again. */
 bool lct_result_is_local(TSS2_RC rc);
 

@@ -381,7 +381,7 @@ static enum lct_code execute_in_session(struct lct_tpm *tpm, struct lct_tpm_sess
         return lct_err_prefix(err, label);
     *rc = execute_with(tpm, terms, &line);
     if (*rc != TSS2_RC_SUCCESS) {
-        if (lct_result_is_lost_session(*rc))
+        if (lct_result_is_lost_session(*rc) && !lct_result_is_about_second(*rc))
             forget(session);
         return lct_tpm_result(tpm, label, command, *rc, err);
     }
