@@ -8,16 +8,17 @@ import struct
 
 import pytest
 
+import sealing
 from sealing import measure, public_pem
-from test_attest_tpm import (ASKED, EACH_MODE, attest, check_all, fails,  # noqa: F401
-                             fixture_prover, fixture_proxied, mode)
+from test_attest_tpm import (ASKED, EACH_MODE, attest, check_all, fixture_prover,  # noqa: F401
+                             fixture_proxied, mode)
 from tpm import NO_SESSIONS, Command, exchange
 from tpmrm import code_of
 
 SECRET = "correct horse"
 OBJECTS, SESSIONS = 0x80000000, 0x02000000
-NO_TPM, TPM = 9, 10
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
+NO_TPM, TPM = 9, 10
 
 
 def flush(tpm, handle: int) -> int:
@@ -140,11 +141,98 @@ def test_a_session_that_has_ended_unheard_is_flushed_once(own):
     assert [each for each in found if each[0] == SESSIONS] == [(SESSIONS, LOST_PARAMETER)]
 
 
+# What makes a key, what uses one, what is the first command in its session.
+FIRST = {
+    "Load": ((), Command.Load), "Sign": ((), Command.Sign),
+    "GetRandom": (("--seal", "strict:sha256:7"), Command.GetRandom),
+    "PolicyPCR": (("--seal", "strict:sha256:7"), Command.PolicyPCR),
+    "PolicyAuthValue": (("--seal", "strict:sha256:7"), Command.PolicyAuthValue),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_a_session_that_is_flushed_before_a_command_is_opened_anew(own, name):
+    options, command = FIRST[name]
+    own.user.lct("create", "k", *options, *passphrase(own))
+    own.signs(passphrase(own))
+    before = own.proxy.count(command)
+    own.proxy.hook(command, flush_before(own.tpm, SESSIONS), 1)
+    own.signs(passphrase(own))
+    assert own.proxy.count(command) == before + 2
+
+
+@pytest.mark.parametrize("command", [Command.GetRandom, Command.PolicyPCR,
+                                     Command.PolicyAuthorize, Command.PolicyOR, Command.Sign])
+@EACH_KEY
+def test_a_policy_session_that_is_flushed_is_opened_anew(approved, command):
+    if command not in approved.takes:
+        pytest.skip("of keys that are sealed otherwise")
+    approved.proxy.hook(command, flush_before(approved.tpm, SESSIONS), 1)
+    approved.signs(approved.options)
+    assert approved.tpm.left_behind() == []
+
+
+@pytest.mark.parametrize("words, command", [
+    (("create", "new", "--passphrase-file", "secret"), Command.Create),
+    (("import", "new", "soft.pem", "--software"), Command.Import),
+    (("check", "k", "--passphrase-file", "secret"), Command.Load),
+    (("persist", "k"), Command.Sign),
+    (("seal", "--seal", "none"), Command.Create)],
+    ids=["create", "import", "check", "persist", "seal"])
+def test_what_a_session_was_opened_for_is_done_though_it_is_flushed(own, words, command):
+    own.user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out",
+                     "soft.pem")
+    own.user.configure(session="always")
+    own.user.lct("create", "k", *passphrase(own))
+    own.signs(passphrase(own))
+    own.proxy.hook(command, flush_before(own.tpm, SESSIONS), 1)
+    own.user.lct(*words, stdin="a secret")
+    assert own.tpm.left_behind() == []
+
+
+def test_the_owner_s_authorization_goes_by_another_session_if_one_is_flushed(own):
+    own.tpm.tool("tpm2_changeauth", "-c", "owner", SECRET)
+    own.user.configure(owner_auth_file=own.secret)
+    own.proxy.hook(Command.CreatePrimary, twice(flush_before(own.tpm, SESSIONS)))
+    own.user.lct("create", "k")
+    own.signs()
+
+
+def twice(answer):
+    """At the second command, once."""
+    asked = []
+
+    def count(command, ask):
+        asked.append(None)
+        return answer(command, ask) if len(asked) == 2 else ask()
+
+    return count
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
 @EACH_MODE
-def test_an_endorsement_key_s_policy_that_is_flushed_costs_no_other_session(proxied, certified,
-                                                                            direct):
-    """Two sessions authorize the command, the HMAC's first."""
+def test_a_session_that_is_flushed_before_a_credential_is_opened_costs_nothing(proxied, certified,
+                                                                               direct, which):
+    """The first is the HMAC's, and the second says the endorsement key's policy."""
     proxied.proxy.hook(Command.ActivateCredential,
-                       flush_before(certified, SESSIONS, slice(1, None)), 1)
-    fails(proxied, TPM, "lct:k: ", **ASKED, credential="L-1", **mode(direct))
+                       flush_before(certified, SESSIONS, slice(which, which + 1)), 1)
+    check_all(proxied, certified, attest(proxied, **ASKED, credential="L-1", **mode(direct)))
     assert certified.left_behind() == []
+
+
+@pytest.mark.parametrize("first", [OBJECTS, SESSIONS], ids=["object", "session"])
+def test_a_passphrase_is_not_tried_more_often_for_what_is_flushed(own, first):
+    """One that was not proven right: the TPM may have counted it."""
+    own.user.lct("create", "k", *passphrase(own))
+    before = own.proxy.count(Command.Sign)
+    own.proxy.hook(Command.Sign, flush_before(own.tpm, first))
+    own.user.lct("sign", "k", *passphrase(own), stdin="x", status=TPM)
+    assert own.proxy.count(Command.Sign) == before + 2
+
+
+def test_a_session_that_is_gone_each_time_is_said_in_words(own):
+    own.user.lct("create", "k", *passphrase(own))
+    own.proxy.hook(Command.Load, flush_before(own.tpm, SESSIONS))
+    done = own.user.lct("sign", "k", *passphrase(own), stdin="x", status=TPM)
+    assert done.stderr == ("lct: lct:k: TPM2_Load: the session with the TPM is gone: another program "
+                           "has flushed it, or the TPM was restarted; try again (0x918)\n")

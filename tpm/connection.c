@@ -426,6 +426,7 @@ static enum lct_code enter(struct lct_tpm *tpm, struct lct_err *err)
     tpm->broken = false;
     tpm->used = false;
     tpm->once = false;
+    tpm->bereft = false;
     code = dirty ? recover(tpm, err) : LCT_OK;
     if (code == LCT_OK)
         lct_tpm_sweep(tpm);
@@ -556,6 +557,19 @@ static void clean_up(struct lct_tpm *tpm, struct lct_allowance *allowance)
         give(tpm);
 }
 
+/* Why a piece of work that ended so may come out otherwise if it is begun again; NULL: it may not.
+ */
+static const char *reason_to_begin_again(const struct lct_tpm *tpm, enum lct_code code, bool full)
+{
+    if (code == LCT_OK || code == LCT_ERR_TIMEOUT || tpm->once)
+        return NULL;
+    if (full)
+        return "the TPM was full";
+    if (tpm->broken)
+        return "the connection broke";
+    return code == LCT_ERR_TPM && tpm->bereft ? "a session was gone" : NULL;
+}
+
 /*
  * A connection that broke is opened anew. Where slots are everybody's, whoever finds none makes
  * some and gives the TPM up for a moment, since others may have some to give.
@@ -580,10 +594,10 @@ static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, c
         full = code == LCT_ERR_TPM_FULL && !broke && !tpm->channel->wire->private_handles;
         if (full)
             lct_tpm_make_slot(tpm);
-        again = (full || (broke && code != LCT_OK && code != LCT_ERR_TIMEOUT)) && !tpm->once;
+        const char *why = reason_to_begin_again(tpm, code, full);
+        again = why != NULL;
         if (again && attempt == 0)
-            lct_log_line(tpm->log, "%s: begun again, since %s", label,
-                         full ? "the TPM was full" : "the connection broke");
+            lct_log_line(tpm->log, "%s: begun again, since %s", label, why);
         give(tpm);
     }
     if (broke && code != LCT_ERR_TIMEOUT)

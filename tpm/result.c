@@ -34,6 +34,9 @@ static const struct {
     {TPM2_RC_SESSION_MEMORY, LCT_ERR_TPM_FULL,
      "all of the TPM's slots for sessions are taken by other programs; free them: "
      "tpm2_flushcontext -l"},
+    {TPM2_RC_REFERENCE_S0, LCT_ERR_TPM,
+     "the session with the TPM is gone: another program has flushed it, or the TPM was restarted; "
+     "try again"},
     {TPM2_RC_SESSION_HANDLES, LCT_ERR_TPM_FULL, "the TPM is out of session handles"},
     {TPM2_RC_NV_SPACE, LCT_ERR_TPM_FULL, "the TPM's NV memory is full"},
     {TPM2_RC_NV_RATE, LCT_ERR_TPM, "the TPM delays writes to its NV memory; try again"},

@@ -12,6 +12,14 @@ static void forget(struct lct_tpm_session *session)
     lct_session_keys_wipe(&session->keys);
 }
 
+/* The TPM says of one of the command's sessions that it is gone; `session` is the first. */
+static void lose(struct lct_tpm *tpm, struct lct_tpm_session *session, TSS2_RC rc)
+{
+    tpm->bereft = true;
+    if (!lct_result_is_about_second(rc))
+        forget(session);
+}
+
 static bool is_open(const struct lct_tpm_session *session, const struct lct_name *salted_to)
 {
     return session->handle != 0 && lct_name_equal(&session->salted_to, salted_to);
@@ -234,8 +242,10 @@ bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc)
     bool lost = (rc & TPM2_RC_N_MASK) != 0 &&
                 (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc));
 
-    if (lost)
+    if (lost) { /* a handle of the command, whatever its number */
+        tpm->bereft = true;
         forget(&tpm->policy);
+    }
     return lost;
 }
 
@@ -364,7 +374,9 @@ static enum lct_code execute_unsalted(struct lct_tpm *tpm, struct lct_tpm_sessio
     if (terms->encrypt || terms->decrypt || (terms->auth != NULL && terms->auth->len > 0))
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: the session is none for what is secret", label);
     *rc = execute_with(tpm, terms, &line);
-    if (lct_result_is_lost_session(*rc) || (*rc == TSS2_RC_SUCCESS && ends(tpm, terms)))
+    if (lct_result_is_lost_session(*rc))
+        lose(tpm, session, *rc);
+    else if (*rc == TSS2_RC_SUCCESS && ends(tpm, terms))
         forget(session);
     return lct_tpm_result(tpm, label, command, *rc, err);
 }
@@ -381,8 +393,8 @@ static enum lct_code execute_in_session(struct lct_tpm *tpm, struct lct_tpm_sess
         return lct_err_prefix(err, label);
     *rc = execute_with(tpm, terms, &line);
     if (*rc != TSS2_RC_SUCCESS) {
-        if (lct_result_is_lost_session(*rc) && !lct_result_is_about_second(*rc))
-            forget(session);
+        if (lct_result_is_lost_session(*rc))
+            lose(tpm, session, *rc);
         return lct_tpm_result(tpm, label, command, *rc, err);
     }
     code = verify(tpm, session, command, terms, err);

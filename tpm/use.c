@@ -668,11 +668,12 @@ static bool was_displaced(struct lct_tpm *tpm, const struct ending *ending)
  * Without a resource manager anyone can flush our key, or put another behind its handle. So what
  * refuses is loaded once more if it was loaded in an earlier turn, or is not there any more, and
  * what is behind the handle is left alone unless it has our key's Name. A session that is gone is
- * opened once more, too. Not so after a wrong authorization, which the key itself is told once.
- * After the TPM was restarted each process of a program flushes what it takes for its own and is
- * another's of the same Name: so a key that is gone, and has no authorization, is loaded some more
- * times. A PCR that is extended between policy and command takes the policy with it (Part 3, 23.7),
- * whatever its value. A wrapped key that was not at its persistent handle begins anew, loaded.
+ * opened once more, too; where the key was not ready yet, by lct_tpm_run. Not so after a wrong
+ * authorization, which the key itself is told once. After the TPM was restarted each process of a
+ * program flushes what it takes for its own and is another's of the same Name: so a key that is
+ * gone, and has no authorization, is loaded some more times. A PCR that is extended between policy
+ * and command takes the policy with it (Part 3, 23.7), whatever its value. A wrapped key that was
+ * not at its persistent handle begins anew, loaded.
  */
 enum lct_code lct_use_run(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
