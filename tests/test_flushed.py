@@ -161,7 +161,7 @@ def test_a_session_that_is_flushed_before_a_command_is_opened_anew(own, name):
     assert own.proxy.count(command) == before + 2
 
 
-@pytest.mark.parametrize("command", [Command.GetRandom, Command.PolicyPCR,
+@pytest.mark.parametrize("command", [Command.GetRandom, Command.PolicyPCR, Command.PolicyNV,
                                      Command.PolicyAuthorize, Command.PolicyOR, Command.Sign])
 @EACH_KEY
 def test_a_policy_session_that_is_flushed_is_opened_anew(approved, command):

@@ -238,9 +238,11 @@ enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_
 /* tpm2-abrmd says of a session's handle that it does not know what it says of an object's. */
 bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc)
 {
-    /* Without a number it is about nothing in the command: TPM2_PolicyOR's "none of these". */
+    /* Without a number it is about nothing in the command: TPM2_PolicyOR's "none of these". The
+     * third handle is that of TPM2_PolicyNV. */
     bool lost = (rc & TPM2_RC_N_MASK) != 0 &&
-                (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc));
+                (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc) ||
+                 lct_result_base(rc) == TPM2_RC_REFERENCE_H2);
 
     if (lost) { /* a handle of the command, whatever its number */
         tpm->bereft = true;
