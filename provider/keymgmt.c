@@ -411,7 +411,7 @@ static bool take_id(struct generation *gen, const OSSL_PARAM params[])
             gen->is_special = true;
     if (param == NULL)
         return true;
-    gen->is_identity = OSSL_PARAM_get_utf8_string_ptr(param, &id);
+    gen->is_identity = OSSL_PARAM_get_utf8_string_ptr(param, &id) && id != NULL;
     if (gen->is_identity)
         (void)snprintf(gen->id, sizeof gen->id, "%s", id);
     return gen->is_identity;

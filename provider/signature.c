@@ -215,7 +215,7 @@ static bool keeps_digest(const struct lct_operation *operation, const OSSL_PARAM
     const OSSL_PARAM *param = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_DIGEST);
     const char *name = NULL;
 
-    return param == NULL || (OSSL_PARAM_get_utf8_string_ptr(param, &name) &&
+    return param == NULL || (OSSL_PARAM_get_utf8_string_ptr(param, &name) && name != NULL &&
                              EVP_MD_is_a(EVP_MD_CTX_get0_md(operation->hash), name));
 }
 
@@ -228,7 +228,7 @@ static bool names_padding(const struct lct_operation *operation, const OSSL_PARA
 
     if (param == NULL || param->data_type != OSSL_PARAM_UTF8_STRING)
         return true;
-    if (OSSL_PARAM_get_utf8_string_ptr(param, &name) &&
+    if (OSSL_PARAM_get_utf8_string_ptr(param, &name) && name != NULL &&
         (strcmp(name, OSSL_PKEY_RSA_PAD_MODE_PKCSV15) == 0 ||
          strcmp(name, OSSL_PKEY_RSA_PAD_MODE_PSS) == 0))
         return true;

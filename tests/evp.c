@@ -293,6 +293,45 @@ static void test_initial(char **argv)
     EVP_PKEY_free(pkey);
 }
 
+/* Nothing where a name belongs: no value at all, of whatever length it says it is. */
+static void expect_no_null(EVP_PKEY_CTX *ctx, const char *key)
+{
+    for (size_t len = 0; len < 2; len++) {
+        const OSSL_PARAM null = {key, OSSL_PARAM_UTF8_STRING, NULL, len, OSSL_PARAM_UNMODIFIED};
+        const OSSL_PARAM params[] = {null, OSSL_PARAM_END};
+        expect(EVP_PKEY_CTX_set_params(ctx, params) != 1, key);
+    }
+}
+
+/* nameless URI: parameters without a value are refused, as libcrypto's own providers do. */
+static void test_nameless(char **argv)
+{
+    EVP_PKEY *pkey = load(NULL, argv[0]);
+    bool is_rsa = EVP_PKEY_is_a(pkey, "RSA");
+    EVP_PKEY_CTX *plain = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL), *hashing = NULL;
+    EVP_PKEY_CTX *making = EVP_PKEY_CTX_new_from_name(NULL, is_rsa ? "RSA" : "EC", "provider=lct");
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    expect(EVP_PKEY_sign_init(plain) == 1 &&
+               EVP_DigestSignInit_ex(ctx, &hashing, "SHA256", NULL, NULL, pkey, NULL) == 1 &&
+               EVP_PKEY_keygen_init(making) == 1,
+           "the operations begin");
+    expect_no_null(plain, OSSL_SIGNATURE_PARAM_DIGEST);
+    expect_no_null(hashing, OSSL_SIGNATURE_PARAM_DIGEST);
+    if (is_rsa) {
+        expect_no_null(plain, OSSL_SIGNATURE_PARAM_PAD_MODE);
+        expect_no_null(hashing, OSSL_SIGNATURE_PARAM_PAD_MODE);
+    } else {
+        expect_no_null(making, OSSL_PKEY_PARAM_GROUP_NAME);
+    }
+    expect_no_null(making, "lct-id");
+    ERR_clear_error();
+    EVP_PKEY_CTX_free(making);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_CTX_free(plain);
+    EVP_PKEY_free(pkey);
+}
+
 /* supports URI: what libssl asks before it chooses a signature algorithm. */
 static void test_supports(char **argv)
 {
@@ -1002,6 +1041,7 @@ static const struct {
              {"accepts", test_accepts, 2},
              {"refuses", test_refuses, 2},
              {"initial", test_initial, 1},
+             {"nameless", test_nameless, 1},
              {"supports", test_supports, 1},
              {"lengths", test_lengths, 1},
              {"streams", test_streams, 1},

@@ -110,6 +110,11 @@ def test_parameters_at_init_are_looked_at_like_later_ones(evp, key):
     evp("initial", f"lct:{key}")
 
 
+@KINDS
+def test_a_parameter_without_a_value_is_refused_and_kills_nobody(evp, key):
+    evp("nameless", f"lct:{key}")
+
+
 def test_init_refuses_digests_that_the_tpm_cannot_sign_with_rsa(watched, proxy, evp):
     assert watched.tcti == proxy.tcti
     evp("refuses", "lct:rsa", "MD5", "SHA2-224", "SHA3-256", "SHA2-512/256", "BLAKE2S-256")
