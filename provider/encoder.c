@@ -57,13 +57,20 @@ static const OSSL_PARAM *encoder_settable_ctx_params(void *provctx)
     return params;
 }
 
+/* No cipher takes one back that was set before: OSSL_ENCODER_CTX_set_cipher(3). */
 static int encoder_set_ctx_params(void *ctx, const OSSL_PARAM params[])
 {
     struct encoder *encoder = ctx;
     const OSSL_PARAM *cipher = OSSL_PARAM_locate_const(params, OSSL_ENCODER_PARAM_CIPHER);
     char *name = encoder->cipher;
 
-    return cipher == NULL || OSSL_PARAM_get_utf8_string(cipher, &name, sizeof encoder->cipher);
+    if (cipher == NULL)
+        return 1;
+    if (cipher->data == NULL && cipher->data_type == OSSL_PARAM_UTF8_STRING) {
+        encoder->cipher[0] = '\0';
+        return 1;
+    }
+    return OSSL_PARAM_get_utf8_string(cipher, &name, sizeof encoder->cipher);
 }
 
 static int public_does_selection(void *provctx, int selection)

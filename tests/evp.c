@@ -802,6 +802,44 @@ static void expect_same_bytes(const EVP_PKEY *ours, const EVP_PKEY *theirs, cons
     OPENSSL_free(bytes[1]);
 }
 
+static bool is_written_as(OSSL_ENCODER_CTX *ctx, const char *begin)
+{
+    unsigned char *bytes = NULL;
+    size_t len = 0;
+    bool is = OSSL_ENCODER_to_data(ctx, &bytes, &len) == 1 && len > strlen(begin) &&
+              memcmp(bytes, begin, strlen(begin)) == 0;
+
+    OPENSSL_free(bytes);
+    ERR_clear_error();
+    return is;
+}
+
+/* unencrypted URI: no cipher is one, too, and takes back the one that was set before. */
+static void test_unencrypted(char **argv)
+{
+    static const unsigned char pass[] = "a passphrase";
+    EVP_PKEY *keys[] = {load(NULL, argv[0]),
+                        EVP_PKEY_Q_keygen(NULL, "provider=lct", "EC", "P-256")};
+    const char *begins[] = {"-----BEGIN TSS2 PRIVATE KEY", "-----BEGIN PRIVATE KEY"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        OSSL_ENCODER_CTX *ctx = OSSL_ENCODER_CTX_new_for_pkey(keys[i], EVP_PKEY_KEYPAIR, "PEM",
+                                                              "PrivateKeyInfo", "provider=lct");
+        expect(OSSL_ENCODER_CTX_set_cipher(ctx, NULL, NULL) == 1, "no cipher");
+        expect(is_written_as(ctx, begins[i]), "written without one");
+        expect(OSSL_ENCODER_CTX_set_cipher(ctx, "AES-256-CBC", NULL) == 1 &&
+                   OSSL_ENCODER_CTX_set_passphrase(ctx, pass, sizeof pass - 1) == 1,
+               "a cipher");
+        expect(is_written_as(ctx, "-----BEGIN ENCRYPTED") == (i == 1),
+               "encrypted, but not what the TPM has wrapped");
+        expect(!is_written_as(ctx, begins[i]), "and never in clear");
+        expect(OSSL_ENCODER_CTX_set_cipher(ctx, NULL, NULL) == 1, "no cipher any more");
+        expect(is_written_as(ctx, begins[i]), "written without it");
+        OSSL_ENCODER_CTX_free(ctx);
+        EVP_PKEY_free(keys[i]);
+    }
+}
+
 /* written: other people's keys are written in the form that is asked for, as libcrypto does. */
 static void test_written(char **argv)
 {
@@ -1064,6 +1102,7 @@ static const struct {
              {"software", test_software, 0},
              {"printed", test_printed, 1},
              {"written", test_written, 0},
+             {"unencrypted", test_unencrypted, 1},
              {"use", test_use, 1},
              {"allocator", test_use, 1}};
 

@@ -223,6 +223,11 @@ def test_software_keys_of_our_keymgmt_are_written_as_libcrypto_writes_them(owner
     evp("written")
 
 
+@KINDS
+def test_no_cipher_means_that_a_key_is_written_as_it_is(evp, key):
+    evp("unencrypted", f"lct:{key}")
+
+
 @ORDERS
 def test_it_all_works_under_an_application_s_own_allocator(owner, evp, order):
     owner.configure(order=order)
