@@ -174,10 +174,10 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_use *use,
     if (code != LCT_OK)
         return code;
     const struct lct_name name = lct_tpm_name(&tpm_name);
-    if (!lct_name_equal(&name, key->name)) { /* nor is the handle to be trusted */
+    if (!lct_name_equal(&name, key->name)) { /* nor is the handle to be believed */
+        tpm->broken = true;
         lct_tpm_note_debris(tpm, &name);
         lct_tpm_note_debris(tpm, key->name);
-        lct_tpm_sweep(tpm);
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "%s: the loaded object has not the Name in the record", key->label);
     }
