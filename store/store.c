@@ -560,12 +560,7 @@ static bool give_mode(const char *path, mode_t mode)
 
     if (fd < 0)
         return false;
-    bool good = fstat(fd, &st) == 0;
-    if (good && st.st_uid != geteuid()) {
-        errno = EEXIST;
-        good = false;
-    }
-    good = good && fchmod(fd, mode) == 0;
+    bool good = fstat(fd, &st) == 0 && (st.st_uid != geteuid() || fchmod(fd, mode) == 0);
     int error = errno;
     close(fd);
     errno = error;

@@ -393,6 +393,8 @@ def test_a_letter_that_is_no_option_is_told_and_not_the_word_before_it(user, typ
     for words in (("list", typed), ("list", typed, "--quiet"), ("list", "--quiet", typed)):
         sentence = one_sentence(user.lct(*words, status=2).stderr)
         assert sentence == "-x is not an option here; see lct help list"
+    sentence = one_sentence(user.lct("list", "-é", status=2).stderr)
+    assert sentence == "a letter that is not ASCII is not an option here; see lct help list"
 
 
 def test_an_unknown_algorithm_is_answered_with_those_there_are(user):

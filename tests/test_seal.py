@@ -1051,6 +1051,17 @@ def test_a_record_takes_no_counter_of_another_identity_away(revocable, authority
     signs(user)
 
 
+def test_a_counter_of_another_identity_is_not_named_to_be_removed_where_there_is_no_tpm(revocable):
+    user = revocable
+    shutil.copytree(user.store / "k", user.store / "eve")
+    user.edit_record("eve", lambda record: record.update(id="eve"))
+    done = user.lct("delete", "eve", "--yes", "--json", "--tcti", "swtpm:path=/nowhere")
+    assert json.loads(done.stdout)["left_in_tpm"] == []
+    assert "lct:k has it" in one_sentence(done.stderr) and "nvundefine" not in done.stdout
+    done = user.lct("delete", "k", "--yes", "--tcti", "swtpm:path=/nowhere")
+    assert f"if no other identity has it: tpm2_nvundefine 0x{user.index:08x}" in done.stdout
+
+
 def test_a_counter_stays_while_a_record_that_may_speak_of_it_cannot_be_read(revocable):
     user = revocable
     user.lct("create", "other", "--seal", "none")

@@ -32,21 +32,27 @@ static struct lct_store store_for(const struct lct_tool *tool, const char *dir)
     return store;
 }
 
-/* Nobody else may need it, as long as the lock is held. */
+/* That nobody else may need it, as long as the lock is held. Of one that the TPM did not show as
+ * well: whether another identity has it, the records alone say. */
 static enum lct_code check(const struct removal *removal, struct lct_descriptor *alone,
                            const struct lct_store *store, struct lct_err *err)
 {
     const struct lct_counter *counter = removal->counter;
     const char *label = removal->request.label;
     struct lct_tpm_counter found;
+    struct lct_err unseen = {.code = LCT_OK};
     char stays[192];
-    enum lct_code code = lct_tpm_counter_find(removal->tool->tpm, &found, counter, label, err);
 
-    if (code != LCT_OK)
-        return code;
-    code = lct_counters_lock(alone, store, true, err);
+    if (lct_tpm_counter_find(removal->tool->tpm, &found, counter, label, &unseen) != LCT_OK)
+        found = (struct lct_tpm_counter){.handle = counter->handle, .name = counter->name};
+    enum lct_code code =
+        unseen.code != LCT_ERR_OTHER_TPM ? lct_counters_lock(alone, store, true, err) : unseen.code;
     if (code == LCT_OK)
         code = lct_counters_check(store, &found, removal->request.libctx, err);
+    if (unseen.code != LCT_OK && code != LCT_ERR_EXISTS) {
+        *err = unseen;
+        return unseen.code;
+    }
     if (code == LCT_OK)
         return code;
     (void)snprintf(stays, sizeof stays, "%s: its NV counter at 0x%08x stays", label,

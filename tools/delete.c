@@ -10,14 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Whether a counter that stays may be another's as well. */
-static bool may_be_needed(enum lct_code why)
-{
-    return why == LCT_ERR_UNSUPPORTED || why == LCT_ERR_BAD_RECORD || why == LCT_ERR_STORE;
-}
-
 /* Once the identity is gone: a counter that cannot go is told, and harms nobody. What stays in the
- * TPM, and is no other's as far as is known, is added to `left`. */
+ * TPM, and is no other's as far as is known, is added to `left`; if the owner alone refused, nobody
+ * else has it. */
 static enum lct_code remove_counter(struct lct_tool *tool, const char *dir, const char *label,
                                     const struct lct_counter *recorded, json_t *left,
                                     struct lct_err *err)
@@ -32,8 +27,8 @@ static enum lct_code remove_counter(struct lct_tool *tool, const char *dir, cons
         return LCT_OK;
     (void)json_array_append_new(left, json_sprintf("0x%08x", recorded->handle));
     return lct_tool_say(tool, err, "its counter stays in the TPM%s: tpm2_nvundefine 0x%08x%s\n",
-                        may_be_needed(code) ? "; what removes it, if no other identity has it"
-                                            : ", until",
+                        code == LCT_ERR_AUTH ? ", until"
+                                             : "; what removes it, if no other identity has it",
                         recorded->handle, lct_tool_owner_option(tool));
 }
 

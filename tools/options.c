@@ -56,6 +56,8 @@ static enum lct_code take_one(const struct lct_option *option, bool again, const
  */
 static const char *find_typed(char letter[3], char **argv)
 {
+    if (optopt < 0)
+        return "a letter that is not ASCII";
     if (optopt < LCT_MAX_OPTIONS || isgraph(optopt) == 0)
         return argv[optind - 1];
     (void)snprintf(letter, 3, "-%c", optopt);

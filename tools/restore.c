@@ -383,7 +383,10 @@ static enum lct_code restore_one(struct restoring *restoring,
         add(restoring, identity->record->id, &found, words, false, err);
         return code;
     }
-    const enum lct_code usable = check_key(restoring, use, identity, &useless);
+    /* Where the store's record is newer nothing of the backup's is used. */
+    const enum lct_code usable = found.standing == LCT_STANDING_OLDER
+                                     ? LCT_OK
+                                     : check_key(restoring, use, identity, &useless);
     if (restoring->all != NULL)
         add(restoring, label + strlen("lct:"), &found, words, *done != '\0',
             usable == LCT_OK ? NULL : &useless);
