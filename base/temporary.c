@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,10 +27,49 @@ static int open_left(int dir, const char *name)
     return fd >= 0 || errno != EACCES ? fd : openat(dir, name, O_RDONLY | flags);
 }
 
+/* The directory that it is in; -1 with errno. */
+static int open_dir_of(int dir, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    char *path = slash != NULL ? strndup(name, (size_t)(slash - name) + 1) : strdup(".");
+    int fd = path != NULL ? openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int error = errno;
+
+    free(path);
+    errno = error;
+    return fd;
+}
+
+/* Of a link, a pipe or a socket, which nobody makes here or has locked. While it is there none is
+ * made in its place; that no other takes it away meanwhile is what the directory's lock is for. */
+static bool remove_odd(int dir, const char *name)
+{
+    struct stat there;
+    int fd = open_dir_of(dir, name);
+
+    if (fd < 0)
+        return false;
+    bool gone = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (gone && fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) != 0) {
+        gone = errno == ENOENT;
+    } else if (gone && S_ISREG(there.st_mode)) {
+        gone = false;
+        errno = EBUSY;
+    } else if (gone) {
+        gone = unlinkat(dir, name, 0) == 0;
+    }
+    int error = errno == EWOULDBLOCK ? EBUSY : errno;
+    close(fd);
+    errno = error;
+    return gone;
+}
+
 bool lct_temporary_clear(int dir, const char *name)
 {
     int fd = open_left(dir, name);
 
+    if (fd < 0 && (errno == ELOOP || errno == ENXIO))
+        return remove_odd(dir, name);
     if (fd < 0)
         return errno == ENOENT;
     bool gone = flock(fd, LOCK_EX | LOCK_NB) == 0 &&

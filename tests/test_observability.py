@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import sealing
+from test_command import NEEDS_ROOT, let_others_in
 from test_tls import connect, start_server
 from tpm import RC_RETRY, SRK, TIMEOUT, Command
 
@@ -597,6 +598,61 @@ def test_what_a_crash_has_left_beside_a_file_is_removed_whatever_its_mode(held, 
     left = out.with_name("lct.prom.lct-new")
     left.touch(mode=0o400)
     held.lct("doctor", "--metrics", "--out", out)
+    assert list(out.parent.iterdir()) == [out]
+
+
+ODD = {"a link": lambda left: left.symlink_to("/nowhere"),
+       "a link to a file": lambda left: left.symlink_to(left.with_name("kept")),
+       "a pipe": os.mkfifo,
+       "a socket": lambda left: socket.socket(socket.AF_UNIX).bind(os.path.relpath(left))}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_nobody_can_have_locked_beside_a_file_is_removed(held, out, kind):
+    kept = out.with_name("kept")
+    kept.write_text("kept")
+    ODD[kind](out.with_name("lct.prom.lct-new"))
+    held.lct("doctor", "--metrics", "--out", out)
+    assert sorted(out.parent.iterdir()) == [kept, out] and kept.read_text() == "kept"
+    assert out.is_file() and not out.is_symlink()
+
+
+def test_of_two_that_find_a_link_beside_a_file_one_removes_it(held, out):
+    """Else the later one would remove what the earlier has made in its place."""
+    left = out.with_name("lct.prom.lct-new")
+    left.symlink_to("/nowhere")
+    assert steps_of(held, out)[0] == "unlink"
+    left.symlink_to("/nowhere")
+    first = Replacing(held, out, 1, "stop")
+    assert "busy" in held.lct("doctor", "--metrics", "--out", out, status=18).stderr
+    assert left.is_symlink() and not out.exists()
+    assert first.go_on() == (0, "")
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_directory_beside_a_file_is_left(held, out):
+    left = out.with_name("lct.prom.lct-new")
+    left.mkdir()
+    said = held.lct("doctor", "--metrics", "--out", out, status=18).stderr
+    assert f"{left} cannot be written: Is a directory" in said and left.is_dir()
+
+
+@NEEDS_ROOT
+def test_another_user_s_file_beside_a_file_is_told_to_be_removed(held, out):
+    """Whether that one writes it cannot be known."""
+    let_others_in(held)
+    os.chown(out.parent, 65534, 65534)
+    left = out.with_name("lct.prom.lct-new")
+    left.touch(mode=0o600)
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    said = held.lct("doctor", "--metrics", "--out", out, status=18, **nobody).stderr
+    assert f"{left} cannot be written: Permission denied; remove it, unless" in said
+    left.unlink()
+    out.parent.chmod(0o555)
+    said = held.lct("doctor", "--metrics", "--out", out, status=18, **nobody).stderr
+    assert f"{left} cannot be written: Permission denied\n" in said
+    out.parent.chmod(0o755)
+    held.lct("doctor", "--metrics", "--out", out, **nobody)
     assert list(out.parent.iterdir()) == [out]
 
 

@@ -93,6 +93,17 @@ static int create_beside(const char *beside)
     return -1;
 }
 
+/* Whoever else has made it may be writing it, which only who can open it knows. */
+static enum lct_code fail_beside(const char *beside, struct lct_err *err)
+{
+    int error = errno;
+    struct stat there;
+    bool denied = error == EACCES && lstat(beside, &there) == 0;
+
+    return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be written: %s%s", beside, strerror(error),
+                    denied ? "; remove it, unless a program is writing it" : "");
+}
+
 static enum lct_code replace(const char *file, const uint8_t *bytes, size_t bytes_len,
                              const struct stat *like, struct lct_err *err)
 {
@@ -102,7 +113,7 @@ static enum lct_code replace(const char *file, const uint8_t *bytes, size_t byte
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     int fd = create_beside(beside);
     bool good = fd >= 0 && fill(fd, bytes, bytes_len, like) && rename(beside, file) == 0;
-    enum lct_code code = good ? LCT_OK : fail_write(fd >= 0 ? file : beside, err);
+    enum lct_code code = good ? LCT_OK : fd < 0 ? fail_beside(beside, err) : fail_write(file, err);
 
     if (!good && fd >= 0)
         (void)unlink(beside);

@@ -16,8 +16,9 @@ enum lct_code lct_private_file_make(const char *file, const uint8_t *bytes, size
                                     struct lct_err *err);
 
 /* Puts another one in the place of one that the caller has locked, in one step: a crash leaves the
- * one or the other, and perhaps FILE.lct-new, which the next one removes. LCT_ERR_IO: also while
- * another is writing that. */
+ * one or the other, and perhaps FILE.lct-new, which the next one removes, be it a link or a pipe.
+ * LCT_ERR_IO: also while another is writing that, and where it is another user's who lets nobody
+ * open it. */
 enum lct_code lct_private_file_replace(const char *file, const uint8_t *bytes, size_t bytes_len,
                                        struct lct_err *err);
 
