@@ -235,8 +235,36 @@ def test_where_others_may_write_and_nothing_is_ours_there_is_nothing_to_undo(mac
     (machine.directory / path).chmod(mode)
     before = machine.files()
     done = machine.setup("--undo", "--yes")
-    assert done.stdout == f"{machine.conf} has nothing of lct setup's in it\n" and not done.stderr
+    others = machine.directory / path
+    assert done.stdout == (
+        f"{machine.conf} has nothing of lct setup's in it; what activates lct there by hand, if "
+        f"anything, was not looked for, since {others}: others may write to it (mode {mode:04o}), "
+        f"and what is named there is loaded: chmod go-w {others}\n") and not done.stderr
     assert machine.files() == before and not sign.exists()
+
+
+def test_where_others_may_write_and_there_is_no_file_nothing_can_activate_lct(machine):
+    machine.conf.unlink()
+    machine.directory.chmod(0o775)
+    done = machine.setup("--undo", "--yes")
+    assert done.stdout == f"{machine.conf} has nothing of lct setup's in it\n" and not done.stderr
+
+
+def test_what_was_set_up_and_then_moved_to_where_others_may_write_is_told(machine):
+    """Its lines include lct.cnf where that was, and activate lct still."""
+    machine.setup("--yes")
+    moved = machine.user.path("moved")
+    moved.mkdir()
+    machine.conf.rename(moved / "openssl.cnf")
+    machine.conf.symlink_to(moved / "openssl.cnf")
+    assert "lct" in machine.providers()
+    moved.chmod(0o775)
+    before = machine.files()
+    done = machine.setup("--undo", "--yes", status=CONFIG)
+    assert done.stderr.startswith(f"lct: {moved}: others may write to it") and not done.stdout
+    assert machine.files() == before
+    moved.chmod(0o755)
+    assert "take it out before lct.so is removed" in machine.setup("--undo", "--yes").stdout
 
 
 @pytest.mark.parametrize("name", ["lct.cnf", "openssl.cnf.before-lct"])
@@ -247,7 +275,7 @@ def test_what_is_left_beside_openssl_cnf_where_others_may_write_is_told(machine,
         machine.ours.rename(machine.backup)
     machine.directory.chmod(0o775)
     done = machine.setup("--undo", "--yes")
-    assert "nothing of lct setup's in it" in done.stdout
+    assert "nothing of lct setup's in it; what activates lct there by hand" in done.stdout
     assert done.stderr.startswith(f"lct: warning: {machine.directory}: others may write to it")
     assert (machine.directory / name).exists()
 

@@ -199,13 +199,18 @@ static bool is_there(const struct lct_setup_file *file)
 }
 
 /* What may not be changed need not be, where nothing that programs load is ours: a package that is
- * removed is not held up. */
+ * removed is not held up. Whether it activates lct is known by loading what it names. */
 static enum lct_code leave(const struct lct_tool *tool, const struct lct_setup *setup,
                            const char *why, struct lct_err *err)
 {
     if (is_there(&setup->ours) || is_there(&setup->backup))
         lct_tool_warn(NULL, "%s", why);
-    return lct_tool_say(tool, err, "%s has nothing of lct setup's in it\n", setup->conf.path);
+    if (!is_there(&setup->conf))
+        return lct_tool_say(tool, err, "%s has nothing of lct setup's in it\n", setup->conf.path);
+    return lct_tool_say(tool, err,
+                        "%s has nothing of lct setup's in it; what activates lct there by hand, if "
+                        "anything, was not looked for, since %s\n",
+                        setup->conf.path, why);
 }
 
 static enum lct_code undo(const struct lct_tool *tool, struct lct_setup *setup, bool yes,

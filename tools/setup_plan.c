@@ -156,7 +156,8 @@ bool lct_setup_is_out(const struct lct_setup *setup)
                name_others(&seen, NULL) == LCT_OK && read_file(&seen.conf, NULL) == LCT_OK;
     if (out && seen.conf.before != NULL)
         seen.body = lct_setup_without(seen.conf.before, seen.ours.path);
-    out = out && is_same(seen.body, seen.conf.before);
+    out = out && is_same(seen.body, seen.conf.before) &&
+          (seen.body == NULL || !lct_setup_has_comment(seen.body));
     lct_setup_free(&seen);
     return out;
 }

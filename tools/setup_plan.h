@@ -35,7 +35,8 @@ struct lct_setup {
 enum lct_code lct_setup_read(struct lct_setup *setup, struct lct_err *err);
 
 /* Whether openssl.cnf, where lct_setup_read refuses it or what is beside it, can be read all the
- * same, or is not there, and we are not in it. It is looked at, and what it names is not loaded. */
+ * same, or is not there, and we are not in it, nor were where it was before. It is looked at, and
+ * what it names is not loaded. */
 bool lct_setup_is_out(const struct lct_setup *setup);
 
 /* Whether programs have lct without us: openssl.cnf, or what it includes, activates it. */

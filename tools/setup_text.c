@@ -78,6 +78,13 @@ static size_t len_of_ours(const char *at, const char *line)
     return is_line(next, line) ? (size_t)(after_line(next) - at) : 0;
 }
 
+bool lct_setup_has_comment(const char *text)
+{
+    while (*text != '\0' && !is_line(text, comment))
+        text = after_line(text);
+    return *text != '\0';
+}
+
 char *lct_setup_without(const char *text, const char *ours)
 {
     char *line = include_line(ours), *without = malloc(strlen(text) + 1), *to = without;

@@ -14,6 +14,10 @@
 /* `text` without the lines that include the file `ours`. NULL: out of memory. */
 char *lct_setup_without(const char *text, const char *ours);
 
+/* Whether the comment of such lines is in `text`, whichever file they include: one beside an
+ * openssl.cnf that was moved since is another. */
+bool lct_setup_has_comment(const char *text);
+
 /* `text` with them at its end. NULL: out of memory. */
 char *lct_setup_with(const char *text, const char *ours);
 
