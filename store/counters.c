@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "store/change.h"
+#include "store/names.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,6 +129,27 @@ static bool is_in_record(const struct lct_record *record, const struct lct_name 
     return false;
 }
 
+/* Whether a record is there, and others' to read. */
+static bool is_denied(const struct lct_store *store, const char *id)
+{
+    struct lct_named named;
+
+    if (lct_store_find_identity(&named, store, id, NULL) != LCT_OK)
+        return false;
+    bool denied = faccessat(named.fd, lct_record_file, R_OK, AT_EACCESS) != 0 && errno == EACCES;
+    close(named.fd);
+    return denied;
+}
+
+/* Who only looks for counters need not become its owner, who may be a service. */
+static enum lct_code fail_denied(const char *dir, const char *id, struct lct_err *err)
+{
+    return LCT_FAIL(err, LCT_ERR_STORE,
+                    "lct:%s: %s: you may not read its record, which may speak of an NV counter of "
+                    "your store; as root, lct gc --store %s lists those that no identity there has",
+                    id, dir, dir);
+}
+
 /* Takes out what an identity of one store has. */
 static enum lct_code drop_recorded(struct lct_counter_findings *findings,
                                    const struct lct_store *store, const char *id,
@@ -140,6 +162,8 @@ static enum lct_code drop_recorded(struct lct_counter_findings *findings,
 
     if (code == LCT_ERR_NOT_FOUND) /* deleted meanwhile */
         return LCT_OK;
+    if (code == LCT_ERR_STORE && is_denied(store, id))
+        return fail_denied(store->dirs[0], id, err);
     if (code != LCT_OK) {
         *err = why;
         return code;

@@ -68,7 +68,8 @@ enum lct_code lct_counters_check(const struct lct_store *store,
  * Finds these among the counters in the TPM, to which it sends nothing. An identity that is being
  * made has no record yet, so its counter is found as well. Errors of
  * lct_counters_maker; where there are any of ours also of lct_store_list and lct_store_get_record,
- * since a record that cannot be read may speak of one.
+ * since a record that cannot be read may speak of one: of another user's it says how root finds
+ * out.
  */
 enum lct_code lct_counters_sort(struct lct_counter_findings *findings,
                                 const struct lct_store *store, const struct lct_tpm_counters *there,

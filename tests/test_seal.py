@@ -1072,6 +1072,57 @@ def test_a_counter_stays_while_a_record_that_may_speak_of_it_cannot_be_read(revo
     assert nv_indices(user.tpm) == [user.index]
 
 
+@pytest.fixture(name="of_nobody")
+def fixture_of_nobody(make_sealer, make_tpm, namespaces):  # noqa: ARG001
+    """
+    Runs a script in a mount namespace with another /var/lib/lct, so that this machine's store is
+    left alone: lct as root, and aslct as nobody, who has a store and an authority.
+    """
+    sealer = make_sealer(make_tpm())
+    let_others_in(sealer)
+    home = sealer.path("home")
+    sealer.path("system").mkdir()
+    shutil.copytree(sealer.store, home / "lct")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, 65534, 65534)
+    sealer.configure(store=None, seal=None)
+
+    def run(script: str) -> list[str]:
+        """What each part of the script, between lines of ---, says on either stream."""
+        done = sealer.run("unshare", "--mount", "sh", "-c", f"""exec 2>&1
+            mount -t tmpfs none /var/lib && mkdir -m 755 /var/lib/lct
+            mount --bind system /var/lib/lct
+            as="setpriv --reuid nobody --regid nogroup --clear-groups env XDG_DATA_HOME={home}"
+            alias lct="{sealer.build}/lct" aslct="$as {sealer.build}/lct"
+            {script}""", env={"HOME": "/nowhere"})
+        return done.stdout.split("---\n")
+
+    sealer.script = run
+    return sealer
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("whose", ["no identity", "a system identity"])
+def test_who_may_not_read_a_system_identity_is_told_who_knows_of_its_counter(of_nobody, whose):
+    """To give the identity away is no advice: it is not this user's."""
+    moved = {"no identity": ":", "a system identity": "cp -r home/lct/u /var/lib/lct"}
+    deleted, collected = of_nobody.script(f"""
+        lct create sys --seal none --quiet || exit
+        aslct create u --seal authority --revocable --quiet || exit
+        {moved[whose]} && aslct delete u --yes; echo ---; aslct gc; test $? = {STORE}""")
+    (index,) = nv_indices(of_nobody.tpm)
+    told = (rf"lct:\w+: /var/lib/lct: you may not read its record, which may speak of an NV counter "
+            rf"of your store; as root, (lct gc --store /var/lib/lct) lists those that no identity "
+            rf"there has\n")
+    assert re.fullmatch(rf"lct: warning: lct:u: its NV counter at 0x{index:08x} stays: {told}"
+                        rf"deleted lct:u\n.* if no other identity has it: tpm2_nvundefine .*\n",
+                        deleted), deleted
+    assert (said := re.fullmatch(f"lct: {told}", collected)), collected
+    assert of_nobody.script(said[1]) == [{
+        "no identity": f"0x{index:08x}  an NV counter of no identity here: left: another store's\n",
+        "a system identity": ""}[whose]]
+
+
 def test_a_counter_stays_while_an_identity_that_may_have_it_comes_back(revocable):
     user = revocable
     held = os.open(user.store, os.O_RDONLY)
