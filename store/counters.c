@@ -202,6 +202,7 @@ enum lct_code lct_counters_sort(struct lct_counter_findings *findings,
     enum lct_code worst = lct_counters_maker(&maker, store, NULL, err);
 
     findings->num = 0;
+    findings->unread = false;
     findings->holder[0] = '\0';
     if (worst != LCT_OK)
         return worst;
@@ -215,6 +216,7 @@ enum lct_code lct_counters_sort(struct lct_counter_findings *findings,
         worst = code != LCT_OK ? code : worst;
     }
     free(maker);
+    findings->unread = worst != LCT_OK;
     return lct_counters_ours(findings) > 0 ? worst : LCT_OK;
 }
 

@@ -46,6 +46,7 @@ struct lct_counter_findings {
         struct lct_counter counter; /* without its value */
         bool ours;                  /* made for the store that new identities go to */
     } all[LCT_MAX_COUNTERS];
+    bool unread;                 /* not every record could be read, which may speak of one */
     char holder[LCT_MAX_ID + 1]; /* an identity that has one of the others */
 };
 

@@ -1102,10 +1102,11 @@ def fixture_of_nobody(make_sealer, make_tpm, namespaces):  # noqa: ARG001
 
 
 @NEEDS_ROOT
-@pytest.mark.parametrize("whose", ["no identity", "a system identity"])
+@pytest.mark.parametrize("whose", ["no identity", "a system identity", "a damaged one"])
 def test_who_may_not_read_a_system_identity_is_told_who_knows_of_its_counter(of_nobody, whose):
     """To give the identity away is no advice: it is not this user's."""
-    moved = {"no identity": ":", "a system identity": "cp -r home/lct/u /var/lib/lct"}
+    moved = {"no identity": ":", "a system identity": "cp -r home/lct/u /var/lib/lct",
+             "a damaged one": "cp -r home/lct/u /var/lib/lct && echo >/var/lib/lct/u/identity.json"}
     deleted, collected = of_nobody.script(f"""
         lct create sys --seal none --quiet || exit
         aslct create u --seal authority --revocable --quiet || exit
@@ -1120,7 +1121,9 @@ def test_who_may_not_read_a_system_identity_is_told_who_knows_of_its_counter(of_
     assert (said := re.fullmatch(f"lct: {told}", collected)), collected
     assert of_nobody.script(said[1]) == [{
         "no identity": f"0x{index:08x}  an NV counter of no identity here: left: another store's\n",
-        "a system identity": ""}[whose]]
+        "a system identity": "",
+        "a damaged one": f"0x{index:08x}  an NV counter: left: another store's, or of an identity "
+                         "here that cannot be read\n"}[whose]]
 
 
 def test_a_counter_stays_while_an_identity_that_may_have_it_comes_back(revocable):

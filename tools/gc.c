@@ -184,8 +184,11 @@ static enum lct_code report_counter(struct collecting *collecting,
                                     const struct lct_counter_finding *finding, struct lct_err *err)
 {
     struct lct_err why = {.code = LCT_OK};
+    const bool unread = collecting->counters.unread;
     const char *outcome = "left: another store's";
 
+    if (unread)
+        outcome = "left: another store's, or of an identity here that cannot be read";
     if (finding->ours)
         outcome = "not needed; lct gc --evict removes it";
     if (finding->ours && collecting->evict) {
@@ -203,8 +206,8 @@ static enum lct_code report_counter(struct collecting *collecting,
                   "ours", finding->ours, "outcome", outcome, "failed", why.code != LCT_OK));
     if (collecting->result != NULL)
         return LCT_OK;
-    return lct_tool_print(err, "0x%08x  an NV counter of no identity here: %s\n",
-                          finding->counter.handle, outcome);
+    return lct_tool_print(err, "0x%08x  an NV counter%s: %s\n", finding->counter.handle,
+                          unread ? "" : " of no identity here", outcome);
 }
 
 /* Counters that cannot be told from those of a damaged record stay, and the keys are seen to. */
