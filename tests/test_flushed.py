@@ -190,6 +190,22 @@ def test_what_a_session_was_opened_for_is_done_though_it_is_flushed(own, words, 
     assert own.tpm.left_behind() == []
 
 
+@pytest.mark.parametrize("words, command", [
+    (("sign", "k"), Command.Load), (("create", "new"), Command.Create)], ids=["sign", "create"])
+def test_another_s_storage_root_key_stays_where_a_session_of_ours_is_flushed(own, words, command):
+    """It has the Name of the parent that is made anew, of which nothing was lost."""
+    own.user.configure(provision="no", session="always")
+    own.user.lct("create", "k")
+    own.tpm.tool("tpm2_createprimary", "-C", "o", "-g", "sha256", "-G", "ecc256:null:aes128cfb",
+                 "-a", "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|"
+                 "decrypt", "-c", "srk.ctx")
+    others = own.tpm.handles(OBJECTS)
+    own.proxy.hook(command, flush_before(own.tpm, SESSIONS), 1)
+    own.user.lct(*words, stdin=b"x", text=False)
+    assert others and own.tpm.handles(OBJECTS) == others
+    own.tpm.flush()
+
+
 def test_the_owner_s_authorization_goes_by_another_session_if_one_is_flushed(own):
     own.tpm.tool("tpm2_changeauth", "-c", "owner", SECRET)
     own.user.configure(owner_auth_file=own.secret)

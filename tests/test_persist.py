@@ -832,6 +832,22 @@ def test_what_cannot_be_recorded_is_not_left_in_the_tpm(keeper, action):
     assert keeper.at() == [] and keeper.recorded() is None
 
 
+def test_what_another_has_put_there_stays_though_it_cannot_be_recorded(keeper):
+    """Ours was refused, for its session was gone, and was not put there by us."""
+    def put_by_another(command, ask):
+        key, *_ = keeper.tpm.handles(0x80000000)
+        keeper.tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", hex(key), hex(FIRST))
+        keeper.tpm.tool("tpm2_flushcontext", "-l")
+        return ask(command)
+
+    steps = steps_of(keeper.user, ["persist", "k"])
+    keeper.user.lct("unpersist", "k")
+    keeper.proxy.hook(Command.EvictControl, put_by_another, 1)
+    done = run_failing(keeper.user, ["persist", "k"], steps.index("write") + 1, "ENOSPC+")
+    assert done.returncode == 7
+    assert keeper.is_at(FIRST) and keeper.recorded() is None
+
+
 def test_what_is_interrupted_or_written_in_parts_is_recorded(keeper):
     steps = steps_of(keeper.user, ["persist", "k"])
     for number, action in ((steps.index("write") + 1, "EINTR"), (0, "parts")):

@@ -587,7 +587,7 @@ static enum lct_code run(struct lct_tpm *tpm, struct lct_allowance *allowance, c
             (void)lct_err_prefix(err, label);
             return code;
         }
-        tpm->full = full;
+        tpm->afresh = !broke; /* at first it is not done again */
         code = work(tpm, arg, err);
         lct_tpm_session_leave(tpm);
         broke = tpm->broken;

@@ -75,7 +75,7 @@ struct lct_tpm {
     bool used;      /* the resident key was loaded or has signed in this turn */
     bool once;      /* this piece of work is not to be done again */
     bool bereft;    /* a session was gone, in this turn: nothing was authorized by it */
-    bool full;      /* it is done again, since the TPM was full: before, it left nothing */
+    bool afresh;    /* it is done again, and every response had come: before, it left nothing */
     bool exposed;   /* something secret was put into SAPI's context, in the clear, in this turn */
     struct lct_tpm_session session; /* HMAC: what is secret travels by it */
     struct lct_tpm_session policy;  /* of sealed keys */

@@ -120,7 +120,7 @@ static bool had_lost(struct lct_tpm *tpm, const struct lct_parent_request *reque
 {
     bool lost = request->template == NULL && lct_tpm_had_lost_primary(tpm, hierarchy, request->rsa);
 
-    return lost || (request->again && !tpm->full);
+    return lost || (request->again && !tpm->afresh);
 }
 
 /* TPM2_CreatePrimary of the request's template. */

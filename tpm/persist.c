@@ -258,7 +258,7 @@ static enum lct_code persist(struct lct_tpm *tpm, void *arg, struct lct_err *err
 {
     struct persisting *persisting = arg;
     const char *label = persisting->owner->label;
-    bool before = persisting->again && !tpm->full; /* it may have been put there */
+    bool before = persisting->again && !tpm->afresh; /* it may have been put there */
     enum lct_code code = read_all(tpm, &persisting->taken, label, err);
 
     if (code != LCT_OK)
