@@ -12,13 +12,15 @@ import sealing
 from sealing import measure, public_pem
 from test_attest_tpm import (ASKED, EACH_MODE, attest, check_all, fixture_prover,  # noqa: F401
                              fixture_proxied, mode)
-from tpm import NO_SESSIONS, Command, exchange
+from tpm import NO_SESSIONS, SRK as PLACE, Command, exchange
 from tpmrm import code_of
 
 SECRET = "correct horse"
 OBJECTS, SESSIONS = 0x80000000, 0x02000000
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
-NO_TPM, TPM = 9, 10
+NO_TPM, TPM, WRONG_KEY = 9, 10, 14
+SRK = ("-g", "sha256", "-G", "ecc256:null:aes128cfb", "-a", "fixedtpm|fixedparent|"
+       "sensitivedataorigin|userwithauth|noda|restricted|decrypt")
 
 
 def flush(tpm, handle: int) -> int:
@@ -128,6 +130,79 @@ def test_a_parent_that_is_gone_is_not_looked_for(own):
     assert Command.ReadPublic not in own.proxy.codes
 
 
+# What needs a parent that is made anew for it.
+UNDER_A_PARENT = {"sign": (("sign", "k"), Command.Load),
+                  "passphrase": (("sign", "guarded", "--passphrase-file", "secret"), Command.Load),
+                  "session": (("sign", "guarded", "--passphrase-file", "secret"),
+                              Command.StartAuthSession),
+                  "create": (("create", "new"), Command.Create),
+                  "create-session": (("create", "new", "--passphrase-file", "secret"),
+                                     Command.StartAuthSession),
+                  "import": (("import", "new", "soft.pem", "--software"), Command.Import)}
+
+
+@pytest.fixture(name="parented")
+def fixture_parented(own) -> Flushed:
+    own.user.configure(provision="no")
+    own.user.lct("create", "k")
+    own.user.lct("create", "guarded", *passphrase(own))
+    own.user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out",
+                     "soft.pem")
+    own.proxy.codes.clear()
+    return own
+
+
+def replace_before(tpm, *options):
+    """An answer for Proxy.hook: another program's storage key takes the place of what is loaded."""
+    def answer(_command, ask):
+        tpm.flush()
+        tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx", *SRK, *options)
+        return ask()
+
+    return answer
+
+
+@pytest.mark.parametrize("name", UNDER_A_PARENT)
+def test_a_parent_that_is_flushed_is_made_anew(parented, name):
+    words, command = UNDER_A_PARENT[name]
+    parented.proxy.hook(command, flush_before(parented.tpm, OBJECTS), 1)
+    parented.user.lct(*words, stdin=b"x", text=False)
+    assert parented.proxy.count(command) == 2
+    assert parented.tpm.left_behind() == []
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "another's")], ids=["bare", "passphrase"])
+@pytest.mark.parametrize("name", UNDER_A_PARENT)
+def test_what_took_the_place_of_a_parent_is_left_alone(parented, name, options):
+    words, command = UNDER_A_PARENT[name]
+    parented.proxy.hook(command, replace_before(parented.tpm, *options), 1)
+    parented.user.lct(*words, stdin=b"x", text=False)
+    assert parented.proxy.count(command) == 2
+    assert parented.tpm.left_behind() == ["transient object 0x80000000"]
+    parented.tpm.flush()
+
+
+def test_no_key_is_made_under_what_took_the_place_of_the_storage_root_key(own):
+    def replaced(_command, ask):
+        own.tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", hex(PLACE))
+        own.tpm.tool("tpm2_createprimary", "-C", "o", "-c", "other.ctx")
+        own.tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", "other.ctx", hex(PLACE))
+        own.tpm.flush()
+        return ask()
+
+    own.user.lct("create", "k")
+    own.proxy.hook(Command.Create, replaced, 1)
+    done = own.user.lct("create", "new", status=WRONG_KEY)
+    assert "under another storage key" in done.stderr
+
+
+def test_a_parent_that_is_gone_each_time_is_said_in_words(parented):
+    parented.proxy.hook(Command.Load, flush_before(parented.tpm, OBJECTS))
+    done = parented.user.lct("sign", "k", stdin="x", status=TPM)
+    assert done.stderr == ("lct: lct:k: the storage key that was made to be its parent is gone from "
+                           "the TPM: another program has flushed it; try again\n")
+
+
 # Sessions
 
 
@@ -196,9 +271,7 @@ def test_another_s_storage_root_key_stays_where_a_session_of_ours_is_flushed(own
     """It has the Name of the parent that is made anew, of which nothing was lost."""
     own.user.configure(provision="no", session="always")
     own.user.lct("create", "k")
-    own.tpm.tool("tpm2_createprimary", "-C", "o", "-g", "sha256", "-G", "ecc256:null:aes128cfb",
-                 "-a", "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|"
-                 "decrypt", "-c", "srk.ctx")
+    own.tpm.tool("tpm2_createprimary", "-C", "o", "-c", "srk.ctx", *SRK)
     others = own.tpm.handles(OBJECTS)
     own.proxy.hook(command, flush_before(own.tpm, SESSIONS), 1)
     own.user.lct(*words, stdin=b"x", text=False)

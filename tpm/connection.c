@@ -567,7 +567,7 @@ static const char *reason_to_begin_again(const struct lct_tpm *tpm, enum lct_cod
         return "the TPM was full";
     if (tpm->broken)
         return "the connection broke";
-    return code == LCT_ERR_TPM && tpm->bereft ? "a session was gone" : NULL;
+    return code == LCT_ERR_TPM && tpm->bereft ? "a session or its parent was gone" : NULL;
 }
 
 /*

@@ -74,9 +74,9 @@ struct lct_tpm {
     bool broken;    /* the transport failed in this turn */
     bool used;      /* the resident key was loaded or has signed in this turn */
     bool once;      /* this piece of work is not to be done again */
-    bool bereft;    /* a session was gone, in this turn: nothing was authorized by it */
-    bool afresh;    /* it is done again, and every response had come: before, it left nothing */
-    bool exposed;   /* something secret was put into SAPI's context, in the clear, in this turn */
+    bool bereft;  /* a session or a parent of ours was gone, in this turn: nothing was done by it */
+    bool afresh;  /* it is done again, and every response had come: before, it left nothing */
+    bool exposed; /* something secret was put into SAPI's context, in the clear, in this turn */
     struct lct_tpm_session session; /* HMAC: what is secret travels by it */
     struct lct_tpm_session policy;  /* of sealed keys */
     bool policy_begun;              /* something was said in it since it was opened or restarted */
@@ -110,10 +110,10 @@ struct lct_tpm {
 /*
  * Does a piece of work with the connection taken, opening it if need be; `arg` is the work's own.
  * Once more if the connection broke in it, since the TPM or its resource manager was restarted, if
- * slots are everybody's and none was free, or if it failed since a session was gone: so it begins
- * from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice; nor if the work says
- * `once`. All that it waits for, other threads among it, takes no longer than the timeout, but for
- * keys that are made: struct lct_allowance.
+ * slots are everybody's and none was free, or if it failed since a session or a parent was gone: so
+ * it begins from nothing each time. Not after LCT_ERR_TIMEOUT: nobody waits twice; nor if the work
+ * says `once`. All that it waits for, other threads among it, takes no longer than the timeout, but
+ * for keys that are made: struct lct_allowance.
  */
 enum lct_code lct_tpm_run(struct lct_tpm *tpm, const char *label,
                           enum lct_code (*work)(struct lct_tpm *tpm, void *arg,

@@ -98,6 +98,15 @@ static bool is_of_template(const TPM2B_PUBLIC *made, const TPM2B_PUBLIC *templat
            is_len == wanted_len && memcmp(is, wanted, is_len) == 0;
 }
 
+/* Whether what was made is wrapped by the parent, and not by what another program has put in its
+ * place (TPM 2.0 Part 2, 15.1). */
+static bool is_under(const TPM2B_CREATION_DATA *creation, const struct lct_parent *parent)
+{
+    const struct lct_name name = lct_tpm_name(&creation->creationData.parentName);
+
+    return lct_name_equal(&name, &parent->name);
+}
+
 /* What nobody else may learn of goes into it. */
 static bool has_secret(const struct lct_tpm_template *from)
 {
@@ -119,10 +128,25 @@ static enum lct_code marshal(struct lct_tpm_created *created, const char *label,
     return LCT_OK;
 }
 
+/* What a refusal of TPM2_Create means. */
+static enum lct_code explain(const struct lct_tpm_template *from, const struct lct_parent *parent,
+                             TSS2_RC rc, enum lct_code code, struct lct_err *err)
+{
+    if (code == LCT_ERR_AUTH)
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
+                        "%s: the storage key at 0x%08x takes an authorization, which a storage "
+                        "root key should not have",
+                        from->label, parent->where);
+    if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
+        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s (0x%03x)", from->label,
+                        from->algorithm != NULL ? from->algorithm->name : "sealed data", rc);
+    return code;
+}
+
 /* TPM2_Create, with what is secret of what goes into the key encrypted in the session. */
 static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                                  const struct lct_tpm_template *from,
-                                  const struct lct_parent *parent, struct lct_err *err)
+                                  const struct lct_tpm_template *from, struct lct_parent *parent,
+                                  struct lct_err *err)
 {
     TPM2B_SENSITIVE_CREATE sensitive = {0};
     const TPM2B_PUBLIC template = template_of(from);
@@ -160,19 +184,19 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
                                       &ticket);
         code = lct_tpm_result(tpm, from->label, TPM2_CC_Create, rc, err);
     }
-    if (code == LCT_ERR_AUTH)
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
-                        "%s: the storage key at 0x%08x takes an authorization, which a storage "
-                        "root key should not have",
-                        from->label, parent->where);
-    if (code == LCT_ERR_UNSUPPORTED || is_about_algorithm(rc))
-        return LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "%s: this TPM makes no %s (0x%03x)", from->label,
-                        from->algorithm != NULL ? from->algorithm->name : "sealed data", rc);
-    if (code == LCT_OK && !is_of_template(&public_area, &template))
+    if (code == LCT_OK && !is_under(&creation, parent))
+        code = LCT_FAIL(err, LCT_ERR_WRONG_KEY,
+                        "%s: the TPM made the key under another storage key than the one that it "
+                        "was asked for",
+                        from->label);
+    code = lct_parent_look(tpm, parent, from->label, code, rc, err);
+    if (code != LCT_OK)
+        return tpm->bereft ? code : explain(from, parent, rc, code, err);
+    if (!is_of_template(&public_area, &template))
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "%s: the TPM made another key than the one that it was asked for",
                         from->label);
-    return code == LCT_OK ? marshal(created, from->label, &public_area, &private_area, err) : code;
+    return marshal(created, from->label, &public_area, &private_area, err);
 }
 
 struct creation {
@@ -205,6 +229,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
         if (has_secret(from) || tpm->always)
             code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
+        code = lct_parent_look(tpm, &parent, from->label, code, TSS2_RC_SUCCESS, err);
         if (code == LCT_OK)
             code = create_under(tpm, created, from, &parent, err);
         lct_parent_leave(tpm, &parent);

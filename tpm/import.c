@@ -112,8 +112,8 @@ static enum lct_code explain(const char *label, TSS2_RC rc, enum lct_code code, 
 }
 
 static enum lct_code import_under(struct lct_tpm *tpm, struct lct_tpm_created *created,
-                                  const struct lct_tpm_importable *from,
-                                  const struct lct_parent *parent, struct lct_err *err)
+                                  const struct lct_tpm_importable *from, struct lct_parent *parent,
+                                  struct lct_err *err)
 {
     static const TPM2B_DATA no_inner_key;
     static const TPMT_SYM_DEF_OBJECT no_inner_wrapper = {.algorithm = TPM2_ALG_NULL};
@@ -135,8 +135,9 @@ static enum lct_code import_under(struct lct_tpm *tpm, struct lct_tpm_created *c
         rc = Tss2_Sys_Import_Complete(tpm->sys, &private_area);
         code = lct_tpm_result(tpm, from->label, TPM2_CC_Import, rc, err);
     }
+    code = lct_parent_look(tpm, parent, from->label, code, rc, err);
     if (code != LCT_OK)
-        return tpm->broken ? code : explain(from->label, rc, code, err);
+        return tpm->broken || tpm->bereft ? code : explain(from->label, rc, code, err);
     if (from->public_len > sizeof created->public_area ||
         Tss2_MU_TPM2B_PRIVATE_Marshal(&private_area, created->private_area,
                                       sizeof created->private_area,
@@ -179,6 +180,7 @@ static enum lct_code import(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     if (tpm->always) {
         const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
         code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
+        code = lct_parent_look(tpm, &parent, from->label, code, TSS2_RC_SUCCESS, err);
     }
     if (code == LCT_OK)
         code = import_under(tpm, work->created, from, &parent, err);

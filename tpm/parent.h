@@ -65,6 +65,14 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
 /* Flushes a transient one; and its twin, which holds a slot, too. */
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 
+/*
+ * After a command under it was refused with `code`, by `rc`: whether another program has flushed a
+ * transient one. Then it is not the refusal that tells what is wrong, and the work is begun again:
+ * LCT_ERR_TPM; else `code`. What is behind its handle by now is another's, and is left alone.
+ */
+enum lct_code lct_parent_look(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
+                              enum lct_code code, TSS2_RC rc, struct lct_err *err);
+
 /* Whether the persistent parent is there and what it should be, as above. What it is in *parent. */
 enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,
                                 const struct lct_parent_request *request, struct lct_err *err);

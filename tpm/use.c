@@ -138,7 +138,7 @@ static bool has_session(const struct lct_tpm *tpm, const struct lct_tpm_key *key
  * count it as a wrong try of the key's.
  */
 static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_use *use,
-                                const struct lct_parent *parent, struct lct_err *err)
+                                struct lct_parent *parent, struct lct_err *err)
 {
     const struct lct_tpm_key *key = use->key;
     TPM2B_PUBLIC public_area = {0};
@@ -160,6 +160,9 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_use *use,
         rc = Tss2_Sys_Load_Complete(tpm->sys, &handle, &tpm_name);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     }
+    code = lct_parent_look(tpm, parent, key->label, code, rc, err);
+    if (code != LCT_OK && tpm->bereft)
+        return code;
     if (code == LCT_ERR_AUTH && !is_pinned(key))
         return LCT_FAIL(err, LCT_ERR_AUTH,
                         "%s: the storage key that is its parent takes an authorization, which a "
@@ -281,8 +284,8 @@ static bool lacks_session(const struct lct_tpm *tpm, const struct lct_use *use)
 }
 
 /* Opens the sessions that the use takes and that are not open. */
-static enum lct_code open_sessions(struct lct_tpm *tpm, const struct lct_use *use,
-                                   const struct lct_parent *parent, struct lct_err *err)
+static enum lct_code open_salted(struct lct_tpm *tpm, const struct lct_use *use,
+                                 const struct lct_parent *parent, struct lct_err *err)
 {
     const struct lct_salt salt = {parent->handle, parent->name, parent->public_area};
     const struct lct_tpm_key *key = use->key;
@@ -296,6 +299,14 @@ static enum lct_code open_sessions(struct lct_tpm *tpm, const struct lct_use *us
     if (code == LCT_OK && key->needs_auth)
         code = lct_tpm_policy_check(tpm, key->label, key->libctx, err);
     return code;
+}
+
+static enum lct_code open_sessions(struct lct_tpm *tpm, const struct lct_use *use,
+                                   struct lct_parent *parent, struct lct_err *err)
+{
+    enum lct_code code = open_salted(tpm, use, parent, err);
+
+    return lct_parent_look(tpm, parent, use->key->label, code, TSS2_RC_SUCCESS, err);
 }
 
 /* A key at a persistent handle takes no slot; a session for it is salted to another key. */
@@ -320,8 +331,8 @@ static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct
 
 /* If there is no slot, a program that was killed may have left this very key, or another of ours.
  */
-static enum lct_code load(struct lct_tpm *tpm, const struct lct_use *use,
-                          const struct lct_parent *parent, struct lct_err *err)
+static enum lct_code load(struct lct_tpm *tpm, const struct lct_use *use, struct lct_parent *parent,
+                          struct lct_err *err)
 {
     enum lct_code code = load_under(tpm, use, parent, err);
 
