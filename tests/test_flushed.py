@@ -119,6 +119,56 @@ def test_an_authority_s_key_that_is_only_said_to_be_gone_is_not_left(approved, r
     assert approved.tpm.left_behind() == []
 
 
+def load_public(tpm, user):
+    user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "o")
+    user.openssl("pkey", "-in", "o", "-pubout", "-out", "o.pub")
+    tpm.tool("tpm2_loadexternal", "-C", "o", "-G", "ecc", "-u", user.path("o.pub"), "-c", "o.ctx")
+
+
+def load_storage_key(tpm, _user):
+    tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx")
+
+
+@pytest.mark.parametrize("load", [load_public, load_storage_key], ids=["public", "storage"])
+@pytest.mark.parametrize("approved", ["bare"], indirect=True)
+def test_what_took_the_place_of_an_authority_s_key_is_left_alone(approved, load):
+    def replaced(_command, ask):
+        approved.tpm.flush()
+        load(approved.tpm, approved.user)
+        return ask()
+
+    approved.proxy.hook(Command.VerifySignature, replaced, 1)
+    approved.signs()
+    assert approved.tpm.left_behind() == [f"transient object {OBJECTS:#x}"]
+    approved.tpm.flush()
+
+
+@pytest.mark.parametrize("approved", ["bare"], indirect=True)
+def test_an_authority_s_key_that_another_program_has_loaded_stays(approved):
+    """All sealed programs of a machine load the same, and ours is known to be gone."""
+    def replaced(_command, ask):
+        approved.tpm.flush()
+        (load,) = [each for each in approved.proxy.messages
+                   if struct.unpack_from(">I", each, 6)[0] == Command.LoadExternal]
+        for _ in range(2):
+            exchange(approved.tpm.path, load)
+        flush(approved.tpm, OBJECTS)
+        return ask()
+
+    approved.proxy.hook(Command.VerifySignature, replaced, 1)
+    approved.signs()
+    assert approved.tpm.left_behind() == [f"transient object {OBJECTS + 1:#x}"]
+    approved.tpm.flush()
+
+
+@pytest.mark.parametrize("approved", ["bare"], indirect=True)
+def test_an_authority_s_key_that_is_gone_each_time_is_said_in_words(approved):
+    approved.proxy.hook(Command.VerifySignature, flush_before(approved.tpm, OBJECTS))
+    done = approved.user.lct("sign", "k", stdin="x", status=TPM)
+    assert done.stderr == ("lct: lct:k: the key of its authority is gone from the TPM: another "
+                           "program has flushed it; try again\n")
+
+
 def test_a_parent_that_is_gone_is_not_looked_for(own):
     """By its Name: it is everybody's, and another program may have it loaded."""
     own.user.configure(provision="no")

@@ -146,6 +146,13 @@ void lct_tpm_flush_session(struct lct_tpm *tpm, TPM2_HANDLE session);
  */
 bool lct_tpm_holds_resident(struct lct_tpm *tpm);
 
+/*
+ * After a command was refused that names a transient object of ours, by its Name: whether another
+ * program has flushed it, and its handle is nobody's or another object's, which is not ours to
+ * flush. False if that is not to be learned, and where a resource manager keeps handles apart.
+ */
+bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name);
+
 /* Flushes the resident key, if there is one; what another program has put in its place is left
  * alone. */
 void lct_tpm_flush_resident(struct lct_tpm *tpm);

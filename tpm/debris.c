@@ -240,6 +240,22 @@ bool lct_tpm_holds_resident(struct lct_tpm *tpm)
     return false;
 }
 
+bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name)
+{
+    TPM2B_PUBLIC public_area = {0};
+    TPM2B_NAME tpm_name = {0}, qualified = {0};
+
+    if (tpm->channel->wire->private_handles || tpm->broken)
+        return false;
+    TSS2_RC rc =
+        Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &public_area, &tpm_name, &qualified, NULL);
+    const struct lct_name there = lct_tpm_name(&tpm_name);
+    if (lct_result_is_lost_handle(rc))
+        return true;
+    return lct_tpm_result(tpm, "what was loaded", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
+           !lct_name_equal(&there, name);
+}
+
 void lct_tpm_flush_resident(struct lct_tpm *tpm)
 {
     const struct lct_name name = tpm->space->resident;

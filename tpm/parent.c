@@ -354,21 +354,6 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
     parent->transient = false;
 }
 
-/* Whether what is behind its handle is nothing, or another. */
-static bool is_gone(struct lct_tpm *tpm, const struct lct_parent *parent, const char *label)
-{
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME tpm_name = {0}, qualified = {0};
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, parent->handle, NULL, &public_area, &tpm_name,
-                                     &qualified, NULL);
-    const struct lct_name name = lct_tpm_name(&tpm_name);
-
-    if (lct_result_is_lost_handle(rc))
-        return true;
-    return lct_tpm_result(tpm, label, TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-           !lct_name_equal(&name, &parent->name);
-}
-
 enum lct_code lct_parent_look(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
                               enum lct_code code, TSS2_RC rc, struct lct_err *err)
 {
@@ -376,7 +361,7 @@ enum lct_code lct_parent_look(struct lct_tpm *tpm, struct lct_parent *parent, co
 
     if (code == LCT_OK || code == LCT_ERR_TPM_FULL || tpm->broken || !parent->transient)
         return code;
-    if (!tpm->channel->wire->private_handles && is_gone(tpm, parent, label))
+    if (lct_tpm_is_displaced(tpm, parent->handle, &parent->name))
         parent->transient = false; /* nor is there anything to flush */
     if (parent->transient && !told)
         return code;

@@ -315,10 +315,8 @@ enum lct_code lct_tpm_try_authority(struct lct_tpm *tpm, const struct lct_seal *
     return lct_tpm_run(tpm, label, try_authority, &authority, err);
 }
 
-/*
- * TPM2_VerifySignature by the authority's key, loaded for it. *lost: another program has flushed
- * that, and it is no longer ours to flush, for its handle may be another's.
- */
+/* TPM2_VerifySignature by the authority's key, loaded for it. *lost: another program has flushed
+ * that; what is behind its handle by now has said nothing about the signature. */
 static enum lct_code verify_once(struct lct_tpm *tpm, bool *lost, struct attempt *attempt,
                                  const uint8_t to_sign[LCT_POLICY_DIGEST], struct lct_name *name,
                                  struct lct_err *err)
@@ -343,13 +341,16 @@ static enum lct_code verify_once(struct lct_tpm *tpm, bool *lost, struct attempt
     } else {
         attempt->refused = true;
     }
-    *lost = is_lost(tpm, TPM2_CC_VerifySignature, rc);
-    if (!*lost || tpm->channel->wire->private_handles) {
-        lct_tpm_flush(tpm, handle, name);
-        return code;
+    if (rc != TSS2_RC_SUCCESS && lct_tpm_is_displaced(tpm, handle, name)) {
+        *lost = true;
+        attempt->refused = false;
+        return LCT_FAIL(err, LCT_ERR_TPM,
+                        "%s: the key of its authority is gone from the TPM: another program has "
+                        "flushed it; try again",
+                        attempt->key->label);
     }
-    lct_tpm_note_debris(tpm, name);
-    lct_tpm_sweep(tpm);
+    *lost = is_lost(tpm, TPM2_CC_VerifySignature, rc);
+    lct_tpm_flush(tpm, handle, name);
     return code;
 }
 
