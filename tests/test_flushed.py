@@ -9,9 +9,10 @@ import struct
 import pytest
 
 import sealing
+from maker import RSA_TEMPLATE, put
 from sealing import measure, public_pem
-from test_attest_tpm import (ASKED, EACH_MODE, attest, check_all, fixture_prover,  # noqa: F401
-                             fixture_proxied, mode)
+from test_attest_tpm import (ASKED, EACH_MODE, POLICY_B_384, attest, check_all,  # noqa: F401
+                             fails, fixture_prover, fixture_proxied, mode, without_user)
 from tpm import NO_SESSIONS, SRK as PLACE, Command, exchange
 from tpmrm import code_of
 
@@ -357,6 +358,39 @@ def test_a_session_that_is_flushed_before_a_credential_is_opened_costs_nothing(p
                        flush_before(certified, SESSIONS, slice(which, which + 1)), 1)
     check_all(proxied, certified, attest(proxied, **ASKED, credential="L-1", **mode(direct)))
     assert certified.left_behind() == []
+
+
+@pytest.mark.parametrize("command", [Command.PolicySecret, Command.PolicyOR])
+@EACH_MODE
+def test_a_session_that_is_to_say_an_endorsement_key_s_policy_is_opened_anew(make_tpm, make_user,
+                                                                             make_proxy, direct,
+                                                                             command):
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_user(proxy.tcti)
+    user.lct("create", "k")
+    put(tpm, RSA_TEMPLATE, bytes.fromhex(without_user(POLICY_B_384, 0x0C)))
+    proxy.hook(command, flush_before(tpm, SESSIONS), 1)
+    check_all(user, tpm, attest(user, **ASKED, credential="L-1", **mode(direct)))
+    assert proxy.count(command) == 2
+    assert tpm.left_behind() == []
+
+
+def test_a_session_that_is_gone_as_a_command_s_object_is_said_in_words(proxied, certified):
+    proxied.proxy.hook(Command.PolicySecret, flush_before(certified, SESSIONS))
+    fails(proxied, TPM, "TPM2_PolicySecret: a session or a key of ours is gone from the TPM: another "
+          "program has flushed it", **ASKED, credential="L-1")
+
+
+def test_an_authorization_is_checked_though_the_session_for_it_is_flushed(own):
+    own.tpm.tool("tpm2_changeauth", "-c", "owner", SECRET)
+    own.user.configure(owner_auth_file=own.secret)
+    own.user.lct("create", "k")
+    before = own.proxy.count(Command.PolicySecret)
+    own.proxy.hook(Command.PolicySecret, flush_before(own.tpm, SESSIONS, slice(1, 2)), 1)
+    own.user.lct("doctor")
+    assert own.proxy.count(Command.PolicySecret) == before + 2
+    assert own.tpm.left_behind() == []
 
 
 @pytest.mark.parametrize("first", [OBJECTS, SESSIONS], ids=["object", "session"])

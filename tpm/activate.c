@@ -102,8 +102,9 @@ static enum lct_code say_either(struct lct_tpm *tpm, TPM2_HANDLE session,
             return LCT_FAIL(err, LCT_ERR_INTERNAL, "the policy of an endorsement key is malformed");
         branch->size = (UINT16)len;
     }
-    return lct_tpm_result(tpm, label, TPM2_CC_PolicyOR,
-                          Tss2_Sys_PolicyOR(tpm->sys, session, NULL, &branches, NULL), err);
+    TSS2_RC rc = Tss2_Sys_PolicyOR(tpm->sys, session, NULL, &branches, NULL);
+    lct_tpm_unsalted_look(tpm, rc);
+    return lct_tpm_result(tpm, label, TPM2_CC_PolicyOR, rc, err);
 }
 
 /*

@@ -142,6 +142,35 @@ enum lct_code lct_tpm_unsalted_start(struct lct_tpm *tpm, TPM2_HANDLE *session, 
     return start(tpm, session, &beginning, err);
 }
 
+/* tpm2-abrmd says of a session's handle that it does not know what it says of an object's. */
+static bool is_handle_lost(TSS2_RC rc)
+{
+    TPM2_RC base = lct_result_base(rc);
+
+    /* Without a number it is about nothing in the command: TPM2_PolicyOR's "none of these". The
+     * second handle is that of TPM2_PolicySecret, the third that of TPM2_PolicyNV. */
+    return (rc & TPM2_RC_N_MASK) != 0 &&
+           (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc) ||
+            base == TPM2_RC_REFERENCE_H1 || base == TPM2_RC_REFERENCE_H2);
+}
+
+bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc)
+{
+    bool lost = is_handle_lost(rc);
+
+    if (lost) { /* a handle of the command, whatever its number */
+        tpm->bereft = true;
+        forget(&tpm->policy);
+    }
+    return lost;
+}
+
+void lct_tpm_unsalted_look(struct lct_tpm *tpm, TSS2_RC rc)
+{
+    if (is_handle_lost(rc))
+        tpm->bereft = true;
+}
+
 /* TPM 2.0 Part 3, 23.4, without an expiration: there is no ticket. */
 enum lct_code lct_tpm_policy_secret(struct lct_tpm *tpm, const char *label, TPM2_HANDLE session,
                                     TPM2_HANDLE hierarchy, const struct lct_secret *auth,
@@ -159,7 +188,9 @@ enum lct_code lct_tpm_policy_secret(struct lct_tpm *tpm, const char *label, TPM2
 
     if (rc != TSS2_RC_SUCCESS)
         return lct_tpm_result(tpm, label, TPM2_CC_PolicySecret, rc, err);
-    return lct_tpm_execute(tpm, label, TPM2_CC_PolicySecret, &terms, &rc, err);
+    enum lct_code code = lct_tpm_execute(tpm, label, TPM2_CC_PolicySecret, &terms, &rc, err);
+    lct_tpm_unsalted_look(tpm, rc);
+    return code;
 }
 
 static enum lct_code open_session(struct lct_tpm *tpm, struct lct_tpm_session *session,
@@ -233,22 +264,6 @@ enum lct_code lct_tpm_policy_check(struct lct_tpm *tpm, const char *label, OSSL_
     if (code == LCT_ERR_AUTH)
         tpm->broken = true;
     return code;
-}
-
-/* tpm2-abrmd says of a session's handle that it does not know what it says of an object's. */
-bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc)
-{
-    /* Without a number it is about nothing in the command: TPM2_PolicyOR's "none of these". The
-     * third handle is that of TPM2_PolicyNV. */
-    bool lost = (rc & TPM2_RC_N_MASK) != 0 &&
-                (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc) ||
-                 lct_result_base(rc) == TPM2_RC_REFERENCE_H2);
-
-    if (lost) { /* a handle of the command, whatever its number */
-        tpm->bereft = true;
-        forget(&tpm->policy);
-    }
-    return lost;
 }
 
 /* Encrypts the prepared command's first parameter in SAPI's buffer. */

@@ -62,8 +62,12 @@ bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc);
 enum lct_code lct_tpm_unsalted_start(struct lct_tpm *tpm, TPM2_HANDLE *session, const char *label,
                                      TPM2_SE type, TPMI_ALG_HASH hash, struct lct_err *err);
 
-/* TPM2_PolicySecret for a policy session: proves the authorization of a hierarchy, in the HMAC
- * session unless it is NULL or empty. LCT_ERR_AUTH: it is another. */
+/* After a command that such a session is a handle of, and no authorization: if it is gone the work
+ * is begun again. */
+void lct_tpm_unsalted_look(struct lct_tpm *tpm, TSS2_RC rc);
+
+/* TPM2_PolicySecret for a policy session of that kind: proves the authorization of a hierarchy, in
+ * the HMAC session unless it is NULL or empty. LCT_ERR_AUTH: it is another. */
 enum lct_code lct_tpm_policy_secret(struct lct_tpm *tpm, const char *label, TPM2_HANDLE session,
                                     TPM2_HANDLE hierarchy, const struct lct_secret *auth,
                                     OSSL_LIB_CTX *libctx, struct lct_err *err);
