@@ -17,7 +17,7 @@ from tpm import NO_SESSIONS, SRK as PLACE, Command, exchange
 from tpmrm import code_of
 
 SECRET = "correct horse"
-OBJECTS, SESSIONS = 0x80000000, 0x02000000
+OBJECTS, SESSIONS, INDICES = 0x80000000, 0x02000000, 0x01000000
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
 NO_TPM, TPM, WRONG_KEY = 9, 10, 14
 SRK = ("-g", "sha256", "-G", "ecc256:null:aes128cfb", "-a", "fixedtpm|fixedparent|"
@@ -347,6 +347,22 @@ def twice(answer):
         return answer(command, ask) if len(asked) == 2 else ask()
 
     return count
+
+
+@pytest.mark.parametrize("command", [Command.NV_DefineSpace, Command.NV_Increment,
+                                     Command.NV_Read])
+def test_a_counter_is_not_left_where_the_session_of_its_making_is_flushed(make_sealer, make_tpm,
+                                                                          make_proxy, command):
+    tpm = make_tpm()
+    proxy = make_proxy(tpm)
+    user = make_sealer(tpm, proxy.tcti)
+    tpm.tool("tpm2_changeauth", "-c", "owner", SECRET)
+    user.configure(seal=None, owner_auth_file=user.write("secret", SECRET))
+    before = tpm.handles(INDICES)
+    proxy.hook(command, flush_before(tpm, SESSIONS), 1)
+    done = user.lct("create", "k", "--seal", "authority", "--revocable", status=TPM)
+    assert "the session with the TPM is gone" in done.stderr
+    assert tpm.handles(INDICES) == before and tpm.left_behind() == []
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])

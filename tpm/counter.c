@@ -194,6 +194,63 @@ static enum lct_code find_free(struct lct_tpm *tpm, TPM2_NV_INDEX *index, const 
     return code;
 }
 
+static struct lct_parent_request as_owner_of(const struct lct_tpm_counter_request *request)
+{
+    return (struct lct_parent_request){.label = request->label,
+                                       .where = request->parent,
+                                       .pinned = request->parent_name,
+                                       .owner_auth = request->owner_auth,
+                                       .libctx = request->libctx};
+}
+
+/* The session that is salted to the parent of the request, in which the owner's authorization is
+ * proved, too. */
+static enum lct_code begin_salted(struct lct_tpm *tpm, const struct lct_parent_request *as_owner,
+                                  struct lct_err *err)
+{
+    struct lct_parent parent = {0};
+
+    lct_tpm_session_close(tpm);
+    enum lct_code code = lct_parent_enter(tpm, &parent, as_owner, true, err);
+    if (code != LCT_OK)
+        return code;
+    const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
+    code = lct_tpm_session_open(tpm, as_owner->label, as_owner->libctx, &salt, err);
+    lct_parent_leave(tpm, &parent);
+    return code;
+}
+
+/* The session, if there is to be one. An authorization that the TPM does not have, since it was
+ * cleared, is not used, as in lct_parent_begin_as. */
+static enum lct_code begin(struct lct_tpm *tpm, struct lct_parent_request *as_owner,
+                           struct lct_err *err)
+{
+    bool takes = false;
+
+    if (as_owner->pinned == NULL || as_owner->pinned->len == 0)
+        return lct_parent_begin_as(tpm, as_owner, TPM2_RH_OWNER, err);
+    if (as_owner->owner_auth != NULL && as_owner->owner_auth->len > 0) {
+        enum lct_code code =
+            lct_parent_takes_auth(tpm, &takes, TPM2_RH_OWNER, as_owner->label, err);
+        if (code != LCT_OK)
+            return code;
+    }
+    if (!takes)
+        as_owner->owner_auth = NULL;
+    return begin_salted(tpm, as_owner, err);
+}
+
+/* Takes back a counter that was not counted up, by a session of its own if that is why. */
+static void withdraw(struct lct_tpm *tpm, const struct counting *counting,
+                     const struct lct_secret *owner_auth, const struct lct_name *name)
+{
+    struct lct_parent_request as_owner = as_owner_of(counting->request);
+    bool lost = owner_auth != NULL && tpm->session.handle == 0;
+
+    if (!lost || begin(tpm, &as_owner, NULL) == LCT_OK)
+        (void)undefine(tpm, counting, owner_auth, name, NULL);
+}
+
 static enum lct_code make(struct lct_tpm *tpm, const struct counting *counting,
                           const struct lct_secret *owner_auth, struct lct_err *err)
 {
@@ -223,7 +280,7 @@ static enum lct_code make(struct lct_tpm *tpm, const struct counting *counting,
         return code;
     code = count_up(tpm, counting, owner_auth, &unwritten, err);
     if (code != LCT_OK && !tpm->broken)
-        (void)undefine(tpm, counting, owner_auth, &unwritten, NULL);
+        withdraw(tpm, counting, owner_auth, &unwritten);
     return code;
 }
 
@@ -284,53 +341,12 @@ static enum lct_code remove_counter(struct lct_tpm *tpm, const struct counting *
                           : code;
 }
 
-/* The session that is salted to the parent of the request, in which the owner's authorization is
- * proved, too. */
-static enum lct_code begin_salted(struct lct_tpm *tpm, const struct lct_parent_request *as_owner,
-                                  struct lct_err *err)
-{
-    struct lct_parent parent = {0};
-
-    lct_tpm_session_close(tpm);
-    enum lct_code code = lct_parent_enter(tpm, &parent, as_owner, true, err);
-    if (code != LCT_OK)
-        return code;
-    const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
-    code = lct_tpm_session_open(tpm, as_owner->label, as_owner->libctx, &salt, err);
-    lct_parent_leave(tpm, &parent);
-    return code;
-}
-
-/* The session, if there is to be one. An authorization that the TPM does not have, since it was
- * cleared, is not used, as in lct_parent_begin_as. */
-static enum lct_code begin(struct lct_tpm *tpm, struct lct_parent_request *as_owner,
-                           struct lct_err *err)
-{
-    bool takes = false;
-
-    if (as_owner->pinned == NULL || as_owner->pinned->len == 0)
-        return lct_parent_begin_as(tpm, as_owner, TPM2_RH_OWNER, err);
-    if (as_owner->owner_auth != NULL && as_owner->owner_auth->len > 0) {
-        enum lct_code code =
-            lct_parent_takes_auth(tpm, &takes, TPM2_RH_OWNER, as_owner->label, err);
-        if (code != LCT_OK)
-            return code;
-    }
-    if (!takes)
-        as_owner->owner_auth = NULL;
-    return begin_salted(tpm, as_owner, err);
-}
-
 /* Nothing is done twice: a counter that was made or counted up may be so already when its response
  * is lost. */
 static enum lct_code act(struct lct_tpm *tpm, void *arg, struct lct_err *err)
 {
     const struct counting *counting = arg;
-    struct lct_parent_request as_owner = {.label = counting->request->label,
-                                          .where = counting->request->parent,
-                                          .pinned = counting->request->parent_name,
-                                          .owner_auth = counting->request->owner_auth,
-                                          .libctx = counting->request->libctx};
+    struct lct_parent_request as_owner = as_owner_of(counting->request);
 
     tpm->once = true;
     lct_tpm_flush_resident(tpm);
