@@ -189,9 +189,10 @@ static enum lct_code create_under(struct lct_tpm *tpm, struct lct_tpm_created *c
                         "%s: the TPM made the key under another storage key than the one that it "
                         "was asked for",
                         from->label);
-    code = lct_parent_look(tpm, parent, from->label, code, rc, err);
+    if (lct_parent_is_gone(tpm, parent, from->label, &code, rc, err))
+        return code;
     if (code != LCT_OK)
-        return tpm->bereft ? code : explain(from, parent, rc, code, err);
+        return explain(from, parent, rc, code, err);
     if (!is_of_template(&public_area, &template))
         return LCT_FAIL(err, LCT_ERR_WRONG_KEY,
                         "%s: the TPM made another key than the one that it was asked for",
@@ -229,7 +230,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
         if (has_secret(from) || tpm->always)
             code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
-        code = lct_parent_look(tpm, &parent, from->label, code, TSS2_RC_SUCCESS, err);
+        (void)lct_parent_is_gone(tpm, &parent, from->label, &code, TSS2_RC_SUCCESS, err);
         if (code == LCT_OK)
             code = create_under(tpm, created, from, &parent, err);
         lct_parent_leave(tpm, &parent);

@@ -135,9 +135,10 @@ static enum lct_code import_under(struct lct_tpm *tpm, struct lct_tpm_created *c
         rc = Tss2_Sys_Import_Complete(tpm->sys, &private_area);
         code = lct_tpm_result(tpm, from->label, TPM2_CC_Import, rc, err);
     }
-    code = lct_parent_look(tpm, parent, from->label, code, rc, err);
+    if (lct_parent_is_gone(tpm, parent, from->label, &code, rc, err))
+        return code;
     if (code != LCT_OK)
-        return tpm->broken || tpm->bereft ? code : explain(from->label, rc, code, err);
+        return tpm->broken ? code : explain(from->label, rc, code, err);
     if (from->public_len > sizeof created->public_area ||
         Tss2_MU_TPM2B_PRIVATE_Marshal(&private_area, created->private_area,
                                       sizeof created->private_area,
@@ -180,7 +181,7 @@ static enum lct_code import(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     if (tpm->always) {
         const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
         code = lct_tpm_session_open(tpm, from->label, from->libctx, &salt, err);
-        code = lct_parent_look(tpm, &parent, from->label, code, TSS2_RC_SUCCESS, err);
+        (void)lct_parent_is_gone(tpm, &parent, from->label, &code, TSS2_RC_SUCCESS, err);
     }
     if (code == LCT_OK)
         code = import_under(tpm, work->created, from, &parent, err);

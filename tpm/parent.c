@@ -354,25 +354,25 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
     parent->transient = false;
 }
 
-enum lct_code lct_parent_look(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
-                              enum lct_code code, TSS2_RC rc, struct lct_err *err)
+bool lct_parent_is_gone(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
+                        enum lct_code *code, TSS2_RC rc, struct lct_err *err)
 {
     bool told = lct_result_is_lost_handle(rc);
 
-    if (code == LCT_OK || code == LCT_ERR_TPM_FULL || tpm->broken || !parent->transient)
-        return code;
+    if (*code == LCT_OK || *code == LCT_ERR_TPM_FULL || tpm->broken || !parent->transient)
+        return false;
     if (lct_tpm_is_displaced(tpm, parent->handle, &parent->name))
         parent->transient = false; /* nor is there anything to flush */
     if (parent->transient && !told)
-        return code;
+        return false;
     tpm->bereft = true;
-    code = LCT_FAIL(err, LCT_ERR_TPM,
-                    "%s: the storage key that was made to be its parent is gone from the TPM: "
-                    "another program has flushed it; try again",
-                    label);
+    *code = LCT_FAIL(err, LCT_ERR_TPM,
+                     "%s: the storage key that was made to be its parent is gone from the TPM: "
+                     "another program has flushed it; try again",
+                     label);
     if (err != NULL)
         err->tpm_rc = rc;
-    return code;
+    return true;
 }
 
 /* TPM2_ReadPublic of what is at the handle, into *parent. *absent instead of an error where there

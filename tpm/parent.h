@@ -66,12 +66,12 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
 void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
 
 /*
- * After a command under it was refused with `code`, by `rc`: whether another program has flushed a
- * transient one. Then it is not the refusal that tells what is wrong, and the work is begun again:
- * LCT_ERR_TPM; else `code`. What is behind its handle by now is another's, and is left alone.
+ * After a command under it ended with *code, by `rc`: whether it was refused since another program
+ * has flushed a transient one. Then it is not the refusal that tells what is wrong, *code is
+ * LCT_ERR_TPM, and the work is begun again. What is behind the handle by now is left alone.
  */
-enum lct_code lct_parent_look(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
-                              enum lct_code code, TSS2_RC rc, struct lct_err *err);
+bool lct_parent_is_gone(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
+                        enum lct_code *code, TSS2_RC rc, struct lct_err *err);
 
 /* Whether the persistent parent is there and what it should be, as above. What it is in *parent. */
 enum lct_code lct_parent_verify(struct lct_tpm *tpm, struct lct_parent *parent,

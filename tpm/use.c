@@ -160,8 +160,7 @@ static enum lct_code load_under(struct lct_tpm *tpm, const struct lct_use *use,
         rc = Tss2_Sys_Load_Complete(tpm->sys, &handle, &tpm_name);
         code = lct_tpm_result(tpm, key->label, TPM2_CC_Load, rc, err);
     }
-    code = lct_parent_look(tpm, parent, key->label, code, rc, err);
-    if (code != LCT_OK && tpm->bereft)
+    if (lct_parent_is_gone(tpm, parent, key->label, &code, rc, err))
         return code;
     if (code == LCT_ERR_AUTH && !is_pinned(key))
         return LCT_FAIL(err, LCT_ERR_AUTH,
@@ -306,7 +305,8 @@ static enum lct_code open_sessions(struct lct_tpm *tpm, const struct lct_use *us
 {
     enum lct_code code = open_salted(tpm, use, parent, err);
 
-    return lct_parent_look(tpm, parent, use->key->label, code, TSS2_RC_SUCCESS, err);
+    (void)lct_parent_is_gone(tpm, parent, use->key->label, &code, TSS2_RC_SUCCESS, err);
+    return code;
 }
 
 /* A key at a persistent handle takes no slot; a session for it is salted to another key. */
