@@ -49,16 +49,16 @@ static bool remove_odd(int dir, const char *name)
 
     if (fd < 0)
         return false;
-    bool gone = flock(fd, LOCK_EX | LOCK_NB) == 0;
-    if (gone && fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) != 0) {
+    bool gone = false;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        errno = errno == EWOULDBLOCK ? EBUSY : EACCES; /* NFS locks only what may be written to */
+    else if (fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) != 0)
         gone = errno == ENOENT;
-    } else if (gone && S_ISREG(there.st_mode)) {
-        gone = false;
+    else if (S_ISREG(there.st_mode))
         errno = EBUSY;
-    } else if (gone) {
+    else
         gone = unlinkat(dir, name, 0) == 0;
-    }
-    int error = errno == EWOULDBLOCK ? EBUSY : errno;
+    int error = errno;
     close(fd);
     errno = error;
     return gone;
