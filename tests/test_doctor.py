@@ -617,6 +617,8 @@ def test_lct_before_default_is_a_warning(user):
 
 
 def test_a_module_of_another_version(user):
+    if user.build.name == "tsan":
+        pytest.skip("its runtime calls at the end what a module that was closed has given atexit(3)")
     version = user.lct("--version").stdout.split()[1].encode()
     module = user.write("lct.so", (user.build / "lct.so").read_bytes().replace(
         version + b"\0", b"9" * len(version) + b"\0"))
