@@ -20,6 +20,7 @@ SECRET = "correct horse"
 OBJECTS, SESSIONS, INDICES = 0x80000000, 0x02000000, 0x01000000
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
 NO_TPM, TPM, WRONG_KEY = 9, 10, 14
+SHA256 = 0x0B
 SRK = ("-g", "sha256", "-G", "ecc256:null:aes128cfb", "-a", "fixedtpm|fixedparent|"
        "sensitivedataorigin|userwithauth|noda|restricted|decrypt")
 
@@ -203,11 +204,25 @@ def fixture_parented(own) -> Flushed:
     return own
 
 
-def replace_before(tpm, *options):
-    """An answer for Proxy.hook: another program's storage key takes the place of what is loaded."""
+def load_sequence(tpm):
+    exchange(tpm.path, struct.pack(">HIIHH", NO_SESSIONS, 14, Command.HashSequenceStart, 0, SHA256))
+
+
+# What another program has loaded: no parent of ours is of the endorsement hierarchy.
+OTHERS = {
+    "bare": lambda tpm: tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx", *SRK),
+    "passphrase": lambda tpm: tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx", *SRK,
+                                       "-p", "another's"),
+    "sequence": load_sequence,
+}
+
+
+def replace_before(tpm, load=OTHERS["bare"], which=slice(None)):
+    """An answer for Proxy.hook: what is loaded is flushed, and another's takes its place."""
     def answer(_command, ask):
-        tpm.flush()
-        tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx", *SRK, *options)
+        for handle in sorted(tpm.handles(OBJECTS))[which]:
+            flush(tpm, handle)
+        load(tpm)
         return ask()
 
     return answer
@@ -222,11 +237,11 @@ def test_a_parent_that_is_flushed_is_made_anew(parented, name):
     assert parented.tpm.left_behind() == []
 
 
-@pytest.mark.parametrize("options", [(), ("-p", "another's")], ids=["bare", "passphrase"])
+@pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("name", UNDER_A_PARENT)
-def test_what_took_the_place_of_a_parent_is_left_alone(parented, name, options):
+def test_what_took_the_place_of_a_parent_is_left_alone(parented, name, other):
     words, command = UNDER_A_PARENT[name]
-    parented.proxy.hook(command, replace_before(parented.tpm, *options), 1)
+    parented.proxy.hook(command, replace_before(parented.tpm, OTHERS[other]), 1)
     parented.user.lct(*words, stdin=b"x", text=False)
     assert parented.proxy.count(command) == 2
     assert parented.tpm.left_behind() == ["transient object 0x80000000"]

@@ -148,8 +148,9 @@ bool lct_tpm_holds_resident(struct lct_tpm *tpm);
 
 /*
  * After a command was refused that names a transient object of ours, by its Name: whether another
- * program has flushed it, and its handle is nobody's or another object's, which is not ours to
- * flush. False if that is not to be learned, and where a resource manager keeps handles apart.
+ * program has flushed it, and its handle is nobody's or another object's or sequence's, which is
+ * not ours to flush. False if that is not to be learned, and where a resource manager keeps handles
+ * apart.
  */
 bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name);
 

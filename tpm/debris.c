@@ -223,6 +223,13 @@ void lct_tpm_flush(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_nam
         lct_tpm_note_debris(tpm, name);
 }
 
+/* Whether TPM2_ReadPublic says of a handle that it is not that of an object of ours: it is
+ * nobody's, or that of a sequence (TPM 2.0 Part 3, 12.4), which ours never are. */
+static bool is_not_ours(TSS2_RC rc)
+{
+    return lct_result_is_lost_handle(rc) || lct_result_base(rc) == TPM2_RC_SEQUENCE;
+}
+
 bool lct_tpm_holds_resident(struct lct_tpm *tpm)
 {
     TPM2B_PUBLIC public_area = {0};
@@ -235,7 +242,7 @@ bool lct_tpm_holds_resident(struct lct_tpm *tpm)
     const struct lct_name name = lct_tpm_name(&tpm_name);
     if (lct_tpm_result(tpm, "the loaded key", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK)
         return lct_name_equal(&name, &tpm->space->resident);
-    if (!lct_result_is_lost_handle(rc)) /* that was not to be learned */
+    if (!is_not_ours(rc)) /* that was not to be learned */
         lct_tpm_note_debris(tpm, &tpm->space->resident);
     return false;
 }
@@ -250,7 +257,7 @@ bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct 
     TSS2_RC rc =
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &public_area, &tpm_name, &qualified, NULL);
     const struct lct_name there = lct_tpm_name(&tpm_name);
-    if (lct_result_is_lost_handle(rc))
+    if (is_not_ours(rc))
         return true;
     return lct_tpm_result(tpm, "what was loaded", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
            !lct_name_equal(&there, name);
