@@ -19,7 +19,8 @@ from tpmrm import code_of
 SECRET = "correct horse"
 OBJECTS, SESSIONS, INDICES = 0x80000000, 0x02000000, 0x01000000
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
-NO_TPM, TPM, WRONG_KEY = 9, 10, 14
+VALUE = 0x084
+NO_TPM, TPM, WRONG_KEY, UNSUPPORTED = 9, 10, 14, 15
 SHA256 = 0x0B
 SRK = ("-g", "sha256", "-G", "ecc256:null:aes128cfb", "-a", "fixedtpm|fixedparent|"
        "sensitivedataorigin|userwithauth|noda|restricted|decrypt")
@@ -246,6 +247,26 @@ def test_what_took_the_place_of_a_parent_is_left_alone(parented, name, other):
     assert parented.proxy.count(command) == 2
     assert parented.tpm.left_behind() == ["transient object 0x80000000"]
     parented.tpm.flush()
+
+
+@pytest.mark.parametrize("rc", [LOST_HANDLE, VALUE], ids=["handle", "value"])
+def test_a_parent_that_is_there_is_not_said_to_be_gone(parented, rc):
+    parented.proxy.refuse(Command.Create, rc)
+    done = parented.user.lct("create", "new", status=None)
+    assert "is gone" not in done.stderr
+    assert parented.proxy.count(Command.Create) == 1
+    assert parented.tpm.left_behind() == []
+
+
+def test_behind_a_resource_manager_a_parent_is_gone_only_if_a_handle_is(make_user, make_tpm,
+                                                                        make_tpmrm):
+    device = make_tpmrm(make_tpm())
+    user = make_user(device.tcti)
+    user.configure(tcti=device.tcti, provision="no")
+    device.refuse(Command.Create, VALUE)
+    done = user.lct("create", "k", status=UNSUPPORTED)
+    assert "this TPM makes no ec-p256" in done.stderr
+    assert device.codes.count(Command.Create) == 1
 
 
 def test_no_key_is_made_under_what_took_the_place_of_the_storage_root_key(own):

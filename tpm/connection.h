@@ -146,12 +146,18 @@ void lct_tpm_flush_session(struct lct_tpm *tpm, TPM2_HANDLE session);
  */
 bool lct_tpm_holds_resident(struct lct_tpm *tpm);
 
+/* What is behind the handle of a transient object of ours. */
+enum lct_behind { LCT_BEHIND_OURS, LCT_BEHIND_OTHER, LCT_BEHIND_UNKNOWN };
+
 /*
- * After a command was refused that names a transient object of ours, by its Name: whether another
- * program has flushed it, and its handle is nobody's or another object's or sequence's, which is
- * not ours to flush. False if that is not to be learned, and where a resource manager keeps handles
- * apart.
+ * By its Name: without a resource manager another program may have flushed it, and then its handle
+ * is nobody's or another object's or sequence's, which is not ours to flush. Unknown: that is not
+ * to be learned, or a resource manager keeps handles apart.
  */
+enum lct_behind lct_tpm_look_behind(struct lct_tpm *tpm, TPM2_HANDLE handle,
+                                    const struct lct_name *name);
+
+/* Whether it is known to be another's, or nobody's. */
 bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name);
 
 /* Flushes the resident key, if there is one; what another program has put in its place is left

@@ -247,20 +247,27 @@ bool lct_tpm_holds_resident(struct lct_tpm *tpm)
     return false;
 }
 
-bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name)
+enum lct_behind lct_tpm_look_behind(struct lct_tpm *tpm, TPM2_HANDLE handle,
+                                    const struct lct_name *name)
 {
     TPM2B_PUBLIC public_area = {0};
     TPM2B_NAME tpm_name = {0}, qualified = {0};
 
     if (tpm->channel->wire->private_handles || tpm->broken)
-        return false;
+        return LCT_BEHIND_UNKNOWN;
     TSS2_RC rc =
         Tss2_Sys_ReadPublic(tpm->sys, handle, NULL, &public_area, &tpm_name, &qualified, NULL);
     const struct lct_name there = lct_tpm_name(&tpm_name);
     if (is_not_ours(rc))
-        return true;
-    return lct_tpm_result(tpm, "what was loaded", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK &&
-           !lct_name_equal(&there, name);
+        return LCT_BEHIND_OTHER;
+    if (lct_tpm_result(tpm, "what was loaded", TPM2_CC_ReadPublic, rc, NULL) != LCT_OK)
+        return LCT_BEHIND_UNKNOWN;
+    return lct_name_equal(&there, name) ? LCT_BEHIND_OURS : LCT_BEHIND_OTHER;
+}
+
+bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name)
+{
+    return lct_tpm_look_behind(tpm, handle, name) == LCT_BEHIND_OTHER;
 }
 
 void lct_tpm_flush_resident(struct lct_tpm *tpm)

@@ -357,13 +357,12 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
 bool lct_parent_is_gone(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
                         enum lct_code *code, TSS2_RC rc, struct lct_err *err)
 {
-    bool told = lct_result_is_lost_handle(rc);
-
     if (*code == LCT_OK || *code == LCT_ERR_TPM_FULL || tpm->broken || !parent->transient)
         return false;
-    if (lct_tpm_is_displaced(tpm, parent->handle, &parent->name))
+    enum lct_behind there = lct_tpm_look_behind(tpm, parent->handle, &parent->name);
+    if (there == LCT_BEHIND_OTHER)
         parent->transient = false; /* nor is there anything to flush */
-    if (parent->transient && !told)
+    if (there == LCT_BEHIND_OURS || (there == LCT_BEHIND_UNKNOWN && !lct_result_is_lost_handle(rc)))
         return false;
     tpm->bereft = true;
     *code = LCT_FAIL(err, LCT_ERR_TPM,

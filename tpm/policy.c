@@ -34,7 +34,7 @@ struct authority {
 static bool is_lost(struct lct_tpm *tpm, TPM2_CC command, TSS2_RC rc)
 {
     if (command == TPM2_CC_VerifySignature)
-        return (rc & TPM2_RC_N_MASK) != 0 && lct_result_is_lost_handle(rc);
+        return lct_result_is_lost_handle(rc);
     return lct_tpm_policy_is_lost(tpm, rc);
 }
 

@@ -147,11 +147,9 @@ static bool is_handle_lost(TSS2_RC rc)
 {
     TPM2_RC base = lct_result_base(rc);
 
-    /* Without a number it is about nothing in the command: TPM2_PolicyOR's "none of these". The
-     * second handle is that of TPM2_PolicySecret, the third that of TPM2_PolicyNV. */
-    return (rc & TPM2_RC_N_MASK) != 0 &&
-           (lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc) ||
-            base == TPM2_RC_REFERENCE_H1 || base == TPM2_RC_REFERENCE_H2);
+    /* The second handle is that of TPM2_PolicySecret, the third that of TPM2_PolicyNV. */
+    return lct_result_is_lost_session(rc) || lct_result_is_lost_handle(rc) ||
+           base == TPM2_RC_REFERENCE_H1 || base == TPM2_RC_REFERENCE_H2;
 }
 
 bool lct_tpm_policy_is_lost(struct lct_tpm *tpm, TSS2_RC rc)
