@@ -249,6 +249,18 @@ def test_what_took_the_place_of_a_parent_is_left_alone(parented, name, other):
     parented.tpm.flush()
 
 
+@pytest.mark.parametrize("other", OTHERS)
+def test_of_a_parent_that_is_lost_and_made_anew_none_is_left(parented, other):
+    """The connection breaks when it is made, and the second one is another's by the time it is
+    needed."""
+    parented.proxy.hook(Command.CreatePrimary, lambda _command, ask: ask()[:0], 1)
+    parented.proxy.hook(Command.Create, replace_before(parented.tpm, OTHERS[other],
+                                                       slice(-1, None)), 1)
+    parented.user.lct("create", "new", status=TPM)
+    assert parented.tpm.left_behind() == [f"transient object {OBJECTS + 1:#x}"]
+    parented.tpm.flush()
+
+
 @pytest.mark.parametrize("rc", [LOST_HANDLE, VALUE], ids=["handle", "value"])
 def test_a_parent_that_is_there_is_not_said_to_be_gone(parented, rc):
     parented.proxy.refuse(Command.Create, rc)

@@ -346,12 +346,12 @@ void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
 {
     if (parent->transient)
         lct_tpm_flush(tpm, parent->handle, &parent->name);
-    if (parent->transient && parent->twin) {
+    if (parent->twin) { /* whatever became of this one */
         lct_tpm_note_debris(tpm, &parent->name);
         if (!tpm->broken)
             lct_tpm_sweep(tpm);
     }
-    parent->transient = false;
+    parent->transient = parent->twin = false;
 }
 
 bool lct_parent_is_gone(struct lct_tpm *tpm, struct lct_parent *parent, const char *label,
