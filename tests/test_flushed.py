@@ -20,7 +20,7 @@ SECRET = "correct horse"
 OBJECTS, SESSIONS, INDICES = 0x80000000, 0x02000000, 0x01000000
 LOST_HANDLE, LOST_PARAMETER, LOST_OBJECT, BY_ABRMD = 0x18B, 0x1CB, 0x910, 0xB0184
 VALUE = 0x084
-NO_TPM, TPM, WRONG_KEY, UNSUPPORTED = 9, 10, 14, 15
+NO_TPM, TPM, WRONG_KEY, UNSUPPORTED, FULL = 9, 10, 14, 15, 17
 SHA256 = 0x0B
 SRK = ("-g", "sha256", "-G", "ecc256:null:aes128cfb", "-a", "fixedtpm|fixedparent|"
        "sensitivedataorigin|userwithauth|noda|restricted|decrypt")
@@ -246,6 +246,33 @@ def test_what_took_the_place_of_a_parent_is_left_alone(parented, name, other):
     parented.user.lct(*words, stdin=b"x", text=False)
     assert parented.proxy.count(command) == 2
     assert parented.tpm.left_behind() == ["transient object 0x80000000"]
+    parented.tpm.flush()
+
+
+def test_what_took_the_place_of_a_parent_in_a_full_tpm_is_left_alone(parented):
+    def replaced(_command, ask):
+        parented.tpm.flush()
+        for _ in range(3):
+            OTHERS["bare"](parented.tpm)
+        return ask()
+
+    parented.proxy.hook(Command.Load, replaced, 1)
+    parented.user.lct("sign", "k", stdin="x", status=FULL)
+    assert len(parented.tpm.handles(OBJECTS)) == 3
+    parented.tpm.flush()
+
+
+@pytest.mark.parametrize("words", [
+    ("persist", "k"), ("sign", "guarded", "--passphrase-file", "secret")], ids=["persist", "sign"])
+def test_what_took_the_place_of_a_key_that_a_session_is_salted_to_is_left_alone(parented, words):
+    """The first slot is its: the key to be persisted was loaded beside its parent."""
+    parented.user.lct("persist", "guarded")
+    before = parented.proxy.count(Command.StartAuthSession)
+    parented.proxy.hook(Command.StartAuthSession,
+                        replace_before(parented.tpm, which=slice(1)), 1)
+    parented.user.lct(*words, stdin=b"x", text=False)
+    assert parented.proxy.count(Command.StartAuthSession) == before + 2
+    assert len(parented.tpm.handles(OBJECTS)) == 1
     parented.tpm.flush()
 
 

@@ -303,6 +303,6 @@ enum lct_code lct_activate(struct lct_tpm *tpm, struct lct_activation *activatio
     activation->ek = NULL;
     if (by != TPM2_RS_PW)
         lct_tpm_flush_session(tpm, by);
-    lct_parent_leave(tpm, &ek);
+    lct_parent_leave(tpm, &ek, code == LCT_OK);
     return code;
 }

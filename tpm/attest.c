@@ -80,7 +80,7 @@ static enum lct_code enter_ak(struct lct_tpm *tpm, struct lct_parent *object, st
     enum lct_code code = lct_parent_enter(tpm, object, &request, true, err);
 
     if (code == LCT_OK && object->twin) { /* the one that was lost holds a slot that it takes */
-        lct_parent_leave(tpm, object);
+        lct_parent_leave(tpm, object, true);
         request.again = false;
         code = lct_parent_enter(tpm, object, &request, true, err);
     }
@@ -89,7 +89,7 @@ static enum lct_code enter_ak(struct lct_tpm *tpm, struct lct_parent *object, st
         return code;
     code = take_ak(making->ak, object, making->label, err);
     if (code != LCT_OK)
-        lct_parent_leave(tpm, object);
+        lct_parent_leave(tpm, object, true);
     return code;
 }
 
@@ -100,7 +100,7 @@ static enum lct_code read_ak(struct lct_tpm *tpm, void *arg, struct lct_err *err
     lct_tpm_flush_resident(tpm);
     enum lct_code code = enter_ak(tpm, &object, arg, err);
     if (code == LCT_OK)
-        lct_parent_leave(tpm, &object);
+        lct_parent_leave(tpm, &object, true);
     return code;
 }
 
@@ -359,7 +359,7 @@ static enum lct_code attest_with_ak(struct lct_tpm *tpm, struct work *work, stru
         code = quote(tpm, work, &ak, err);
     if (code == LCT_OK && activates_ak(request))
         code = activate(tpm, work, &ak, err);
-    lct_parent_leave(tpm, &ak);
+    lct_parent_leave(tpm, &ak, code == LCT_OK);
     return code;
 }
 

@@ -216,8 +216,7 @@ static enum lct_code begin_salted(struct lct_tpm *tpm, const struct lct_parent_r
         return code;
     const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
     code = lct_tpm_session_open(tpm, as_owner->label, as_owner->libctx, &salt, err);
-    lct_parent_leave(tpm, &parent);
-    return code;
+    return lct_parent_leave_salted(tpm, &parent, as_owner->label, code, err);
 }
 
 /* The session, if there is to be one. An authorization that the TPM does not have, since it was

@@ -233,7 +233,7 @@ static enum lct_code create(struct lct_tpm *tpm, void *arg, struct lct_err *err)
         (void)lct_parent_is_gone(tpm, &parent, from->label, &code, TSS2_RC_SUCCESS, err);
         if (code == LCT_OK)
             code = create_under(tpm, created, from, &parent, err);
-        lct_parent_leave(tpm, &parent);
+        lct_parent_leave(tpm, &parent, code == LCT_OK);
         created->parent = parent.where;
         creation->made_srk = creation->made_srk || parent.made;
         created->made_srk = creation->made_srk;

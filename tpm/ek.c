@@ -207,7 +207,7 @@ static enum lct_code make(struct lct_tpm *tpm, struct reading *reading, const st
         reading->lost = NULL;
     if (code != LCT_OK)
         return code;
-    lct_parent_leave(tpm, &parent);
+    lct_parent_leave(tpm, &parent, true);
     struct candidate made = {
         handle_of(reading, &parent.name), parent.name, parent.public_area, parent.public_len, {0}};
     memcpy(made.public_bytes, parent.public_bytes, parent.public_len);

@@ -38,7 +38,7 @@ static enum lct_code find_parent(struct lct_tpm *tpm, void *arg, struct lct_err 
         search->found->name = parent.name;
     if (code != LCT_OK)
         return code;
-    lct_parent_leave(tpm, &parent);
+    lct_parent_leave(tpm, &parent, true);
     *search->found = (struct lct_tpm_parent){
         .where = parent.where,
         .name = parent.name,
@@ -185,7 +185,7 @@ static enum lct_code import(struct lct_tpm *tpm, void *arg, struct lct_err *err)
     }
     if (code == LCT_OK)
         code = import_under(tpm, work->created, from, &parent, err);
-    lct_parent_leave(tpm, &parent);
+    lct_parent_leave(tpm, &parent, code == LCT_OK);
     return code;
 }
 

@@ -166,7 +166,7 @@ static enum lct_code create_primary(struct lct_tpm *tpm, struct lct_parent *pare
         lct_tpm_note_debris(tpm, &said);
     }
     if (code != LCT_OK)
-        lct_parent_leave(tpm, parent);
+        lct_parent_leave(tpm, parent, true);
     return code;
 }
 
@@ -183,8 +183,7 @@ enum lct_code lct_parent_open_session(struct lct_tpm *tpm, const char *label, OS
         return code;
     const struct lct_salt salt = {parent.handle, parent.name, parent.public_area};
     code = lct_tpm_session_open(tpm, label, libctx, &salt, err);
-    lct_parent_leave(tpm, &parent);
-    return code;
+    return lct_parent_leave_salted(tpm, &parent, label, code, err);
 }
 
 static bool has_owner_auth(const struct lct_parent_request *request)
@@ -338,13 +337,13 @@ enum lct_code lct_parent_enter(struct lct_tpm *tpm, struct lct_parent *parent,
     if (code == LCT_OK)
         code = check_parent(parent, request, err);
     if (code != LCT_OK)
-        lct_parent_leave(tpm, parent);
+        lct_parent_leave(tpm, parent, true);
     return code;
 }
 
-void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent)
+void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent, bool seen)
 {
-    if (parent->transient)
+    if (parent->transient && (seen || !lct_tpm_is_displaced(tpm, parent->handle, &parent->name)))
         lct_tpm_flush(tpm, parent->handle, &parent->name);
     if (parent->twin) { /* whatever became of this one */
         lct_tpm_note_debris(tpm, &parent->name);
@@ -372,6 +371,27 @@ bool lct_parent_is_gone(struct lct_tpm *tpm, struct lct_parent *parent, const ch
     if (err != NULL)
         err->tpm_rc = rc;
     return true;
+}
+
+enum lct_code lct_parent_leave_salted(struct lct_tpm *tpm, struct lct_parent *parent,
+                                      const char *label, enum lct_code code, struct lct_err *err)
+{
+    if (!parent->transient || tpm->broken ||
+        !lct_tpm_is_displaced(tpm, parent->handle, &parent->name)) {
+        lct_parent_leave(tpm, parent, true);
+        return code;
+    }
+    parent->transient = false;
+    lct_parent_leave(tpm, parent, true);
+    lct_tpm_session_close(tpm);
+    lct_tpm_policy_close(tpm);
+    if (tpm->broken || code == LCT_ERR_TPM_FULL)
+        return code;
+    tpm->bereft = true;
+    return LCT_FAIL(err, LCT_ERR_TPM,
+                    "%s: the storage key that a session was salted to is gone from the TPM: "
+                    "another program has flushed it; try again",
+                    label);
 }
 
 /* TPM2_ReadPublic of what is at the handle, into *parent. *absent instead of an error where there
@@ -424,12 +444,12 @@ static enum lct_code persist(struct lct_tpm *tpm, struct lct_parent *parent,
     if (code != LCT_OK && !tpm->broken) /* another program may have made the same one meanwhile */
         code = read_public(tpm, &there, request, lct_srk_handle, &absent, err);
     if (tpm->broken) {
-        lct_parent_leave(tpm, parent);
+        lct_parent_leave(tpm, parent, true);
         return code;
     }
     if (!parent->made && (code != LCT_OK || absent || !lct_name_equal(&there.name, &parent->name)))
         return LCT_OK;
-    lct_parent_leave(tpm, parent);
+    lct_parent_leave(tpm, parent, parent->made);
     parent->where = parent->handle = lct_srk_handle;
     return LCT_OK;
 }
@@ -467,7 +487,7 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
     if (code == LCT_OK) {
         code = check_pinned(parent, request, err);
         if (code != LCT_OK)
-            lct_parent_leave(tpm, parent);
+            lct_parent_leave(tpm, parent, true);
         else if (provision)
             code = persist(tpm, parent, &owner, err);
     }

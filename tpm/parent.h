@@ -62,8 +62,20 @@ enum lct_code lct_parent_for_creation(struct lct_tpm *tpm, struct lct_parent *pa
                                       const struct lct_parent_request *request, bool provision,
                                       struct lct_err *err);
 
-/* Flushes a transient one; and its twin, which holds a slot, too. */
-void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent);
+/*
+ * Flushes a transient one; and its twin, which holds a slot, too. `seen`: by the last command,
+ * which made it or has done what none but it could. If not, its Name is read first without a
+ * resource manager, and what another program has put in its place is left alone.
+ */
+void lct_parent_leave(struct lct_tpm *tpm, struct lct_parent *parent, bool seen);
+
+/*
+ * The same after sessions alone were salted to it, which ended with `code`: that they were does not
+ * show that it was there. If another object was, they are of no use, and are closed: LCT_ERR_TPM,
+ * and the work is begun again.
+ */
+enum lct_code lct_parent_leave_salted(struct lct_tpm *tpm, struct lct_parent *parent,
+                                      const char *label, enum lct_code code, struct lct_err *err);
 
 /*
  * After a command under it ended with *code, by `rc`: whether it was refused since another program

@@ -203,7 +203,7 @@ static enum lct_code read_srk(struct lct_tpm *tpm, struct lct_probe *probe, OSSL
     enum lct_code code = lct_parent_for_creation(tpm, &parent, &request, false, err);
     probe->srk_usable = code == LCT_OK;
     if (code == LCT_OK)
-        lct_parent_leave(tpm, &parent);
+        lct_parent_leave(tpm, &parent, true);
     return code == LCT_ERR_UNSUPPORTED ? LCT_OK : code;
 }
 

@@ -324,9 +324,8 @@ static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct
     code = lct_parent_enter(tpm, &parent, &request, true, err);
     if (code != LCT_OK)
         return code;
-    code = open_sessions(tpm, use, &parent, err);
-    lct_parent_leave(tpm, &parent);
-    return code;
+    code = open_salted(tpm, use, &parent, err);
+    return lct_parent_leave_salted(tpm, &parent, use->key->label, code, err);
 }
 
 /* If there is no slot, a program that was killed may have left this very key, or another of ours.
@@ -408,16 +407,20 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, 
     enum lct_code code = lct_parent_enter(tpm, &parent, &request, read, err);
     if (code != LCT_OK)
         return code;
+    if (resident) {
+        code = open_salted(tpm, use, &parent, err);
+        return lct_parent_leave_salted(tpm, &parent, key->label, code, err);
+    }
     code = open_sessions(tpm, use, &parent, err);
-    if (code == LCT_OK && !resident && lct_policy_is_needed(key))
+    if (code == LCT_OK && lct_policy_is_needed(key))
         code = say_policy(tpm, key, done, err);
     if (code == LCT_ERR_SEALED)
         code = explain_sealed(tpm, &request, err);
-    if (code == LCT_OK && !resident) {
+    if (code == LCT_OK) {
         code = load(tpm, use, &parent, err);
         done->loaded = code == LCT_OK;
     }
-    lct_parent_leave(tpm, &parent);
+    lct_parent_leave(tpm, &parent, done->loaded);
     return code;
 }
 
