@@ -399,6 +399,10 @@ def test_what_lct_create_costs_without_a_resource_manager(user, make_tpm, make_p
     proxy = make_proxy(make_tpm())
     user.configure(tcti=proxy.tcti)
     user.lct("create", "first")
+    # The storage root key is persisted in a session: none but it is put there.
+    assert proxy.codes == commands(
+        DESCRIBE + "CreatePrimary GetCapability StartAuthSession EvictControl FlushContext "
+        "FlushContext Create")
     proxy.codes.clear()
     user.lct("create", "next", "--algorithm", algorithm)
     signed = MADE[algorithm] and f"{MADE[algorithm]} FlushContext"

@@ -308,6 +308,32 @@ def test_behind_a_resource_manager_a_parent_is_gone_only_if_a_handle_is(make_use
     assert device.codes.count(Command.Create) == 1
 
 
+SIGNING = ("-G", "ecc256", "-a", "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign")
+STORAGE = ("-G", "ecc384:null:aes128cfb")
+
+
+def srk_name(tpm, handle) -> str:
+    text = tpm.tool("tpm2_readpublic", "-c", handle).stdout
+    return text.splitlines()[0]
+
+
+@pytest.mark.parametrize("command", [Command.StartAuthSession, Command.EvictControl])
+@pytest.mark.parametrize("options", [SIGNING, STORAGE], ids=["signing", "storage"])
+def test_what_took_the_place_of_a_storage_root_key_is_not_persisted(own, options, command):
+    def load(tpm):
+        tpm.tool("tpm2_createprimary", "-C", "o", "-c", "other.ctx", *SRK, *options)
+
+    own.proxy.hook(command, replace_before(own.tpm, load), 1)
+    done = own.user.lct("create", "k")
+    assert f"at {PLACE:#x}" in done.stdout + done.stderr
+    assert own.tpm.left_behind() == [f"transient object {OBJECTS:#x}"]
+    own.tpm.flush()
+    own.tpm.tool("tpm2_createprimary", "-C", "o", "-c", "srk.ctx", *SRK)
+    assert srk_name(own.tpm, hex(PLACE)) == srk_name(own.tpm, hex(OBJECTS))
+    own.tpm.flush()
+    own.signs()
+
+
 def test_no_key_is_made_under_what_took_the_place_of_the_storage_root_key(own):
     def replaced(_command, ask):
         own.tpm.tool("tpm2_evictcontrol", "-C", "o", "-c", hex(PLACE))

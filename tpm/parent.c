@@ -414,33 +414,54 @@ static enum lct_code read_public(struct lct_tpm *tpm, struct lct_parent *parent,
     return take_public(tpm, parent, request, &from, &tpm_name, err);
 }
 
+/* Where another program could put its own object in the place of the parent: a session, so that it
+ * is by its Name that it is persisted. Nothing is secret in it, so the parent itself will do. */
+static enum lct_code bind(struct lct_tpm *tpm, const struct lct_parent *parent,
+                          const struct lct_parent_request *request, struct lct_err *err)
+{
+    const struct lct_salt salt = {parent->handle, parent->name, parent->public_area};
+
+    if (tpm->session.handle != 0 || tpm->channel->wire->private_handles)
+        return LCT_OK;
+    return lct_tpm_session_open(tpm, request->label, request->libctx, &salt, err);
+}
+
 static enum lct_code evict(struct lct_tpm *tpm, const struct lct_parent *parent,
-                           const struct lct_parent_request *request, struct lct_err *err)
+                           const struct lct_parent_request *request, TSS2_RC *rc,
+                           struct lct_err *err)
 {
     const struct lct_terms terms = {.libctx = request->libctx,
                                     .auth = request->owner_auth,
                                     .num_names = 2,
                                     .names = {lct_name_of_handle(TPM2_RH_OWNER), parent->name}};
-    TSS2_RC rc =
-        Tss2_Sys_EvictControl_Prepare(tpm->sys, TPM2_RH_OWNER, parent->handle, lct_srk_handle);
 
-    if (rc != TSS2_RC_SUCCESS)
-        return lct_tpm_result(tpm, request->label, TPM2_CC_EvictControl, rc, err);
-    return lct_tpm_execute(tpm, request->label, TPM2_CC_EvictControl, &terms, &rc, err);
+    *rc = Tss2_Sys_EvictControl_Prepare(tpm->sys, TPM2_RH_OWNER, parent->handle, lct_srk_handle);
+    return *rc == TSS2_RC_SUCCESS
+               ? lct_tpm_execute(tpm, request->label, TPM2_CC_EvictControl, &terms, rc, err)
+               : lct_tpm_result(tpm, request->label, TPM2_CC_EvictControl, *rc, err);
 }
 
 /*
  * Persists the primary just made; where that is not possible the key goes under the transient one.
- * Fails only if the connection broke: then nobody knows where it is.
+ * Fails only if the connection broke: then nobody knows where it is; if another program has flushed
+ * it; or if there is no session to do it in.
  */
 static enum lct_code persist(struct lct_tpm *tpm, struct lct_parent *parent,
                              const struct lct_parent_request *request, struct lct_err *err)
 {
     struct lct_parent there = {0};
     bool absent = false;
-    enum lct_code code = evict(tpm, parent, request, err);
+    TSS2_RC rc = TSS2_RC_SUCCESS;
+    enum lct_code code = bind(tpm, parent, request, err);
+    bool bound = code == LCT_OK;
 
+    if (bound)
+        code = evict(tpm, parent, request, &rc, err);
     parent->made = code == LCT_OK;
+    if (lct_parent_is_gone(tpm, parent, request->label, &code, rc, err) || !bound) {
+        lct_parent_leave(tpm, parent, false);
+        return code;
+    }
     if (code != LCT_OK && !tpm->broken) /* another program may have made the same one meanwhile */
         code = read_public(tpm, &there, request, lct_srk_handle, &absent, err);
     if (tpm->broken) {
