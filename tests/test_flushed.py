@@ -526,3 +526,10 @@ def test_a_session_that_is_gone_each_time_is_said_in_words(own):
     done = own.user.lct("sign", "k", *passphrase(own), stdin="x", status=TPM)
     assert done.stderr == ("lct: lct:k: TPM2_Load: the session with the TPM is gone: another program "
                            "has flushed it, or the TPM was restarted; try again (0x918)\n")
+
+
+@pytest.mark.parametrize("approved", ["revocable"], indirect=True)
+def test_a_policy_session_that_is_gone_each_time_is_said_in_words(approved):
+    approved.proxy.hook(Command.PolicyNV, flush_before(approved.tpm, SESSIONS))
+    done = approved.user.lct("sign", "k", stdin="x", status=TPM)
+    assert "TPM2_PolicyNV: a session or a key of ours is gone from the TPM" in done.stderr

@@ -43,6 +43,9 @@ static const struct {
     {TPM2_RC_REFERENCE_H1, LCT_ERR_TPM,
      "a session or a key of ours is gone from the TPM: another program has flushed it, or the TPM "
      "was restarted; try again"},
+    {TPM2_RC_REFERENCE_H2, LCT_ERR_TPM,
+     "a session or a key of ours is gone from the TPM: another program has flushed it, or the TPM "
+     "was restarted; try again"},
     {TPM2_RC_SESSION_HANDLES, LCT_ERR_TPM_FULL, "the TPM is out of session handles"},
     {TPM2_RC_NV_SPACE, LCT_ERR_TPM_FULL, "the TPM's NV memory is full"},
     {TPM2_RC_NV_RATE, LCT_ERR_TPM, "the TPM delays writes to its NV memory; try again"},
