@@ -832,6 +832,21 @@ def test_what_cannot_be_recorded_is_not_left_in_the_tpm(keeper, action):
     assert keeper.at() == [] and keeper.recorded() is None
 
 
+def test_what_was_put_there_before_it_was_begun_again_goes_if_it_cannot_be_recorded(keeper):
+    """The TPM is full when what was put there is looked at, once."""
+    def put(_command, ask):
+        keeper.proxy.refuse(Command.ReadPublic, 0x904, 1)
+        return ask()
+
+    steps = steps_of(keeper.user, ["persist", "k"])
+    keeper.user.lct("unpersist", "k")
+    keeper.proxy.hook(Command.EvictControl, put, 1)
+    done = run_failing(keeper.user, ["persist", "k"], steps.index("write") + 1, "ENOSPC+")
+    assert done.returncode == 7
+    assert (Command.ReadPublic, 0x904) in keeper.proxy.refusals()
+    assert keeper.at() == [] and keeper.recorded() is None
+
+
 def test_what_another_has_put_there_stays_though_it_cannot_be_recorded(keeper):
     """Ours was refused, for its session was gone, and was not put there by us."""
     def put_by_another(command, ask):

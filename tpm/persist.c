@@ -264,7 +264,7 @@ static enum lct_code persist(struct lct_tpm *tpm, void *arg, struct lct_err *err
     if (code != LCT_OK)
         return code;
     if (find_key(persisting)) {
-        *persisting->made = before;
+        *persisting->made = *persisting->made || before;
         return LCT_OK;
     }
     if (persisting->wanted != 0 && skip_taken(persisting, persisting->wanted) != persisting->wanted)
