@@ -122,6 +122,16 @@ def test_an_authority_s_key_that_is_only_said_to_be_gone_is_not_left(approved, r
     assert approved.tpm.left_behind() == []
 
 
+@pytest.mark.parametrize("approved", ["revocable"], indirect=True)
+@pytest.mark.parametrize("rc", [LOST_OBJECT, 0x08B], ids=["numbered", "plain"])
+def test_a_counter_that_is_gone_is_known_however_the_tpm_says_so(approved, rc):
+    """TPM_RC_HANDLE, with the number of the handle or without, as some TPMs have it."""
+    approved.proxy.refuse(Command.NV_ReadPublic, rc)
+    done = approved.user.lct("delete", "k", "--yes")
+    assert "it was removed, or this is another TPM" in done.stderr
+    assert "nvundefine" not in done.stdout
+
+
 def load_public(tpm, user):
     user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "o")
     user.openssl("pkey", "-in", "o", "-pubout", "-out", "o.pub")

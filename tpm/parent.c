@@ -385,7 +385,7 @@ enum lct_code lct_parent_leave_salted(struct lct_tpm *tpm, struct lct_parent *pa
     lct_parent_leave(tpm, parent, true);
     lct_tpm_session_close(tpm);
     lct_tpm_policy_close(tpm);
-    if (tpm->broken || code == LCT_ERR_TPM_FULL)
+    if (code == LCT_ERR_TPM_FULL || (tpm->broken && code != LCT_OK))
         return code;
     tpm->bereft = true;
     return LCT_FAIL(err, LCT_ERR_TPM,

@@ -89,7 +89,8 @@ bool lct_result_is_lost_handle(TSS2_RC rc)
     switch (lct_result_base(rc)) {
     case TPM2_RC_REFERENCE_H0:
         return true;
-    case TPM2_RC_HANDLE: /* of a handle by its number: not of a parameter, not of a session */
+    case TPM2_RC_HANDLE: /* of a handle: not of a parameter, not of a session */
+        return (plain & (TPM2_RC_P | TPM2_RC_S)) == 0;
     case TPM2_RC_VALUE:
         return (plain & (TPM2_RC_P | TPM2_RC_S)) == 0 && (plain & TPM2_RC_N_MASK) != 0;
     default:

@@ -19,7 +19,8 @@ TPM2_RC lct_result_base(TSS2_RC rc);
 /*
  * Whether it says that there is nothing behind a handle of the command: never was, or flushed, or
  * lost when the TPM or a resource manager was restarted (tpm2-abrmd says so with TPM2_RC_VALUE).
- * Without a number it is about nothing of the command: TPM2_PolicyOR's "none of these".
+ * That one without a number is about nothing of the command: TPM2_PolicyOR's "none of these".
+ * TPM2_RC_HANDLE without a number is what some TPMs say of an NV index that is not there.
  */
 bool lct_result_is_lost_handle(TSS2_RC rc);
 
