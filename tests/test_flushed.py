@@ -132,45 +132,42 @@ def test_a_counter_that_is_gone_is_known_however_the_tpm_says_so(approved, rc):
     assert "nvundefine" not in done.stdout
 
 
-def load_public(tpm, user):
+def load_public(own):
+    own.tpm.flush()
+    user = own.user
     user.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "o")
     user.openssl("pkey", "-in", "o", "-pubout", "-out", "o.pub")
-    tpm.tool("tpm2_loadexternal", "-C", "o", "-G", "ecc", "-u", user.path("o.pub"), "-c", "o.ctx")
+    own.tpm.tool("tpm2_loadexternal", "-C", "o", "-G", "ecc", "-u", user.path("o.pub"),
+                 "-c", "o.ctx")
 
 
-def load_storage_key(tpm, _user):
-    tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx")
+def load_storage_key(own):
+    own.tpm.flush()
+    own.tpm.tool("tpm2_createprimary", "-C", "e", "-c", "other.ctx")
 
 
-@pytest.mark.parametrize("load", [load_public, load_storage_key], ids=["public", "storage"])
+def load_the_same(own):
+    """All sealed programs of a machine load that, and ours is known to be gone."""
+    own.tpm.flush()
+    (load,) = [each for each in own.proxy.messages
+               if struct.unpack_from(">I", each, 6)[0] == Command.LoadExternal]
+    for _ in range(2):
+        exchange(own.tpm.path, load)
+    flush(own.tpm, OBJECTS)
+
+
+@pytest.mark.parametrize("load, stays", [
+    (load_public, OBJECTS), (load_storage_key, OBJECTS), (load_the_same, OBJECTS + 1)],
+    ids=["public", "storage", "the same"])
 @pytest.mark.parametrize("approved", ["bare"], indirect=True)
-def test_what_took_the_place_of_an_authority_s_key_is_left_alone(approved, load):
+def test_what_another_program_has_loaded_for_an_authority_s_key_stays(approved, load, stays):
     def replaced(_command, ask):
-        approved.tpm.flush()
-        load(approved.tpm, approved.user)
+        load(approved)
         return ask()
 
     approved.proxy.hook(Command.VerifySignature, replaced, 1)
     approved.signs()
-    assert approved.tpm.left_behind() == [f"transient object {OBJECTS:#x}"]
-    approved.tpm.flush()
-
-
-@pytest.mark.parametrize("approved", ["bare"], indirect=True)
-def test_an_authority_s_key_that_another_program_has_loaded_stays(approved):
-    """All sealed programs of a machine load the same, and ours is known to be gone."""
-    def replaced(_command, ask):
-        approved.tpm.flush()
-        (load,) = [each for each in approved.proxy.messages
-                   if struct.unpack_from(">I", each, 6)[0] == Command.LoadExternal]
-        for _ in range(2):
-            exchange(approved.tpm.path, load)
-        flush(approved.tpm, OBJECTS)
-        return ask()
-
-    approved.proxy.hook(Command.VerifySignature, replaced, 1)
-    approved.signs()
-    assert approved.tpm.left_behind() == [f"transient object {OBJECTS + 1:#x}"]
+    assert approved.tpm.left_behind() == [f"transient object {stays:#x}"]
     approved.tpm.flush()
 
 

@@ -230,23 +230,6 @@ static bool is_not_ours(TSS2_RC rc)
     return lct_result_is_lost_handle(rc) || lct_result_base(rc) == TPM2_RC_SEQUENCE;
 }
 
-bool lct_tpm_holds_resident(struct lct_tpm *tpm)
-{
-    TPM2B_PUBLIC public_area = {0};
-    TPM2B_NAME tpm_name = {0}, qualified = {0};
-
-    if (tpm->channel->wire->private_handles || tpm->used)
-        return true;
-    TSS2_RC rc = Tss2_Sys_ReadPublic(tpm->sys, tpm->space->resident_handle, NULL, &public_area,
-                                     &tpm_name, &qualified, NULL);
-    const struct lct_name name = lct_tpm_name(&tpm_name);
-    if (lct_tpm_result(tpm, "the loaded key", TPM2_CC_ReadPublic, rc, NULL) == LCT_OK)
-        return lct_name_equal(&name, &tpm->space->resident);
-    if (!is_not_ours(rc)) /* that was not to be learned */
-        lct_tpm_note_debris(tpm, &tpm->space->resident);
-    return false;
-}
-
 enum lct_behind lct_tpm_look_behind(struct lct_tpm *tpm, TPM2_HANDLE handle,
                                     const struct lct_name *name)
 {
@@ -263,6 +246,17 @@ enum lct_behind lct_tpm_look_behind(struct lct_tpm *tpm, TPM2_HANDLE handle,
     if (lct_tpm_result(tpm, "what was loaded", TPM2_CC_ReadPublic, rc, NULL) != LCT_OK)
         return LCT_BEHIND_UNKNOWN;
     return lct_name_equal(&there, name) ? LCT_BEHIND_OURS : LCT_BEHIND_OTHER;
+}
+
+bool lct_tpm_holds_resident(struct lct_tpm *tpm)
+{
+    if (tpm->channel->wire->private_handles || tpm->used)
+        return true;
+    const enum lct_behind there =
+        lct_tpm_look_behind(tpm, tpm->space->resident_handle, &tpm->space->resident);
+    if (there == LCT_BEHIND_UNKNOWN)
+        lct_tpm_note_debris(tpm, &tpm->space->resident);
+    return there == LCT_BEHIND_OURS;
 }
 
 bool lct_tpm_is_displaced(struct lct_tpm *tpm, TPM2_HANDLE handle, const struct lct_name *name)

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <tss2/tss2_rc.h>
 
+static const char handle_gone[] =
+    "a session or a key of ours is gone from the TPM: another program has flushed it, or the TPM "
+    "was restarted; try again";
+
 static const struct {
     TPM2_RC rc;
     enum lct_code code;
@@ -37,15 +41,9 @@ static const struct {
     {TPM2_RC_REFERENCE_S0, LCT_ERR_TPM,
      "the session with the TPM is gone: another program has flushed it, or the TPM was restarted; "
      "try again"},
-    {TPM2_RC_REFERENCE_H0, LCT_ERR_TPM,
-     "a session or a key of ours is gone from the TPM: another program has flushed it, or the TPM "
-     "was restarted; try again"},
-    {TPM2_RC_REFERENCE_H1, LCT_ERR_TPM,
-     "a session or a key of ours is gone from the TPM: another program has flushed it, or the TPM "
-     "was restarted; try again"},
-    {TPM2_RC_REFERENCE_H2, LCT_ERR_TPM,
-     "a session or a key of ours is gone from the TPM: another program has flushed it, or the TPM "
-     "was restarted; try again"},
+    {TPM2_RC_REFERENCE_H0, LCT_ERR_TPM, handle_gone},
+    {TPM2_RC_REFERENCE_H1, LCT_ERR_TPM, handle_gone},
+    {TPM2_RC_REFERENCE_H2, LCT_ERR_TPM, handle_gone},
     {TPM2_RC_SESSION_HANDLES, LCT_ERR_TPM_FULL, "the TPM is out of session handles"},
     {TPM2_RC_NV_SPACE, LCT_ERR_TPM_FULL, "the TPM's NV memory is full"},
     {TPM2_RC_NV_RATE, LCT_ERR_TPM, "the TPM delays writes to its NV memory; try again"},
