@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every way in which libcrypto and libssl read a private key from a file.
+ * Every way in which libcrypto and libssl read a private key from a file; and store-public, by
+ * which the openssl command reads a public one, and which is refused.
  *
  *     decode [MODE...] FILE URI WAY...
  *
@@ -271,6 +272,8 @@ static EVP_PKEY *open_store(struct reading *reading, int expected)
         OSSL_STORE_INFO *info = OSSL_STORE_load(store);
         if (info != NULL && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
             pkey = OSSL_STORE_INFO_get1_PKEY(info);
+        else if (info != NULL && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PUBKEY)
+            pkey = OSSL_STORE_INFO_get1_PUBKEY(info);
         OSSL_STORE_INFO_free(info);
     }
     OSSL_STORE_close(store);
@@ -281,6 +284,11 @@ static EVP_PKEY *open_store(struct reading *reading, int expected)
 static EVP_PKEY *by_store(struct reading *reading)
 {
     return open_store(reading, OSSL_STORE_INFO_PKEY);
+}
+
+static EVP_PKEY *by_store_public(struct reading *reading)
+{
+    return open_store(reading, OSSL_STORE_INFO_PUBKEY);
 }
 
 static EVP_PKEY *by_store_any(struct reading *reading)
@@ -308,6 +316,7 @@ static const struct way {
             {"decoder-ec", by_decoder_ec, false},
             {"decoder-rsa", by_decoder_rsa, false},
             {"store", by_store, true},
+            {"store-public", by_store_public, true},
             {"store-any", by_store_any, false}};
 
 static const struct way *find_way(const char *name)

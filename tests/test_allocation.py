@@ -34,6 +34,8 @@ NEVER = 10**9
 STEP, STEP_LIBCRYPTO, STEP_COMMAND, STEP_CRYPTO = 151, 1501, 151, 97
 # Of a judgement the last ones, some before, and one in so many of those in which Names are hashed.
 LAST, BEFORE, STEP_HASH = 20, 10, 3
+# Without memory for its very first lock, libcrypto waits for itself for ever, from 3.5 on.
+FIRST = 3
 # libjansson's last ones are those of what a command prints.
 OF_RESULT = 80
 
@@ -319,8 +321,8 @@ def test_no_forgery_is_good_without_memory(keeper, without_memory, everything, m
     assert not is_believed(judge(forged, str(NEVER), 23).stdout, what)
     num = int(count.read_text())
     assert num > LAST + BEFORE
-    before = range(1, num - LAST + 1, (num - LAST) // BEFORE)
-    once = range(1, num + 1) if everything else (*before, *range(num - LAST + 1, num + 1))
+    before = range(FIRST, num - LAST + 1, (num - LAST) // BEFORE)
+    once = range(FIRST, num + 1) if everything else (*before, *range(num - LAST + 1, num + 1))
     for at in (*map(str, once), *(f"{at}+" for at in (once if everything else before))):
         refuse(at)
     hashing = {"LCT_MALLOC_IN": "EVP_Q_digest"}

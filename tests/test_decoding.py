@@ -275,23 +275,40 @@ def test_openssl_takes_a_passphrase_for_a_key_file(locked, command):
 
 @KINDS
 @FILES
-def test_who_asks_for_a_public_key_is_told_that_the_file_is_of_the_private_one(locked, kind,
-                                                                               command):
+def test_who_asks_for_a_public_key_is_told_that_the_file_is_of_the_private_one(locked, decode,
+                                                                               kind, command):
     """And is not asked for a passphrase, which would not help."""
     for identity in (kind, f"locked-{kind}"):
         text = locked.lct(command, identity).stdout
         file = locked.write("key.pem", text)
-        for arguments in (["pkey", "-pubin", "-in", file, "-noout"],
-                          ["pkey", "-pubin", "-in", file, "-noout", "-passin", f"pass:{SECRET}"],
-                          ["dgst", "-sha256", "-verify", file, "-signature", file, file]):
-            done = locked.openssl(*arguments, status=1, start_new_session=True)
-            assert "-pubout" in first_sentence(done.stderr)
-            assert "passphrase" not in done.stderr and "Enter" not in done.stderr
+        for passphrase in (None, SECRET):
+            found = decode(["refused"], file, "-", ["store-public"],
+                           env={"DECODE_PASSPHRASE": passphrase})
+            assert re.fullmatch(r"0 .* a public one is asked for: .* -pubout",
+                                found["store-public"])
         public = wrap("PUBLIC KEY", public_key(locked, identity))
         both = locked.write("both.pem", text + public)
         assert locked.openssl("pkey", "-pubin", "-in", both, "-pubout").stdout == public
     assert locked.openssl("pkey", "-in", file, "-passin", f"pass:{SECRET}",
                           "-pubout").stdout == public
+
+
+@KINDS
+@FILES
+def test_openssl_takes_a_private_key_for_a_public_one_if_it_does_so_of_any(locked, kind, command):
+    """As it does from 3.2 on: it asks for the private key when it has got no public one."""
+    locked.openssl(*SOFTWARE_KEYS["pkcs8"], "-out", "software.pem")
+    reads = ["pkey", "-pubin", "-noout", "-in"]
+    takes = locked.openssl(*reads, "software.pem", status=None).returncode == 0
+    for identity, options in ((kind, []), (f"locked-{kind}", ["-passin", f"pass:{SECRET}"])):
+        file = locked.write("key.pem", locked.lct(command, identity).stdout)
+        done = locked.openssl(*reads, file, *options, status=0 if takes else 1,
+                              start_new_session=True)
+        if takes:
+            assert done.stderr == ""
+        else:
+            assert "-pubout" in first_sentence(done.stderr)
+            assert "passphrase" not in done.stderr and "Enter" not in done.stderr
 
 
 # What is refused, and what a user reads then

@@ -380,7 +380,7 @@ def made_of(constructor: str):
     """A module that does so when it is loaded, in C."""
     def make(module):
         source = module.with_suffix(".c")
-        source.write_text("#include <stdlib.h>\n#include <unistd.h>\n"
+        source.write_text("#include <fcntl.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
                           "__attribute__((constructor)) static void f(void)\n"
                           f"{{ {constructor} }}\n")
         subprocess.run(["cc", "-shared", "-fPIC", f'-DMODULE="{module}"', "-o", module, source],
