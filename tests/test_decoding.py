@@ -302,11 +302,12 @@ def test_openssl_takes_a_private_key_for_a_public_one_if_it_does_so_of_any(locke
     takes = locked.openssl(*reads, "software.pem", status=None).returncode == 0
     for identity, options in ((kind, []), (f"locked-{kind}", ["-passin", f"pass:{SECRET}"])):
         file = locked.write("key.pem", locked.lct(command, identity).stdout)
-        done = locked.openssl(*reads, file, *options, status=0 if takes else 1,
-                              start_new_session=True)
         if takes:
-            assert done.stderr == ""
-        else:
+            assert locked.openssl(*reads, file, *options).stderr == ""
+            continue
+        for arguments in ([*reads, file], [*reads, file, "-passin", f"pass:{SECRET}"],
+                          ["dgst", "-sha256", "-verify", file, "-signature", file, file]):
+            done = locked.openssl(*arguments, status=1, start_new_session=True)
             assert "-pubout" in first_sentence(done.stderr)
             assert "passphrase" not in done.stderr and "Enter" not in done.stderr
 
