@@ -1007,9 +1007,9 @@ static OSSL_PROVIDER *load_with(OSSL_LIB_CTX *libctx, const char *tcti, const ch
     };
     return OSSL_PROVIDER_load_ex(libctx, "lct", params);
 #else
-    (void)libctx;
     (void)tcti;
     (void)store;
+    OSSL_LIB_CTX_free(libctx);
     puts("this libcrypto has no OSSL_PROVIDER_load_ex");
     exit(3);
 #endif
@@ -1025,9 +1025,9 @@ static OSSL_PROVIDER *load_after_adding(OSSL_LIB_CTX *libctx, const char *tcti, 
            "parameters");
     return provider;
 #else
-    (void)libctx;
     (void)tcti;
     (void)store;
+    OSSL_LIB_CTX_free(libctx);
     puts("this libcrypto has no OSSL_PROVIDER_add_conf_parameter");
     exit(3);
 #endif
