@@ -196,5 +196,5 @@ enum lct_code lct_token_make(json_t **token, OSSL_LIB_CTX *libctx,
  * that does. */
 char *lct_token_text(const json_t *token)
 {
-    return json_dumps(token, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+    return lct_json_dump(token, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
 }

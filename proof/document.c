@@ -2,6 +2,7 @@
 #include "proof/document.h"
 
 #include "base/encode.h"
+#include "proof/json.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@ enum { VERSION = 1 };
 enum lct_code lct_document_digest(uint8_t digest[32], OSSL_LIB_CTX *libctx, const json_t *json,
                                   struct lct_err *err)
 {
-    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = lct_json_dump(json, JSON_COMPACT | JSON_SORT_KEYS);
     bool good =
         text != NULL && EVP_Q_digest(libctx, "SHA256", NULL, text, strlen(text), digest, NULL) == 1;
 

@@ -88,7 +88,7 @@ enum lct_code lct_issue_verdict(char **jws, OSSL_LIB_CTX *libctx,
         return LCT_FAIL(err, LCT_ERR_USAGE, "a signed verdict is for 1 to %d days",
                         (int)LCT_MAX_ISSUE_DAYS);
     json_t *payload = payload_of(libctx, evidence, verdict, issue);
-    char *text = payload != NULL ? json_dumps(payload, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = payload != NULL ? lct_json_dump(payload, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(payload);
     if (text == NULL || lct_spki_fingerprint(kid, issue->signer->pkey, libctx, NULL) != LCT_OK) {
         free(text);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proof/jcs.h"
 
+#include "proof/json.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +59,7 @@ static bool has_form(const char *text)
 char *lct_jcs_write(const json_t *json)
 {
     char *text =
-        json != NULL ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
+        json != NULL ? lct_json_dump(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
 
     if (text == NULL || has_form(text))
         return text;

@@ -5,6 +5,7 @@
 #include "base/encode.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,6 +16,23 @@ bool lct_json_bytes(uint8_t *bytes, size_t len, const char *text)
     size_t decoded = 0;
 
     return lct_hex_decode(bytes, &decoded, len, text) && decoded == len;
+}
+
+char *lct_json_dump(const json_t *json, size_t flags)
+{
+    /* Written into a buffer: what is allocated beside that is refused where it is not there. */
+    size_t size = json_dumpb(json, NULL, 0, flags);
+    char *text = size > 0 ? malloc(size + 1) : NULL;
+
+    if (text == NULL)
+        return NULL;
+    if (json_dumpb(json, text, size, flags) != size) {
+        explicit_bzero(text, size);
+        free(text);
+        return NULL;
+    }
+    text[size] = '\0';
+    return text;
 }
 
 bool lct_json_pcrs(struct lct_pcrs *pcrs, const char *text)

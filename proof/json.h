@@ -31,6 +31,12 @@ bool lct_json_values(struct lct_pcr_values *values, const json_t *json);
 /* Printable ASCII, since it is shown on terminals; `size` with the NUL. */
 bool lct_json_text(char *text, size_t size, const char *value);
 
+/*
+ * The text of JSON, ended by a NUL, which the caller frees; `flags` as json_dumps(3), which this is
+ * for: without memory for a key that one leaves the key out, and succeeds (jansson 2.14).
+ */
+char *lct_json_dump(const json_t *json, size_t flags);
+
 /* A string, borrowed, or null: NULL. */
 bool lct_json_maybe(const char **text, const json_t *json);
 

@@ -12,7 +12,7 @@
 static char *header_text(const char *alg, const char *kid, const char *typ)
 {
     json_t *header = json_pack("{s:s, s:s, s:s*}", "alg", alg, "kid", kid, "typ", typ);
-    char *text = header != NULL ? json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = header != NULL ? lct_json_dump(header, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
     json_decref(header);
     return text;

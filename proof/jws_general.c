@@ -179,7 +179,7 @@ char *lct_jws_general_write(const struct lct_jws_general *jws)
     if (good)
         json = json_pack("{s:s, s:O}", "payload", jws->payload_text, "signatures", signatures);
     if (json != NULL)
-        text = json_dumps(json, JSON_COMPACT);
+        text = lct_json_dump(json, JSON_COMPACT);
     json_decref(json);
     json_decref(signatures);
     return text;

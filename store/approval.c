@@ -318,7 +318,7 @@ char *lct_approval_write(const struct lct_approval *approval, const char *finger
                       : NULL);
 
     if (object != NULL)
-        text = json_dumps(object, JSON_INDENT(2));
+        text = lct_json_dump(object, JSON_INDENT(2));
     json_decref(object);
     return text;
 }

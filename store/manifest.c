@@ -63,7 +63,7 @@ char *lct_backup_manifest(const struct lct_backup *backup, OSSL_LIB_CTX *libctx)
                                backup->created, "tpm", tpm_json(backup), "identities", identities,
                                "store", files_json(&backup->store, libctx));
     if (object != NULL)
-        text = json_dumps(object, JSON_INDENT(1));
+        text = lct_json_dump(object, JSON_INDENT(1));
     json_decref(object);
     if (text != NULL && asprintf(&line, "%s\n", text) < 0)
         line = NULL;

@@ -409,7 +409,7 @@ char *lct_record_write(const struct lct_record *record)
         ending_names[record->ending], "ended", ended_json(record), "counter", (int)record->counter,
         "created", record->created, "active", (int)record->active, "generations", generations);
     if (object != NULL)
-        text = json_dumps(object, JSON_INDENT(2));
+        text = lct_json_dump(object, JSON_INDENT(2));
     json_decref(object);
     return text;
 }

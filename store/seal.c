@@ -154,7 +154,7 @@ char *lct_pcrs_write(const struct lct_pcr_values *values, const char *id,
         "counter", authority ? lct_json_of_counter(&seal->counter) : json_null());
 
     if (object != NULL)
-        text = json_dumps(object, JSON_INDENT(2));
+        text = lct_json_dump(object, JSON_INDENT(2));
     json_decref(object);
     return text;
 }

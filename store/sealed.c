@@ -247,7 +247,7 @@ static enum lct_code describe_seal(struct part *part, const struct lct_seal *sea
     json_t *json = sealed ? lct_seal_json(seal) : json_object();
     bool good = json_object_set_new(json, parent_key,
                                     lct_json_of_bytes(parent_name->data, parent_name->len)) == 0;
-    char *text = good ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = good ? lct_json_dump(json, JSON_COMPACT) : NULL;
 
     json_decref(json);
     if (text != NULL)

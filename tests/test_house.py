@@ -95,6 +95,13 @@ def test_only_tpm_calls_tss(path):
 
 
 @files(SOURCES)
+def test_json_is_written_by_what_leaves_out_no_key(path):
+    """proof/json.h says what json_dumps(3) does without memory."""
+    if (path.parent.name, path.stem) != ("proof", "json"):
+        assert not re.search(r"\bjson_dump", path.read_text())
+
+
+@files(SOURCES)
 def test_only_provider_speaks_openssl_s_provider_language(path):
     if path.relative_to(ROOT).parts[0] != "provider":
         assert not {name for name, _ in includes(path)} & PROVIDER_ONLY

@@ -3,6 +3,7 @@
 
 #include "export/envelope.h"
 #include "export/webauthn.h"
+#include "proof/json.h"
 #include "tools/evidence.h"
 
 #include <stdio.h>
@@ -33,7 +34,7 @@ static enum lct_code write_envelope(const struct lct_certified *certified, OSSL_
 
     if (code != LCT_OK)
         return code;
-    char *text = json_dumps(envelope, JSON_INDENT(2) | JSON_REAL_PRECISION(2));
+    char *text = lct_json_dump(envelope, JSON_INDENT(2) | JSON_REAL_PRECISION(2));
     code = text != NULL ? lct_tool_print(err, "%s\n", text)
                         : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     free(text);

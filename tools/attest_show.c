@@ -5,6 +5,7 @@
 #include "proof/document.h"
 #include "proof/evidence.h"
 #include "proof/issue.h"
+#include "proof/json.h"
 #include "tools/explain.h"
 #include "tools/explain_sheet.h"
 #include "tools/json.h"
@@ -157,7 +158,7 @@ static enum lct_code show(const struct shown *shown, const uint8_t *bytes, size_
 /* In ASCII; DEL alone would be left as it is. */
 static enum lct_code print_json(const json_t *json, struct lct_err *err)
 {
-    char *text = json_dumps(json, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    char *text = lct_json_dump(json, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 
     if (text == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");

@@ -2,6 +2,7 @@
 #include "export/token.h"
 #include "proof/document.h"
 #include "proof/evidence.h"
+#include "proof/json.h"
 #include "proof/jws.h"
 #include "store/life.h"
 #include "store/names.h"
@@ -175,7 +176,7 @@ static enum lct_code write_jws(const json_t *token, const struct lct_signer *sig
 
 static enum lct_code write_token(const json_t *token, struct lct_err *err)
 {
-    char *text = json_dumps(token, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    char *text = lct_json_dump(token, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     enum lct_code code = text != NULL ? lct_tool_print(err, "%s\n", text)
                                       : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 

@@ -3,6 +3,7 @@
 #include "tools/tool.h"
 
 #include "proof/document.h"
+#include "proof/json.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -109,7 +110,7 @@ void lct_tool_print_error(const char *program, bool json, const struct lct_err *
         json_t *object =
             json_pack("{s:{s:i, s:s, s:o}, s:i}", "error", "status", (int)err->code, "name", name,
                       "message", lct_tool_json_text(err->text), "version", 1);
-        text = object != NULL ? json_dumps(object, 0) : NULL;
+        text = object != NULL ? lct_json_dump(object, 0) : NULL;
         json_decref(object);
     }
     if (text != NULL)
@@ -121,7 +122,7 @@ void lct_tool_print_error(const char *program, bool json, const struct lct_err *
 
 enum lct_code lct_tool_print_json(json_t *json, struct lct_err *err)
 {
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
+    char *text = json != NULL ? lct_json_dump(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
     enum lct_code code = text != NULL ? lct_tool_print(err, "%s\n", text)
                                       : LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
 

@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "proof/document.h"
+#include "proof/json.h"
 #include "tools/private_file.h"
 
 #include <errno.h>
@@ -21,20 +22,18 @@ enum {
     ATTEMPTS = 100
 };
 
-/* Text that nothing is left of in memory: written into a buffer that is known to be long enough. */
+/* Text that nothing else is left of in memory; *len with the line's end, in the place of the NUL.
+ */
 static char *to_text(size_t *len, const struct lct_challenge_state *content)
 {
     json_t *json = lct_challenge_state_json(content);
-    size_t size = json != NULL ? json_dumpb(json, NULL, 0, JSON_INDENT(2)) : 0;
-    char *text = size > 0 ? malloc(size + 1) : NULL;
+    char *text = json != NULL ? lct_json_dump(json, JSON_INDENT(2)) : NULL;
 
-    if (text != NULL) {
-        (void)json_dumpb(json, text, size, JSON_INDENT(2));
-        text[size] = '\n';
-    }
     lct_challenge_state_forget(json);
     json_decref(json);
-    *len = size + 1;
+    *len = text != NULL ? strlen(text) + 1 : 0;
+    if (text != NULL)
+        text[*len - 1] = '\n';
     return text;
 }
 
