@@ -296,18 +296,27 @@ static enum lct_code read_text(struct lct_record **record, const uint8_t *text, 
     return code;
 }
 
-/* jansson does not say of all that fails whether it is the text or the memory; malloc does. */
+/*
+ * jansson does not say of all that fails whether it is the text or the memory; malloc does, unless
+ * a number was read since. Without memory for a longer string it leaves out a byte and goes on, and
+ * the record looks damaged: so what does is read again.
+ */
 enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
                               struct lct_err *err)
 {
+    enum { TURNS = 2 };
+    enum lct_code code = LCT_ERR_BAD_RECORD;
+
     *record = NULL;
-    errno = 0;
-    enum lct_code code = read_text(record, text, text_len, err);
-    if (code == LCT_ERR_BAD_RECORD && errno == ENOMEM)
-        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-    if (code != LCT_OK) {
-        free(*record);
-        *record = NULL;
+    for (int turn = 0; turn < TURNS && code == LCT_ERR_BAD_RECORD; turn++) {
+        errno = 0;
+        code = read_text(record, text, text_len, err);
+        if (code == LCT_ERR_BAD_RECORD && errno == ENOMEM)
+            code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        if (code != LCT_OK) {
+            free(*record);
+            *record = NULL;
+        }
     }
     return code;
 }

@@ -115,7 +115,12 @@ static enum lct_code check_one(const struct checking *checking, const char *oper
         add(checking, operand, NULL, json_array(), err);
         return code;
     }
-    if (lct_store_get_record(&checking->tool->store, id, &record, NULL, NULL) == LCT_OK)
+    code = lct_store_get_record(&checking->tool->store, id, &record, NULL, err);
+    if (code == LCT_ERR_INTERNAL) { /* memory: the check might have enough, and not its state */
+        add(checking, id, NULL, json_array(), err);
+        return code;
+    }
+    if (code == LCT_OK)
         state = lct_ending_name(record->ending);
     code = record != NULL && record->ending != LCT_NOT_ENDED && !checking->named
                ? note_end(checking, record, err)
