@@ -112,10 +112,27 @@ def attempt_from(first: int, keeper, without_memory, case: Case, how: str, step:
     file = keeper.path("key.pem")
     if case.operation in ("pem", "file"):
         file.write_text(keeper.lct(case.command, case.key).stdout)
-    done = without_memory(keeper.build / "tests" / "allocation", case.operation, first, step, how,
-                          keeper.conf, f"lct:{case.key}", file, env=env, status=None)
+    stack = keeper.path("stack")
+
+    def run(at: int, step: int):
+        stack.unlink(missing_ok=True)
+        return without_memory(keeper.build / "tests" / "allocation", case.operation, at, step, how,
+                              keeper.conf, f"lct:{case.key}", file, status=None,
+                              env=env | {"LCT_MALLOC_LOG": str(stack)})
+
+    def is_libcrypto_s(line: str) -> bool:
+        """SSKDF of 3.0 takes what it had no memory for: in sskdf_new, for EVP_KDF_CTX_new(3)."""
+        at = re.fullmatch(r"(\d+): ended with signal 11", line)
+        if at is None or how != "once-libcrypto":
+            return False
+        run(int(at[1]), NEVER)
+        frames = stack.read_text().splitlines()
+        return "CRYPTO_zalloc" in frames[2] and "EVP_KDF_CTX_new" in frames[4]
+
+    done = run(first, step)
     *lines, last = done.stdout.splitlines()
-    wrong = [line for line in lines if not re.fullmatch(r"\d+: ok", line)]
+    wrong = [line for line in lines
+             if not re.fullmatch(r"\d+: ok", line) and not is_libcrypto_s(line)]
     assert done.returncode == 0 and not wrong and not done.stderr, \
         f"{case}, {how}: {done.stdout}{done.stderr}"
     return int(last.split()[0])
