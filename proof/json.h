@@ -32,8 +32,8 @@ bool lct_json_values(struct lct_pcr_values *values, const json_t *json);
 bool lct_json_text(char *text, size_t size, const char *value);
 
 /*
- * The text of JSON, ended by a NUL, which the caller frees; `flags` as json_dumps(3), which this is
- * for: without memory for a key that one leaves the key out, and succeeds (jansson 2.14).
+ * The text of JSON, ended by a NUL, which the caller frees; `flags` as json_dumps(3), in whose
+ * place this is: without memory for a key that one leaves it out, and succeeds (jansson 2.14).
  */
 char *lct_json_dump(const json_t *json, size_t flags);
 

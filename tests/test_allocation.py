@@ -112,20 +112,19 @@ def attempt_from(first: int, keeper, without_memory, case: Case, how: str, step:
     file = keeper.path("key.pem")
     if case.operation in ("pem", "file"):
         file.write_text(keeper.lct(case.command, case.key).stdout)
-    stack = keeper.path("stack")
 
-    def run(at: int, step: int):
-        stack.unlink(missing_ok=True)
+    def run(at: int, step: int, **more: str):
         return without_memory(keeper.build / "tests" / "allocation", case.operation, at, step, how,
-                              keeper.conf, f"lct:{case.key}", file, status=None,
-                              env=env | {"LCT_MALLOC_LOG": str(stack)})
+                              keeper.conf, f"lct:{case.key}", file, env=env | more, status=None)
 
     def is_libcrypto_s(line: str) -> bool:
         """SSKDF of 3.0 takes what it had no memory for: in sskdf_new, for EVP_KDF_CTX_new(3)."""
         at = re.fullmatch(r"(\d+): ended with signal 11", line)
         if at is None or how != "once-libcrypto":
             return False
-        run(int(at[1]), NEVER)
+        stack = keeper.path("stack")
+        stack.unlink(missing_ok=True)
+        run(int(at[1]), NEVER, LCT_MALLOC_LOG=str(stack))
         frames = stack.read_text().splitlines()
         return "CRYPTO_zalloc" in frames[2] and "EVP_KDF_CTX_new" in frames[4]
 

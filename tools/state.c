@@ -22,8 +22,7 @@ enum {
     ATTEMPTS = 100
 };
 
-/* Text that nothing else is left of in memory; *len with the line's end, in the place of the NUL.
- */
+/* Nothing else of it is left in memory. *len is with the line's end, in the place of the NUL. */
 static char *to_text(size_t *len, const struct lct_challenge_state *content)
 {
     json_t *json = lct_challenge_state_json(content);
