@@ -44,7 +44,7 @@ enum lct_code lct_document_read(json_t **json, const char **type, const uint8_t 
 {
     json_error_t error;
 
-    *json = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, &error);
+    *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, &error);
     *type = json_string_value(json_object_get(*json, "type"));
     if (json_is_object(*json))
         return LCT_OK;

@@ -37,6 +37,13 @@ bool lct_json_text(char *text, size_t size, const char *value);
  */
 char *lct_json_dump(const json_t *json, size_t flags);
 
+/*
+ * What a text says, for the caller to free, as json_loadb(3), in whose place this is: without
+ * memory for a longer string that one leaves a byte of it out, and succeeds (jansson 2.14). `where`
+ * may be NULL. NULL: it is no JSON, or out of memory, and errno, if it was 0, is ENOMEM.
+ */
+json_t *lct_json_load(const uint8_t *text, size_t text_len, size_t flags, json_error_t *where);
+
 /* A string, borrowed, or null: NULL. */
 bool lct_json_maybe(const char **text, const json_t *json);
 

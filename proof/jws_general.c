@@ -237,7 +237,7 @@ static bool take_header(struct lct_jws_signature *signature, const char *text)
 
     if (bytes == NULL)
         return false;
-    json_t *json = json_loadb((const char *)bytes, bytes_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(bytes, bytes_len, JSON_REJECT_DUPLICATES, NULL);
     signature->header = strdup(text);
     bool good = json != NULL && signature->header != NULL && take_header_json(signature, json);
     json_decref(json);
@@ -328,7 +328,7 @@ enum lct_code lct_jws_general_read(struct lct_jws_general *jws, const uint8_t *t
     *jws = (struct lct_jws_general){.payload = NULL};
     if (text_len > LCT_MAX_JWS_GENERAL)
         return fail_form(err, "it is too long");
-    json_t *json = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
     enum lct_code code =
         json != NULL
             ? take(jws, json, err)

@@ -233,7 +233,7 @@ static enum lct_code read_json(struct reading *reading, const uint8_t *text, siz
                                struct lct_err *err)
 {
     json_error_t where;
-    json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, &where);
+    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, &where);
     enum lct_code code;
 
     if (object == NULL)

@@ -206,7 +206,7 @@ static bool take_systemd(struct lct_approvals *approvals, struct met *met, json_
 static bool take_text(struct lct_approvals *approvals, struct met *met, const uint8_t *text,
                       size_t text_len, const struct wanted *wanted)
 {
-    json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
     struct lct_approval approval;
     bool good = true;
 
@@ -370,7 +370,7 @@ static bool may_replace(int fd, const char *name, const struct lct_approval *app
     if (approval->has_pcr_digest)
         return true;
     if (lct_file_read(fd, name, &text, &text_len, MAX_FILE, NULL) == LCT_OK)
-        object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+        object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
     free(text);
     const bool same = object == NULL || !read_own(&there, object) ||
                       (lct_pcrs_equal(&there.pcrs, &approval->pcrs) &&

@@ -240,8 +240,8 @@ enum lct_code lct_backup_read(struct lct_backup *backup, struct lct_crypto *cryp
         return LCT_ERR_INTERNAL;
     /* How long it is, only it says; `position` is where it ended. */
     json_t *manifest =
-        json_loadb((const char *)bytes, bytes_len < LCT_MAX_MANIFEST ? bytes_len : LCT_MAX_MANIFEST,
-                   JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &at);
+        lct_json_load(bytes, bytes_len < LCT_MAX_MANIFEST ? bytes_len : LCT_MAX_MANIFEST,
+                      JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &at);
     size_t len = manifest != NULL && at.position > 0 ? (size_t)at.position : 0;
     if (len == 0 || len >= bytes_len || bytes[len] != '\n') {
         json_decref(manifest);

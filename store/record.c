@@ -285,7 +285,7 @@ static enum lct_code read_text(struct lct_record **record, const uint8_t *text, 
                                struct lct_err *err)
 {
     json_error_t where;
-    json_t *object = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, &where);
+    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, &where);
 
     if (object == NULL)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
@@ -298,25 +298,19 @@ static enum lct_code read_text(struct lct_record **record, const uint8_t *text, 
 
 /*
  * jansson does not say of all that fails whether it is the text or the memory; malloc does, unless
- * a number was read since. Without memory for a longer string it leaves out a byte and goes on, and
- * the record looks damaged: so what does is read again.
+ * a number was read since.
  */
 enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
                               struct lct_err *err)
 {
-    enum { TURNS = 2 };
-    enum lct_code code = LCT_ERR_BAD_RECORD;
-
     *record = NULL;
-    for (int turn = 0; turn < TURNS && code == LCT_ERR_BAD_RECORD; turn++) {
-        errno = 0;
-        code = read_text(record, text, text_len, err);
-        if (code == LCT_ERR_BAD_RECORD && errno == ENOMEM)
-            code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
-        if (code != LCT_OK) {
-            free(*record);
-            *record = NULL;
-        }
+    errno = 0;
+    enum lct_code code = read_text(record, text, text_len, err);
+    if (code == LCT_ERR_BAD_RECORD && errno == ENOMEM)
+        code = LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    if (code != LCT_OK) {
+        free(*record);
+        *record = NULL;
     }
     return code;
 }
