@@ -270,11 +270,12 @@ def play(bench: Bench, step: int, action: str) -> bool:
     return now == after
 
 
+@pytest.mark.timeout(3600)  # with --power
 @pytest.mark.parametrize("bench", list(OPERATIONS), indirect=True)
 def test_whatever_stops_a_command_the_store_is_as_before_or_as_after(bench, request):
     full = request.config.getoption("--power")
     if bench.operation.slow and not full:
-        pytest.skip("--power: it takes a minute")
+        pytest.skip("--power: it takes minutes")
     seen = {play(bench, step, action) for step, action in plays(bench, full)}
     assert True in seen and (not full or False in seen)
 
