@@ -4,6 +4,7 @@
 #include "base/encode.h"
 #include "proof/json.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +45,10 @@ enum lct_code lct_document_read(json_t **json, const char **type, const uint8_t 
 {
     json_error_t error;
 
-    *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, &error);
+    *json = lct_json_load(text, text_len, &error);
     *type = json_string_value(json_object_get(*json, "type"));
+    if (*json == NULL && errno == ENOMEM)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     if (json_is_object(*json))
         return LCT_OK;
     const char *fault = fault_of(*json != NULL ? NULL : &error, text_len);

@@ -21,7 +21,7 @@ enum lct_code lct_document_digest(uint8_t digest[32], OSSL_LIB_CTX *libctx, cons
                                   struct lct_err *err);
 
 /* A document from text: an object without duplicate members. "type" says what it is, borrowed;
- * NULL: it says nothing. LCT_ERR_BAD_EVIDENCE. The caller frees *json with json_decref. */
+ * NULL: it says nothing. LCT_ERR_BAD_EVIDENCE, LCT_ERR_INTERNAL. The caller frees *json with json_decref. */
 enum lct_code lct_document_read(json_t **json, const char **type, const uint8_t *text,
                                 size_t text_len, struct lct_err *err);
 

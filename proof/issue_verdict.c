@@ -177,7 +177,7 @@ static enum lct_code take_jws(struct lct_issued_verdict *issued, OSSL_LIB_CTX *l
         return fail_form("its \"typ\" is another", err);
     if (!take_digits(issued->issuer, DIGEST, jws->kid))
         return fail_form("its \"kid\" is no SHA-256", err);
-    json_t *json = lct_json_load(jws->payload, jws->payload_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(jws->payload, jws->payload_len, NULL);
     enum lct_code code = take(issued, libctx, json, err);
     json_decref(json);
     return code;

@@ -69,7 +69,7 @@ char *lct_jcs_write(const json_t *json)
 
 json_t *lct_jcs_read(const uint8_t *text, size_t text_len)
 {
-    json_t *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(text, text_len, NULL);
     char *again = json_is_object(json) ? lct_jcs_write(json) : NULL;
     bool good = again != NULL && strlen(again) == text_len && memcmp(again, text, text_len) == 0;
 

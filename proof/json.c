@@ -4,7 +4,6 @@
 #include "base/date.h"
 #include "base/encode.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,25 +33,6 @@ char *lct_json_dump(const json_t *json, size_t flags)
     }
     text[size] = '\0';
     return text;
-}
-
-json_t *lct_json_load(const uint8_t *text, size_t text_len, size_t flags, json_error_t *where)
-{
-    enum { TURNS = 4 };
-    json_t *json = json_loadb((const char *)text, text_len, flags, where);
-
-    /* Two readings that are alike lack nothing, or both the same. */
-    for (int turn = 1; turn < TURNS; turn++) {
-        json_t *again = json_loadb((const char *)text, text_len, flags, where);
-        bool alike = json == again || json_equal(json, again);
-        json_decref(json);
-        json = again;
-        if (alike)
-            return json;
-    }
-    json_decref(json);
-    errno = ENOMEM;
-    return NULL;
 }
 
 bool lct_json_pcrs(struct lct_pcrs *pcrs, const char *text)
@@ -248,7 +228,7 @@ static bool read_pcrs_file(struct lct_pcr_values *values, json_t *json)
 enum lct_code lct_json_pcrs_file(struct lct_pcr_values *values, const uint8_t *text,
                                  size_t text_len, struct lct_err *err)
 {
-    json_t *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(text, text_len, NULL);
 
     memset(values, 0, sizeof *values);
     bool good = json != NULL && read_pcrs_file(values, json);

@@ -38,11 +38,12 @@ bool lct_json_text(char *text, size_t size, const char *value);
 char *lct_json_dump(const json_t *json, size_t flags);
 
 /*
- * What a text says, for the caller to free, as json_loadb(3), in whose place this is: without
- * memory for a longer string that one leaves a byte of it out, and succeeds (jansson 2.14). `where`
- * may be NULL. NULL: it is no JSON, or out of memory, and errno, if it was 0, is ENOMEM.
+ * The object or array that a text is, for the caller to free, as json_loadb(3), in whose place this
+ * is, with JSON_REJECT_DUPLICATES: without memory that one crashes, or leaves a byte out. `where`
+ * may be NULL; its column and position are of no use. NULL: it is no JSON, or out of memory; errno
+ * is ENOMEM then and else 0.
  */
-json_t *lct_json_load(const uint8_t *text, size_t text_len, size_t flags, json_error_t *where);
+json_t *lct_json_load(const uint8_t *text, size_t text_len, json_error_t *where);
 
 /* A string, borrowed, or null: NULL. */
 bool lct_json_maybe(const char **text, const json_t *json);

@@ -75,7 +75,7 @@ static bool take_header(struct lct_jws *jws, const char *part, size_t part_len)
 
     if (!lct_base64url_decode(text, &text_len, sizeof text, part, part_len))
         return false;
-    json_t *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(text, text_len, NULL);
     bool good = json != NULL &&
                 json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:s, s:s}", "alg", &alg, "kid", &kid,
                                "typ", &typ) == 0 &&

@@ -7,6 +7,7 @@
 #include "proof/jws.h"
 #include "proof/spki.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -237,7 +238,7 @@ static bool take_header(struct lct_jws_signature *signature, const char *text)
 
     if (bytes == NULL)
         return false;
-    json_t *json = lct_json_load(bytes, bytes_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(bytes, bytes_len, NULL);
     signature->header = strdup(text);
     bool good = json != NULL && signature->header != NULL && take_header_json(signature, json);
     json_decref(json);
@@ -328,7 +329,9 @@ enum lct_code lct_jws_general_read(struct lct_jws_general *jws, const uint8_t *t
     *jws = (struct lct_jws_general){.payload = NULL};
     if (text_len > LCT_MAX_JWS_GENERAL)
         return fail_form(err, "it is too long");
-    json_t *json = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(text, text_len, NULL);
+    if (json == NULL && errno == ENOMEM)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     enum lct_code code =
         json != NULL
             ? take(jws, json, err)

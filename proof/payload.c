@@ -16,7 +16,7 @@ enum lct_payload lct_payload_kind(const struct lct_jws_general *jws)
         [LCT_PAYLOAD_END] = "lct-end",
         [LCT_PAYLOAD_STATEMENT] = "lct-statement",
     };
-    json_t *json = lct_json_load(jws->payload, jws->payload_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(jws->payload, jws->payload_len, NULL);
     const char *type = json_string_value(json_object_get(json, "type"));
     enum lct_payload kind = LCT_PAYLOAD_OTHER;
 

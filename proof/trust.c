@@ -5,6 +5,7 @@
 #include "proof/trusted.h"
 #include "proof/vendor.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -233,9 +234,11 @@ static enum lct_code read_json(struct reading *reading, const uint8_t *text, siz
                                struct lct_err *err)
 {
     json_error_t where;
-    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, &where);
+    json_t *object = lct_json_load(text, text_len, &where);
     enum lct_code code;
 
+    if (object == NULL && errno == ENOMEM)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     if (object == NULL)
         return LCT_FAIL(err, LCT_ERR_CONFIG, "it is not JSON (line %d: %.80s)", where.line,
                         where.text);

@@ -206,14 +206,16 @@ static bool take_systemd(struct lct_approvals *approvals, struct met *met, json_
 static bool take_text(struct lct_approvals *approvals, struct met *met, const uint8_t *text,
                       size_t text_len, const struct wanted *wanted)
 {
-    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *object = lct_json_load(text, text_len, NULL);
     struct lct_approval approval;
     bool good = true;
 
     *met = (struct met){0};
-    if (object != NULL && read_own(&approval, object))
+    if (object == NULL)
+        return errno != ENOMEM;
+    if (read_own(&approval, object))
         good = take(approvals, met, &approval, wanted);
-    else if (object != NULL)
+    else
         good = take_systemd(approvals, met, object, wanted);
     json_decref(object);
     return good;
@@ -370,11 +372,13 @@ static bool may_replace(int fd, const char *name, const struct lct_approval *app
     if (approval->has_pcr_digest)
         return true;
     if (lct_file_read(fd, name, &text, &text_len, MAX_FILE, NULL) == LCT_OK)
-        object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+        object = lct_json_load(text, text_len, NULL);
     free(text);
-    const bool same = object == NULL || !read_own(&there, object) ||
-                      (lct_pcrs_equal(&there.pcrs, &approval->pcrs) &&
-                       is_counter_equal(&there.counter, &approval->counter));
+    if (object == NULL)
+        return errno != ENOMEM;
+    const bool same =
+        !read_own(&there, object) || (lct_pcrs_equal(&there.pcrs, &approval->pcrs) &&
+                                      is_counter_equal(&there.counter, &approval->counter));
     json_decref(object);
     return same;
 }
@@ -382,7 +386,11 @@ static bool may_replace(int fd, const char *name, const struct lct_approval *app
 static enum lct_code put(int fd, const char *dir, const char *name, const char *text, bool replace,
                          const struct lct_approval *approval, struct lct_err *err)
 {
-    if (replace && !may_replace(fd, name, approval))
+    errno = 0;
+    bool replaceable = !replace || may_replace(fd, name, approval);
+    if (!replaceable && errno == ENOMEM)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    if (!replaceable)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "%s/%s/%s is for the same policy, and says other PCRs or another counter, "
                         "which are not signed; one of them was altered: if it is that one, remove "

@@ -4,6 +4,7 @@
 #include "base/encode.h"
 #include "proof/json.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -229,22 +230,38 @@ static enum lct_code take_manifest(struct lct_backup *backup, struct rest *rest,
     return code;
 }
 
+/* How long it is, only it says: to the brace that its first one belongs to. 0: there is none. */
+static size_t manifest_len(const uint8_t *bytes, size_t bytes_len)
+{
+    size_t depth = 0;
+    bool string = false, escaped = false;
+
+    for (size_t i = 0; i < bytes_len; i++) {
+        if (bytes[i] == '"' && !escaped)
+            string = !string;
+        escaped = string && bytes[i] == '\\' && !escaped;
+        if (!string && bytes[i] == '{')
+            depth++;
+        else if (!string && bytes[i] == '}' && depth > 0 && --depth == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
 enum lct_code lct_backup_read(struct lct_backup *backup, struct lct_crypto *crypto,
                               const uint8_t *bytes, size_t bytes_len, struct lct_err *err)
 {
     struct rest rest = {bytes, bytes_len, lct_crypto_get(crypto, err)};
-    json_error_t at;
 
     *backup = (struct lct_backup){0};
     if (rest.libctx == NULL)
         return LCT_ERR_INTERNAL;
-    /* How long it is, only it says; `position` is where it ended. */
-    json_t *manifest =
-        lct_json_load(bytes, bytes_len < LCT_MAX_MANIFEST ? bytes_len : LCT_MAX_MANIFEST,
-                      JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &at);
-    size_t len = manifest != NULL && at.position > 0 ? (size_t)at.position : 0;
-    if (len == 0 || len >= bytes_len || bytes[len] != '\n') {
-        json_decref(manifest);
+    size_t len = manifest_len(bytes, bytes_len < LCT_MAX_MANIFEST ? bytes_len : LCT_MAX_MANIFEST);
+    bool ended = len > 0 && len < bytes_len && bytes[len] == '\n';
+    json_t *manifest = ended ? lct_json_load(bytes, len, NULL) : NULL;
+    if (manifest == NULL) {
+        if (ended && errno == ENOMEM)
+            return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,
                         "it does not begin with a manifest of lct backup: it is none, or was "
                         "packed anew");

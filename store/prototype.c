@@ -111,7 +111,7 @@ enum lct_code lct_prototype_read(struct lct_prototype *prototype, OSSL_LIB_CTX *
                                  const uint8_t *text, size_t text_len, struct lct_err *err)
 {
     *prototype = (struct lct_prototype){.handle = 0};
-    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *object = lct_json_load(text, text_len, NULL);
     enum lct_code code = LCT_OK;
 
     if (!json_is_object(object))

@@ -285,7 +285,7 @@ static enum lct_code read_text(struct lct_record **record, const uint8_t *text, 
                                struct lct_err *err)
 {
     json_error_t where;
-    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, &where);
+    json_t *object = lct_json_load(text, text_len, &where);
 
     if (object == NULL)
         return LCT_FAIL(err, LCT_ERR_BAD_RECORD,

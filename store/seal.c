@@ -186,7 +186,7 @@ static const uint64_t max_count = UINT64_C(1) << 32;
 enum lct_code lct_pcrs_read(struct lct_pcr_values *values, struct lct_approval *approval, char *id,
                             const uint8_t *text, size_t text_len, struct lct_err *err)
 {
-    json_t *object = lct_json_load(text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *object = lct_json_load(text, text_len, NULL);
 
     memset(values, 0, sizeof *values);
     approval->counter = (struct lct_counter){0};

@@ -332,7 +332,7 @@ static bool take_parent(struct lct_name *parent_name, json_t *json)
 static enum lct_code read_seal(struct lct_seal *seal, struct lct_name *parent_name,
                                const struct part *part, struct lct_err *err)
 {
-    json_t *json = lct_json_load(part->bytes, part->len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = lct_json_load(part->bytes, part->len, NULL);
     bool good = json_is_object(json) && take_parent(parent_name, json);
     bool sealed = json_object_size(json) > 0;
 

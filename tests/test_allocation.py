@@ -160,6 +160,16 @@ def test_no_setting_is_lost_without_memory(keeper, without_memory):
                 {"LCT_MALLOC_BY": OURS})
 
 
+@pytest.mark.parametrize("len_id", [13, 14, 15, 30])
+def test_a_record_is_read_without_memory_for_its_longest_words(keeper, without_memory, len_id):
+    """libjansson loses a quote that it has no room for, and reads on beyond its buffer."""
+    name = "a" * len_id
+    keeper.lct("create", name)
+    attempt(keeper, without_memory, Case("load", name), "once", 1,
+            {"LCT_MALLOC_BY": "libjansson.so.4"})
+    keeper.lct("delete", name, "--yes")
+
+
 @pytest.mark.timeout(3600)
 def test_libcrypto_without_memory_crashes_nothing_of_ours(keeper, without_memory, everything):
     for case in CASES:
@@ -338,18 +348,21 @@ def test_a_document_without_memory_for_its_text_is_not_another(keeper, without_m
     count, state = keeper.path("count"), keeper.path("state.json")
     kept = state.read_bytes() if state.exists() else None
 
-    def judge(at: int) -> str:
+    def judge(at: int, status: int | None = None):
         if kept is not None:
             state.write_bytes(kept)
-        return without_memory(keeper.build / "lct-verify", *words, status=0, env={
+        return without_memory(keeper.build / "lct-verify", *words, status=status, env={
             "LCT_MALLOC_COUNT": str(count), "LCT_MALLOC_AT": str(at),
-            "LCT_MALLOC_IN": "json_loadb"}).stdout
+            "LCT_MALLOC_BY": "libjansson.so.4"})
 
-    whole = judge(NEVER)
+    whole = judge(NEVER, 0)
     num, step = int(count.read_text()), 1 if everything else STEP_JSON
     assert num > step
     for at in range(1, num + 1, step):
-        assert judge(at) == whole, at
+        done = judge(at)
+        report = f"{at}: {done.returncode}, {done.stdout}{done.stderr}"
+        assert done.returncode in (0, 1, 22) and done.stderr.count("\n") <= 1, report
+        assert done.stdout == whole.stdout if done.returncode == 0 else done.stdout == "", report
 
 
 def is_believed(report: str, what: str) -> bool:

@@ -97,7 +97,7 @@ def test_only_tpm_calls_tss(path):
 @files(SOURCES)
 def test_json_is_read_and_written_by_what_leaves_nothing_out(path):
     """proof/json.h says what json_dumps(3) and json_loadb(3) do without memory."""
-    if (path.parent.name, path.stem) != ("proof", "json"):
+    if path.parent.name != "proof" or path.stem not in ("json", "json_load"):
         assert not re.search(r"\bjson_(dump|load)", path.read_text())
 
 
