@@ -20,8 +20,11 @@
 enum lct_code lct_document_digest(uint8_t digest[32], OSSL_LIB_CTX *libctx, const json_t *json,
                                   struct lct_err *err);
 
-/* A document from text: an object without duplicate members. "type" says what it is, borrowed;
- * NULL: it says nothing. LCT_ERR_BAD_EVIDENCE, LCT_ERR_INTERNAL. The caller frees *json with json_decref. */
+/*
+ * A document from text: an object without duplicate members. "type" says what it is, borrowed;
+ * NULL: it says nothing. The caller frees *json with json_decref. LCT_ERR_BAD_EVIDENCE,
+ * LCT_ERR_INTERNAL.
+ */
 enum lct_code lct_document_read(json_t **json, const char **type, const uint8_t *text,
                                 size_t text_len, struct lct_err *err);
 

@@ -170,7 +170,7 @@ def test_a_record_is_read_without_memory_for_its_longest_words(keeper, without_m
     keeper.lct("delete", name, "--yes")
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_libcrypto_without_memory_crashes_nothing_of_ours(keeper, without_memory, everything):
     for case in CASES:
         if case.operation == "file":
@@ -337,6 +337,7 @@ FORGERIES = [
     *((stated, role) for role in ("old", "new", "witness", "subject", "signer"))]
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("make, what", [(evidence, "signed"), (stated, "signer")],
                          ids=["evidence", "statement"])
 def test_a_document_without_memory_for_its_text_is_not_another(keeper, without_memory, everything,

@@ -16,6 +16,7 @@ from attesting import Verifier
 from test_certs import Holder, fixture_pki  # noqa: F401
 from test_life import Statement, certify
 from test_store import run_failing, steps_of
+from tpm import SLOWER
 
 FIRST, SECOND = "0x81000100", "0x81000101"
 EXISTS, NOT_FOUND, ENDED = 4, 3, 25
@@ -270,7 +271,7 @@ def play(bench: Bench, step: int, action: str) -> bool:
     return now == after
 
 
-@pytest.mark.timeout(3600)  # with --power
+@pytest.mark.timeout(3600 * SLOWER)  # with --power
 @pytest.mark.parametrize("bench", list(OPERATIONS), indirect=True)
 def test_whatever_stops_a_command_the_store_is_as_before_or_as_after(bench, request):
     full = request.config.getoption("--power")

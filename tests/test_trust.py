@@ -857,7 +857,7 @@ def test_ak_certificates_under_microsoft_s_root_pass_while_they_are_valid(judge,
 @pytest.mark.parametrize("kind", ["rsa", "p256"])
 def test_an_ek_is_judged_well_below_the_time_that_a_tpm_takes(judge, house, trust, kind):
     if SLOWER > 1 or "asan" in judge.user.build.name or "tsan" in judge.user.build.name:
-        pytest.skip("sanitizers and emulation take time of their own")
+        pytest.skip("sanitizers, valgrind and emulation take time of their own")
     key = house.key(kind)
     given = key.public_area(), house.lower.sign(ek_certificate(key))
     line = judge.line("time", *given, house.lower.certificate, house.middle.certificate)
