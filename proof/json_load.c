@@ -88,6 +88,21 @@ static void set_error(json_error_t *where, enum json_error_code code, const char
     where->text[JSON_ERROR_TEXT_LENGTH - 1] = (char)code; /* where json_error_code looks for it */
 }
 
+/* Why there is nothing: the text is JSON of another kind, or of several values; it `ended` too
+ * early; or what jansson says. */
+static void explain(json_error_t *error, bool is_json, bool ended)
+{
+    if (errno == ENOMEM) {
+        set_error(error, json_error_out_of_memory, "out of memory");
+        return;
+    }
+    errno = 0;
+    if (is_json)
+        set_error(error, json_error_invalid_syntax, "not one object or array");
+    else if (ended)
+        set_error(error, json_error_premature_end_of_input, "premature end of input");
+}
+
 /* The second of two elements. */
 static json_t *take_text(json_t *array)
 {
@@ -109,14 +124,10 @@ json_t *lct_json_load(const uint8_t *text, size_t text_len, json_error_t *where)
     errno = 0;
     json_t *array = json_load_callback(give, &feed, JSON_REJECT_DUPLICATES, &error);
     json_t *json = array != NULL ? take_text(array) : NULL;
-    if (json == NULL && errno == ENOMEM)
-        set_error(&error, json_error_out_of_memory, "out of memory");
-    else if (json == NULL && array != NULL)
-        set_error(&error, json_error_invalid_syntax, "not one object or array");
-    else if (json == NULL && error.position > 0 && (size_t)error.position > head_len + text_len)
-        set_error(&error, json_error_premature_end_of_input, "premature end of input");
-    if (json == NULL && errno != ENOMEM)
-        errno = 0;
+    if (json == NULL) {
+        bool ended = error.position > 0 && (size_t)error.position > head_len + text_len;
+        explain(&error, array != NULL, ended);
+    }
     if (where != NULL)
         *where = error;
     return json;

@@ -296,10 +296,7 @@ static enum lct_code read_text(struct lct_record **record, const uint8_t *text, 
     return code;
 }
 
-/*
- * jansson does not say of all that fails whether it is the text or the memory; malloc does, unless
- * a number was read since.
- */
+/* json_unpack(3) does not say whether what failed is the text or the memory; malloc(3) does. */
 enum lct_code lct_record_read(struct lct_record **record, const uint8_t *text, size_t text_len,
                               struct lct_err *err)
 {
