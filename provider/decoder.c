@@ -197,11 +197,13 @@ static uint8_t *read_der(const struct decoder *decoder, OSSL_CORE_BIO *in, size_
 static enum lct_code find_approvals(struct lct_key *key, const struct decoder *decoder,
                                     const struct lct_settings *settings, struct lct_err *err)
 {
-    struct lct_generation generation;
+    struct lct_generation *generation = malloc(sizeof *generation);
 
-    lct_key_generation(&generation, key);
-    const char *dir =
-        lct_authority_find(&settings->store, decoder->provider->crypto, &generation.seal);
+    if (generation == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    const struct lct_seal *seal = &lct_key_generation(generation, key)->seal;
+    const char *dir = lct_authority_find(&settings->store, decoder->provider->crypto, seal);
+    free(generation);
     return lct_key_look_in(key, dir, &settings->config, err);
 }
 
@@ -360,8 +362,6 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
                     struct lct_key *key, int selection, OSSL_CALLBACK *object_cb,
                     void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
-    struct lct_generation generation;
-
     if (!takes_key(decoder, key)) {
         lct_key_free(key);
         return 1;
@@ -378,7 +378,8 @@ static int give_key(const struct decoder *decoder, const struct lct_settings *se
         lct_key_free(key);
         return good;
     }
-    lct_tpm_prepare(settings->tpm, &lct_key_generation(&generation, key)->name);
+    const struct lct_name name = lct_key_name(key);
+    lct_tpm_prepare(settings->tpm, &name);
     return lct_keydata_give(lct_keydata_from_key(decoder->provider, key), object_cb, object_cbarg);
 }
 
@@ -426,10 +427,25 @@ static int software_decode(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CAL
                       pw_cbarg);
 }
 
+/* A private key is given to no other provider. libcrypto calls this without asking whether there is
+ * such a function: for a program (OSSL_DECODER_export), or if it has not found our keymgmt again,
+ * as when there is no memory to compare its name. */
+static int export_object(void *ctx, const void *reference, size_t reference_len,
+                         OSSL_CALLBACK *export_cb, void *export_cbarg)
+{
+    (void)ctx;
+    (void)reference;
+    (void)reference_len;
+    (void)export_cb;
+    (void)export_cbarg;
+    return 0;
+}
+
 const OSSL_DISPATCH lct_pem_decoder[] = {
     {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))decoder_newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))pem_decode},
+    {OSSL_FUNC_DECODER_EXPORT_OBJECT, (void (*)(void))export_object},
     {0, NULL},
 };
 
@@ -438,6 +454,7 @@ const OSSL_DISPATCH lct_ec_decoder[] = {
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))ec_decode},
+    {OSSL_FUNC_DECODER_EXPORT_OBJECT, (void (*)(void))export_object},
     {0, NULL},
 };
 
@@ -446,6 +463,7 @@ const OSSL_DISPATCH lct_rsa_decoder[] = {
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))rsa_decode},
+    {OSSL_FUNC_DECODER_EXPORT_OBJECT, (void (*)(void))export_object},
     {0, NULL},
 };
 
@@ -454,5 +472,6 @@ const OSSL_DISPATCH lct_software_decoder[] = {
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))decoder_freectx},
     {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))decoder_does_selection},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))software_decode},
+    {OSSL_FUNC_DECODER_EXPORT_OBJECT, (void (*)(void))export_object},
     {0, NULL},
 };

@@ -15,6 +15,8 @@
  */
 #include "keys.h"
 
+#include <openssl/core_names.h>
+#include <openssl/core_object.h>
 #include <openssl/crypto.h>
 #include <openssl/decoder.h>
 #include <openssl/err.h>
@@ -234,6 +236,44 @@ static EVP_PKEY *decode(struct reading *reading, const char *input, const char *
     return pkey;
 }
 
+static int is_exported(const OSSL_PARAM params[], void *arg)
+{
+    (void)params;
+    *(bool *)arg = true;
+    return 1;
+}
+
+/* In the place of what makes an EVP_PKEY of the decoder's object. */
+static int export_instead(OSSL_DECODER_INSTANCE *decoder, const OSSL_PARAM *params, void *arg)
+{
+    const OSSL_PARAM *object = OSSL_PARAM_locate_const(params, OSSL_OBJECT_PARAM_REFERENCE);
+    bool exported = false;
+
+    (void)arg;
+    if (object == NULL)
+        return 0;
+    expect(OSSL_DECODER_export(decoder, object->data, object->data_size, is_exported, &exported) ==
+               0,
+           "an export fails");
+    expect(!exported, "nothing is exported");
+    puts("asked for an export");
+    return 0;
+}
+
+static EVP_PKEY *by_export(struct reading *reading)
+{
+    EVP_PKEY *pkey = NULL;
+    BIO *bio = open_file(reading);
+    OSSL_DECODER_CTX *ctx = OSSL_DECODER_CTX_new_for_pkey(&pkey, NULL, NULL, NULL, EVP_PKEY_KEYPAIR,
+                                                          reading->libctx, NULL);
+
+    expect(ctx != NULL && OSSL_DECODER_CTX_set_construct(ctx, export_instead) == 1, "a decoder");
+    (void)OSSL_DECODER_from_bio(ctx, bio);
+    OSSL_DECODER_CTX_free(ctx);
+    BIO_free(bio);
+    return pkey;
+}
+
 static EVP_PKEY *by_decoder(struct reading *reading)
 {
     return decode(reading, NULL, NULL, EVP_PKEY_KEYPAIR);
@@ -315,6 +355,7 @@ static const struct way {
             {"decoder-pem", by_decoder_pem, false},
             {"decoder-ec", by_decoder_ec, false},
             {"decoder-rsa", by_decoder_rsa, false},
+            {"decoder-export", by_export, false},
             {"store", by_store, true},
             {"store-public", by_store_public, true},
             {"store-any", by_store_any, false}};

@@ -103,6 +103,14 @@ def test_what_was_read_signs(owner, kind, command):
 
 
 @FILES
+def test_a_decoder_exports_nothing(owner, command):
+    """libcrypto calls what a decoder has for that without looking whether there is anything."""
+    pem = owner.write("key.pem", owner.lct(command, "ec").stdout)
+    done = owner.run(owner.build / "tests" / "decode", "refused", pem, "-", "decoder-export")
+    assert done.stdout.startswith("asked for an export\n"), done.stdout
+
+
+@FILES
 def test_a_key_of_another_type_is_not_given(watched, decode, command):
     for kind, other in (("ec", "rsa"), ("rsa", "ec")):
         pem = watched.write("key.pem", watched.lct(command, kind).stdout)
