@@ -50,7 +50,9 @@ bool lct_jose_is_by(const struct lct_jose_signature *signature, const char *alg,
     struct lct_signer signer;
     struct lct_signature taken;
 
-    return lct_signer_of_pkey(&signer, pkey, libctx, NULL) == LCT_OK &&
-           strcmp(alg, lct_signer_jose(&signer)) == 0 && take(&taken, signature, &signer) &&
+    if (lct_signer_of_pkey(&signer, pkey, libctx, NULL) != LCT_OK)
+        return false;
+    const char *jose = lct_signer_jose(&signer);
+    return jose != NULL && strcmp(alg, jose) == 0 && take(&taken, signature, &signer) &&
            lct_signer_is_by(&signer, &taken, message, message_len);
 }
