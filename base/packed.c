@@ -71,16 +71,22 @@ struct lct_packed *lct_pack(const void *data, size_t len)
 
 void lct_unpack(void *data, size_t len, const struct lct_packed *packed)
 {
+    lct_unpack_part(data, 0, len, packed);
+}
+
+void lct_unpack_part(void *data, size_t from, size_t len, const struct lct_packed *packed)
+{
     uint8_t *to = data;
     struct run run;
 
     memset(data, 0, len);
     for (size_t at = 0, done = 0; at < packed->len; at += sizeof run + run.len) {
         memcpy(&run, packed->bytes + at, sizeof run);
-        done += run.zeros;
-        if (done > len || run.len > len - done)
-            return;
-        memcpy(to + done, packed->bytes + at + sizeof run, run.len);
-        done += run.len;
+        const uint8_t *bytes = packed->bytes + at + sizeof run;
+        size_t begin = done + run.zeros, end = begin + run.len;
+        size_t first = begin > from ? begin : from, last = end < from + len ? end : from + len;
+        if (first < last)
+            memcpy(to + (first - from), bytes + (first - begin), last - first);
+        done = end;
     }
 }

@@ -16,4 +16,7 @@ struct lct_packed *lct_pack(const void *data, size_t len);
 /* As many bytes as were packed, into `data`. */
 void lct_unpack(void *data, size_t len, const struct lct_packed *packed);
 
+/* Of these the `len` from `from` on, a member of a struct. */
+void lct_unpack_part(void *data, size_t from, size_t len, const struct lct_packed *packed);
+
 #endif

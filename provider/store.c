@@ -343,13 +343,13 @@ static int load_key(struct loader *loader, OSSL_CALLBACK *object_cb, void *objec
     if (lct_key_is_software(loader->key))
         return load_software(loader, object_cb, object_cbarg, pw_cb, pw_cbarg);
     if (private_key) {
-        struct lct_generation generation;
+        const struct lct_name name = lct_key_name(loader->key);
         struct lct_err err;
         if (lct_life_check_key(loader->key, &err) != LCT_OK) {
             lct_raise(loader->provider, &err);
             return 0;
         }
-        lct_tpm_prepare(loader->settings->tpm, &lct_key_generation(&generation, loader->key)->name);
+        lct_tpm_prepare(loader->settings->tpm, &name);
         if (!lct_provider_unlock(loader->provider, loader->settings, &loader->key, pw_cb, pw_cbarg))
             return 0;
     }

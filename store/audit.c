@@ -23,11 +23,10 @@ static void quote_safe(char *text)
 static void name_key(char hex[2 * sizeof((struct lct_name *)0)->data + 1],
                      const struct lct_key *key)
 {
-    struct lct_generation generation;
-    const struct lct_name *name = &lct_key_generation(&generation, key)->name;
+    const struct lct_name name = lct_key_name(key);
 
-    if (name->len > 0)
-        lct_hex_encode(hex, name->data, name->len);
+    if (name.len > 0)
+        lct_hex_encode(hex, name.data, name.len);
     else
         (void)snprintf(hex, 2, "-");
 }

@@ -50,7 +50,8 @@ enum lct_code lct_key_check_seal(const struct lct_public *public_area, OSSL_LIB_
     return LCT_OK;
 }
 
-/* A key under way: what is packed, or is in the key's file too, when it is made. */
+/* A key under way: what is packed, or is in the key's file too, when it is made. It is in
+ * allocated memory, since it is more than the stack of a fibre is for. */
 struct making {
     struct lct_key *key;
     struct lct_generation generation;
@@ -221,6 +222,7 @@ static enum lct_code hand_out(struct lct_key **key, struct making *making, enum 
         *key = making->key;
     else
         lct_key_free(making->key);
+    free(making);
     return code;
 }
 
@@ -244,6 +246,23 @@ static struct lct_key *new_key(struct lct_crypto *crypto, const char *id, struct
     key->libctx = libctx;
     memcpy(key->id, id, id_size);
     return key;
+}
+
+/* What hand_out takes; NULL with an error. */
+static struct making *begin(struct lct_crypto *crypto, const char *id, struct lct_err *err)
+{
+    struct making *making = calloc(1, sizeof *making);
+
+    if (making == NULL) {
+        (void)LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    making->key = new_key(crypto, id, err);
+    if (making->key == NULL) {
+        free(making);
+        return NULL;
+    }
+    return making;
 }
 
 static enum lct_code set_label(struct lct_key *key, const char *label, struct lct_err *err)
@@ -295,15 +314,16 @@ enum lct_code lct_key_new(struct lct_key **key, struct lct_crypto *crypto,
     if (generation == NULL)
         return LCT_FAIL(err, LCT_ERR_NOT_FOUND, "there is no generation %u; the active one is %u",
                         number, record->active);
-    struct making making = {.key = new_key(crypto, record->id, err), .generation = *generation};
-    if (making.key == NULL)
+    struct making *making = begin(crypto, record->id, err);
+    if (making == NULL)
         return LCT_ERR_INTERNAL;
-    enum lct_code code = label_by_id(&making, err);
+    making->generation = *generation;
+    enum lct_code code = label_by_id(making, err);
     if (code == LCT_OK)
-        code = fill(&making, pem, pem_len, err);
+        code = fill(making, pem, pem_len, err);
     if (code == LCT_OK)
-        code = take_life(&making, record, err);
-    return hand_out(key, &making, code, err);
+        code = take_life(making, record, err);
+    return hand_out(key, making, code, err);
 }
 
 /* What it is sealed to, if that is so; else its policy is none that we follow. What a policy takes
@@ -362,21 +382,21 @@ static enum lct_code describe(struct making *making, struct lct_err *err)
 enum lct_code lct_key_from_keyfile(struct lct_key **key, struct lct_crypto *crypto,
                                    const uint8_t *bytes, size_t bytes_len, struct lct_err *err)
 {
-    struct making making = {.key = new_key(crypto, "", err)};
-    struct lct_key *made = making.key;
+    struct making *making = begin(crypto, "", err);
 
     *key = NULL;
-    if (made == NULL)
+    if (making == NULL)
         return LCT_ERR_INTERNAL;
+    struct lct_key *made = making->key;
     enum lct_code code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, made->libctx, err);
     if (code == LCT_OK && made->keyfile.type == LCT_KEYFILE_SEALED)
         code =
             LCT_FAIL(err, LCT_ERR_UNSUPPORTED, "the key file holds sealed data, which is no key");
     if (code == LCT_OK)
-        code = decode(&making, err);
+        code = decode(making, err);
     if (code == LCT_OK)
-        code = describe(&making, err);
-    return hand_out(key, &making, code, err);
+        code = describe(making, err);
+    return hand_out(key, making, code, err);
 }
 
 /* Sealed data, as far as it is a key to unseal it. */
@@ -422,19 +442,19 @@ enum lct_code lct_key_from_sealed(struct lct_key **key, struct lct_crypto *crypt
                                   const struct lct_seal *seal, const struct lct_name *parent_name,
                                   const char *label, struct lct_err *err)
 {
-    struct making making = {.key = new_key(crypto, "", err),
-                            .generation.parent_name = *parent_name};
-    struct lct_key *made = making.key;
+    struct making *making = begin(crypto, "", err);
 
     *key = NULL;
-    if (made == NULL)
+    if (making == NULL)
         return LCT_ERR_INTERNAL;
+    struct lct_key *made = making->key;
+    making->generation.parent_name = *parent_name;
     enum lct_code code = set_label(made, label, err);
     if (code == LCT_OK)
         code = lct_keyfile_read(&made->keyfile, bytes, bytes_len, made->libctx, err);
     if (code == LCT_OK)
-        code = describe_sealed(&making, seal, err);
-    return hand_out(key, &making, code, err);
+        code = describe_sealed(making, seal, err);
+    return hand_out(key, making, code, err);
 }
 
 enum lct_code lct_key_check(const struct lct_key *key, struct lct_err *err)
@@ -488,6 +508,19 @@ const struct lct_generation *lct_key_generation(struct lct_generation *generatio
     return generation;
 }
 
+static void unpack_member(void *member, size_t at, size_t len, const struct lct_key *key)
+{
+    lct_unpack_part(member, at, len, key->generation);
+}
+
+struct lct_name lct_key_name(const struct lct_key *key)
+{
+    struct lct_name name;
+
+    unpack_member(&name, offsetof(struct lct_generation, name), sizeof name, key);
+    return name;
+}
+
 bool lct_key_is_bound(const struct lct_key *key)
 {
     const struct lct_public public_area = {.attributes = key->attributes};
@@ -498,7 +531,7 @@ bool lct_key_is_bound(const struct lct_key *key)
 enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_key *key,
                            struct lct_err *err)
 {
-    struct lct_generation generation;
+    uint32_t handle;
 
     *keyfile = &key->keyfile;
     if (lct_key_is_software(key))
@@ -507,12 +540,12 @@ enum lct_code lct_key_file(const struct lct_keyfile **keyfile, const struct lct_
             "%s: its key is in no TPM, and has no TSS2 PRIVATE KEY; lct pem %s writes a "
             "file that stands for it",
             key->label, key->id);
-    lct_key_generation(&generation, key);
-    if (generation.handle == 0)
+    unpack_member(&handle, offsetof(struct lct_generation, handle), sizeof handle, key);
+    if (handle == 0)
         return LCT_OK;
     return LCT_FAIL(err, LCT_ERR_UNSUPPORTED,
                     "%s: its key is in the TPM at 0x%08x and there is no key file of it to write",
-                    key->label, generation.handle);
+                    key->label, handle);
 }
 
 struct lct_key *lct_key_up_ref(struct lct_key *key)
@@ -636,17 +669,16 @@ enum lct_code lct_key_set_owner_auth(struct lct_key *key, const struct lct_secre
 static enum lct_code find_owner_auth(struct lct_key *key, const struct lct_config *config,
                                      struct lct_err *err)
 {
-    struct lct_generation generation;
+    const uint32_t parent = key->keyfile.parent;
     struct lct_secret auth = {0};
     enum lct_code code = LCT_OK;
 
     if (lct_key_is_software(key) ||
         (config->owner_auth_file == NULL && config->endorsement_auth_file == NULL))
         return LCT_OK;
-    lct_key_generation(&generation, key);
-    if (generation.parent == TPM2_RH_OWNER && config->owner_auth_file != NULL)
+    if (parent == TPM2_RH_OWNER && config->owner_auth_file != NULL)
         code = lct_secret_read(&auth, "the owner's authorization", config->owner_auth_file, err);
-    if (generation.parent == TPM2_RH_ENDORSEMENT && config->endorsement_auth_file != NULL)
+    if (parent == TPM2_RH_ENDORSEMENT && config->endorsement_auth_file != NULL)
         code = lct_secret_read(&auth, "the endorsement hierarchy's authorization",
                                config->endorsement_auth_file, err);
     if (code == LCT_OK && auth.len > 0)

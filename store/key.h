@@ -96,6 +96,9 @@ struct lct_key {
 const struct lct_generation *lct_key_generation(struct lct_generation *generation,
                                                 const struct lct_key *key);
 
+/* Its Name; empty: a key in software has none. */
+struct lct_name lct_key_name(const struct lct_key *key);
+
 /* lct_public_is_bound of its public area. */
 bool lct_key_is_bound(const struct lct_key *key);
 

@@ -218,15 +218,17 @@ static bool take_approvals(struct lct_keyfile *keyfile, const STACK_OF(TPM_AUTH_
 /* False if out of memory. */
 static bool take_seal(struct lct_keyfile *keyfile, const struct lct_steps *steps)
 {
-    struct lct_seal seal = {.kind = LCT_SEAL_NONE};
+    struct lct_seal *seal = calloc(1, sizeof *seal);
 
-    (void)lct_steps_to_seal(&seal, &keyfile->policy_auth_value, steps);
-    if (seal.kind == LCT_SEAL_NONE)
+    if (seal == NULL)
+        return false;
+    (void)lct_steps_to_seal(seal, &keyfile->policy_auth_value, steps);
+    if (seal->kind != LCT_SEAL_NONE) {
+        keyfile->seal = seal;
         return true;
-    keyfile->seal = malloc(sizeof *keyfile->seal);
-    if (keyfile->seal != NULL)
-        *keyfile->seal = seal;
-    return keyfile->seal != NULL;
+    }
+    free(seal);
+    return true;
 }
 
 /* What is not followed is a policy all the same. False if out of memory. */

@@ -114,13 +114,16 @@ static const struct lct_key_life *publish(const struct lct_key *key, struct lct_
 static bool read_news(const struct lct_key *key, int dir, struct lct_key_life *news)
 {
     struct lct_record *record = NULL;
-    struct lct_generation own;
+    struct lct_generation *own = malloc(sizeof *own);
 
-    if (lct_store_read_record(dir, key->id, &record, NULL) != LCT_OK)
+    if (own == NULL || lct_store_read_record(dir, key->id, &record, NULL) != LCT_OK) {
+        free(own);
         return false;
+    }
     const struct lct_generation *generation = lct_record_generation(record, key->number);
-    lct_key_generation(&own, key);
-    news->gone = generation == NULL || !lct_generation_is_of_key(generation, &own);
+    lct_key_generation(own, key);
+    news->gone = generation == NULL || !lct_generation_is_of_key(generation, own);
+    free(own);
     if (!news->gone) {
         const struct lct_life life = lct_record_life(record, generation);
         news->back = lct_life_is_older(&life, &news->life);

@@ -21,22 +21,28 @@ static bool take_pcrs(struct lct_pcrs *pcrs, uint8_t digest[LCT_POLICY_DIGEST],
     return true;
 }
 
-/* The key and policyRef of PolicyAuthorize; *reader is left at the signature. */
-static bool take_authority(struct lct_seal *seal, struct lct_reader *reader,
-                           const struct lct_step *step)
+/* Of PolicyAuthorize. */
+struct signer {
+    const uint8_t *authority; /* its TPM2B_PUBLIC, in the step */
+    size_t authority_len, ref_len;
+    uint8_t ref[LCT_MAX_POLICY_REF];
+};
+
+/* *reader is left at the signature. */
+static bool take_signer(struct signer *signer, struct lct_reader *reader,
+                        const struct lct_step *step)
 {
     struct lct_public public_area;
     size_t public_len = step->len >= 2 ? 2 + ((size_t)step->body[0] << 8 | step->body[1]) : 0;
 
     *reader = (struct lct_reader){step->body, step->len, false};
-    const uint8_t *public = lct_reader_take(reader, public_len);
-    if (step->command != TPM2_CC_PolicyAuthorize || public == NULL ||
-        public_len > sizeof seal->authority ||
-        lct_public_decode(&public_area, public, public_len, NULL) != LCT_OK)
+    signer->authority = lct_reader_take(reader, public_len);
+    signer->authority_len = public_len;
+    if (step->command != TPM2_CC_PolicyAuthorize || signer->authority == NULL ||
+        public_len > LCT_MAX_AUTHORITY ||
+        lct_public_decode(&public_area, signer->authority, public_len, NULL) != LCT_OK)
         return false;
-    memcpy(seal->authority, public, public_len);
-    seal->authority_len = public_len;
-    seal->ref_len = lct_read_sized(reader, seal->ref, sizeof seal->ref);
+    signer->ref_len = lct_read_sized(reader, signer->ref, sizeof signer->ref);
     return !reader->failed;
 }
 
@@ -47,15 +53,20 @@ static bool is_auth_value(const struct lct_step *step)
 
 static bool read_seal(struct lct_seal *seal, const struct lct_step *step)
 {
+    struct signer signer;
     struct lct_reader reader;
 
     if (take_pcrs(&seal->pcrs.pcrs, seal->pcr_digest, step)) {
         seal->kind = LCT_SEAL_STRICT;
         return true;
     }
-    if (!take_authority(seal, &reader, step) ||
+    if (!take_signer(&signer, &reader, step) ||
         (reader.left > 0 && (lct_read_u16(&reader) != TPM2_ALG_NULL || reader.left > 0)))
         return false;
+    memcpy(seal->authority, signer.authority, signer.authority_len);
+    seal->authority_len = signer.authority_len;
+    memcpy(seal->ref, signer.ref, signer.ref_len);
+    seal->ref_len = signer.ref_len;
     seal->kind = LCT_SEAL_AUTHORITY;
     return true;
 }
@@ -189,13 +200,13 @@ bool lct_steps_of_seal(struct lct_steps *steps, const struct lct_seal *seal, boo
 bool lct_steps_to_approval(struct lct_approval *approval, OSSL_LIB_CTX *libctx,
                            const struct lct_seal *seal, const struct lct_steps *steps)
 {
-    struct lct_seal signer = {0};
+    struct signer signer;
     struct lct_reader reader;
 
     memset(approval, 0, sizeof *approval);
     if (seal->kind != LCT_SEAL_AUTHORITY || steps->num != 2 ||
         !take_pcrs(&approval->pcrs, approval->pcr_digest, &steps->steps[0]) ||
-        !take_authority(&signer, &reader, &steps->steps[1]) ||
+        !take_signer(&signer, &reader, &steps->steps[1]) ||
         signer.authority_len != seal->authority_len ||
         memcmp(signer.authority, seal->authority, seal->authority_len) != 0 ||
         signer.ref_len != seal->ref_len || memcmp(signer.ref, seal->ref, seal->ref_len) != 0 ||

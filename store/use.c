@@ -83,24 +83,38 @@ static void publish(const struct lct_key *key, struct lct_key_approvals *all)
     free(all);
 }
 
-enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *err)
+static bool takes_approvals(const struct lct_key *key)
 {
-    struct lct_generation generation;
-    struct lct_approvals found;
+    return key->seal == LCT_SEAL_AUTHORITY || key->seal == LCT_SEAL_EITHER;
+}
 
-    if (key->seal != LCT_SEAL_AUTHORITY && key->seal != LCT_SEAL_EITHER)
-        return LCT_OK;
-    lct_key_generation(&generation, key);
-    enum lct_code code = lct_approvals_find(&found, key->dir, key->pcr_signature, &generation.seal,
-                                            key->libctx, err);
+static enum lct_code take_approvals(const struct lct_key *key, const struct lct_seal *seal,
+                                    struct lct_err *err)
+{
+    struct lct_approvals found;
+    enum lct_code code =
+        lct_approvals_find(&found, key->dir, key->pcr_signature, seal, key->libctx, err);
+
     if (code != LCT_OK)
         return code;
-    struct lct_key_approvals *all = join(key, &generation.seal, &found);
+    struct lct_key_approvals *all = join(key, seal, &found);
     lct_approvals_clear(&found);
     if (all == NULL)
         return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
     publish(key, all);
     return LCT_OK;
+}
+
+enum lct_code lct_key_take_approvals(const struct lct_key *key, struct lct_err *err)
+{
+    if (!takes_approvals(key))
+        return LCT_OK;
+    struct lct_generation *generation = malloc(sizeof *generation);
+    if (generation == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    enum lct_code code = take_approvals(key, &lct_key_generation(generation, key)->seal, err);
+    free(generation);
+    return code;
 }
 
 /* *field is freed; NULL copies to NULL. False if out of memory. */
@@ -155,17 +169,38 @@ enum lct_code lct_key_export(uint8_t **pem, size_t *pem_len, const struct lct_ke
     return lct_keyfile_write_pem(pem, pem_len, &fresh, err);
 }
 
-/* After LCT_ERR_SEALED: whether there are approvals that were not tried. */
-static bool look_again(const struct lct_key *key, struct lct_generation *generation,
-                       struct lct_tpm_key *tried, enum lct_code code)
+/* What tpm/ takes of a key, and what that points to: more than the stack of a fibre is for. */
+struct use {
+    struct lct_generation generation;
+    struct lct_allowance allowance;
+    struct lct_tpm_key values;
+};
+
+/* The caller frees it with free(). NULL with an error. */
+static struct use *begin(const struct lct_key *key, struct lct_err *err)
 {
-    if (code != LCT_ERR_SEALED || lct_key_take_approvals(key, NULL) != LCT_OK)
+    struct use *use = calloc(1, sizeof *use);
+
+    if (use == NULL) {
+        (void)LCT_FAIL(err, LCT_ERR_INTERNAL, "%s: out of memory", key->label);
+        return NULL;
+    }
+    use->values = lct_key_values(key, &use->generation);
+    use->values.allowance = &use->allowance;
+    return use;
+}
+
+/* After LCT_ERR_SEALED: whether there are approvals that were not tried. */
+static bool look_again(const struct lct_key *key, struct use *use, enum lct_code code)
+{
+    const struct lct_approval *tried = use->values.approvals;
+
+    if (code != LCT_ERR_SEALED || !takes_approvals(key) ||
+        take_approvals(key, &use->generation.seal, NULL) != LCT_OK)
         return false;
-    struct lct_tpm_key now = lct_key_values(key, generation);
-    now.allowance = tried->allowance;
-    bool news = now.approvals != tried->approvals;
-    *tried = now;
-    return news;
+    use->values = lct_key_values(key, &use->generation);
+    use->values.allowance = &use->allowance;
+    return use->values.approvals != tried;
 }
 
 /* Whether a key in software may sign, and was unlocked. */
@@ -234,18 +269,17 @@ static enum lct_code sign(const struct lct_key *key, struct lct_tpm *tpm,
 {
     if (lct_key_is_software(key))
         return sign_in_software(key, signature, scheme, digest, digest_len, err);
-    struct lct_generation generation;
-    struct lct_tpm_key values = lct_key_values(key, &generation);
-    struct lct_allowance allowance = {0};
     enum lct_code code = lct_life_check_key(key, err);
-
     if (code != LCT_OK)
         return code;
-    values.allowance = &allowance;
-    code = lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
-    if (!look_again(key, &generation, &values, code))
-        return code;
-    return lct_tpm_sign(tpm, signature, &values, scheme, digest, digest_len, err);
+    struct use *use = begin(key, err);
+    if (use == NULL)
+        return LCT_ERR_INTERNAL;
+    code = lct_tpm_sign(tpm, signature, &use->values, scheme, digest, digest_len, err);
+    if (look_again(key, use, code))
+        code = lct_tpm_sign(tpm, signature, &use->values, scheme, digest, digest_len, err);
+    free(use);
+    return code;
 }
 
 enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
@@ -262,13 +296,13 @@ enum lct_code lct_key_sign(const struct lct_key *key, struct lct_tpm *tpm,
 enum lct_code lct_key_unseal(const struct lct_key *key, struct lct_tpm *tpm,
                              uint8_t data[LCT_MAX_SEALED], size_t *data_len, struct lct_err *err)
 {
-    struct lct_generation generation;
-    struct lct_tpm_key values = lct_key_values(key, &generation);
-    struct lct_allowance allowance = {0};
-    values.allowance = &allowance;
-    enum lct_code code = lct_tpm_unseal(tpm, data, data_len, &values, err);
+    struct use *use = begin(key, err);
 
-    if (!look_again(key, &generation, &values, code))
-        return code;
-    return lct_tpm_unseal(tpm, data, data_len, &values, err);
+    if (use == NULL)
+        return LCT_ERR_INTERNAL;
+    enum lct_code code = lct_tpm_unseal(tpm, data, data_len, &use->values, err);
+    if (look_again(key, use, code))
+        code = lct_tpm_unseal(tpm, data, data_len, &use->values, err);
+    free(use);
+    return code;
 }

@@ -103,14 +103,21 @@ static enum lct_code authority_policy(uint8_t digest[LCT_POLICY_DIGEST], OSSL_LI
     return lct_policy_authorize(digest, libctx, &name, seal->ref, seal->ref_len, err);
 }
 
+enum lct_code lct_seal_branches(uint8_t strict[LCT_POLICY_DIGEST],
+                                uint8_t authority[LCT_POLICY_DIGEST], OSSL_LIB_CTX *libctx,
+                                const struct lct_seal *seal, struct lct_err *err)
+{
+    enum lct_code code = strict_policy(strict, libctx, seal, err);
+
+    return code == LCT_OK ? authority_policy(authority, libctx, seal, err) : code;
+}
+
 static enum lct_code either_policy(uint8_t digest[LCT_POLICY_DIGEST], OSSL_LIB_CTX *libctx,
                                    const struct lct_seal *seal, struct lct_err *err)
 {
     uint8_t strict[LCT_POLICY_DIGEST], authority[LCT_POLICY_DIGEST];
-    enum lct_code code = strict_policy(strict, libctx, seal, err);
+    enum lct_code code = lct_seal_branches(strict, authority, libctx, seal, err);
 
-    if (code == LCT_OK)
-        code = authority_policy(authority, libctx, seal, err);
     return code == LCT_OK ? lct_policy_or(digest, libctx, strict, authority, err) : code;
 }
 

@@ -79,6 +79,12 @@ enum lct_code lct_seal_bind(struct lct_seal *seal, OSSL_LIB_CTX *libctx, const c
 enum lct_code lct_seal_policy(uint8_t digest[LCT_POLICY_DIGEST], OSSL_LIB_CTX *libctx,
                               const struct lct_seal *seal, bool passphrase, struct lct_err *err);
 
+/* The branches of what LCT_SEAL_EITHER's PolicyOR is of, in its order: without a passphrase, whose
+ * PolicyAuthValue follows it. Errors of lct_seal_policy. */
+enum lct_code lct_seal_branches(uint8_t strict[LCT_POLICY_DIGEST],
+                                uint8_t authority[LCT_POLICY_DIGEST], OSSL_LIB_CTX *libctx,
+                                const struct lct_seal *seal, struct lct_err *err);
+
 /* The policy of a state: PolicyPCR of the values and, if it has one, PolicyNV of the counter. */
 enum lct_code lct_seal_state(uint8_t digest[LCT_POLICY_DIGEST], OSSL_LIB_CTX *libctx,
                              const struct lct_pcr_values *values, const struct lct_counter *counter,

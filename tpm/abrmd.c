@@ -6,7 +6,6 @@
 #include "tpm/stream.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +24,13 @@ struct abrmd {
 
 static bool is_there(const char *root, const char *path)
 {
-    char file[PATH_MAX];
+    char *file = NULL;
 
-    (void)snprintf(file, sizeof file, "%.4000s%s", root, path);
-    return access(file, F_OK) == 0;
+    if (asprintf(&file, "%s%s", root, path) < 0)
+        return false;
+    bool there = access(file, F_OK) == 0;
+    free(file);
+    return there;
 }
 
 bool lct_abrmd_is_installed(const char *root)

@@ -24,11 +24,17 @@ static void put_padding(struct lct_bus_message *message)
     put(message, zeros, -message->len % 8);
 }
 
+static void write_u32(uint8_t bytes[4], size_t value)
+{
+    for (size_t i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(value >> 8 * i);
+}
+
 static void put_u32(struct lct_bus_message *message, size_t value)
 {
-    const uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
-                              (uint8_t)(value >> 24)};
+    uint8_t bytes[4];
 
+    write_u32(bytes, value);
     put(message, bytes, sizeof bytes);
 }
 
@@ -47,18 +53,20 @@ void lct_bus_message_put_call(struct lct_bus_message *message, int serial,
                               const struct lct_bus_call *call)
 {
     const uint8_t start[4] = {'l', METHOD_CALL, call->start ? 0 : NO_AUTO_START, 1};
-    struct lct_bus_message fields = {.len = 0};
 
-    put_field(&fields, F_PATH, 'o', call->path);
-    put_field(&fields, F_DESTINATION, 's', call->name);
-    put_field(&fields, F_INTERFACE, 's', call->interface);
-    put_field(&fields, F_MEMBER, 's', call->member);
     put_padding(message);
     put(message, start, sizeof start);
     put_u32(message, 0); /* no parameters */
     put_u32(message, (size_t)serial);
-    put_u32(message, fields.len);
-    put(message, fields.bytes, fields.len);
+    size_t len_at = message->len;
+    put_u32(message, 0);
+    size_t fields_at = message->len;
+    put_field(message, F_PATH, 'o', call->path);
+    put_field(message, F_DESTINATION, 's', call->name);
+    put_field(message, F_INTERFACE, 's', call->interface);
+    put_field(message, F_MEMBER, 's', call->member);
+    if (!message->bad)
+        write_u32(message->bytes + len_at, message->len - fields_at);
     put_padding(message);
 }
 

@@ -7,6 +7,7 @@
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
@@ -418,16 +419,11 @@ static enum lct_code say_authorized(struct lct_tpm *tpm, struct attempt *attempt
 /* TPM2_PolicyOR of the two branches (Part 3, 23.6). */
 static enum lct_code say_either(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
 {
-    struct lct_seal branch = *attempt->key->seal;
-    TPML_DIGEST branches = {.count = 2};
-    enum lct_code code = LCT_OK;
+    TPML_DIGEST branches = {.count = 2,
+                            .digests = {{.size = LCT_POLICY_DIGEST}, {.size = LCT_POLICY_DIGEST}}};
+    enum lct_code code = lct_seal_branches(branches.digests[0].buffer, branches.digests[1].buffer,
+                                           attempt->key->libctx, attempt->key->seal, err);
 
-    for (size_t i = 0; i < branches.count && code == LCT_OK; i++) {
-        branch.kind = i == 0 ? LCT_SEAL_STRICT : LCT_SEAL_AUTHORITY;
-        branches.digests[i].size = LCT_POLICY_DIGEST;
-        code =
-            lct_seal_policy(branches.digests[i].buffer, attempt->key->libctx, &branch, false, err);
-    }
     if (code != LCT_OK)
         return lct_err_prefix(err, attempt->key->label);
     return said(tpm, attempt, TPM2_CC_PolicyOR,
@@ -487,26 +483,26 @@ static void hint(char text[MAX_HINT], const char *label)
         (void)snprintf(text, MAX_HINT, "; see lct doctor %.128s", id);
 }
 
-/* The first PCR that is not as it was at the sealing. False: none, or it is not known. */
-static bool find_difference(const struct lct_seal *seal, const struct lct_pcr_values *now,
-                            unsigned *pcr, const struct lct_hash **bank)
+/* The first PCR that is not as it was at the sealing; bank NULL: none, or it is not known. */
+struct difference {
+    const struct lct_hash *bank;
+    unsigned pcr;
+};
+
+static struct difference find_difference(const struct lct_seal *seal,
+                                         const struct lct_pcr_values *now)
 {
     for (size_t i = 0; i < now->pcrs.num_banks && seal->has_values; i++)
         for (unsigned n = 0; n < LCT_NUM_PCRS; n++)
             if ((now->pcrs.banks[i].pcrs & 1u << n) != 0 &&
-                memcmp(now->values[i][n], seal->pcrs.values[i][n], LCT_MAX_HASH) != 0) {
-                *pcr = n;
-                *bank = now->pcrs.banks[i].hash;
-                return true;
-            }
-    return false;
+                memcmp(now->values[i][n], seal->pcrs.values[i][n], LCT_MAX_HASH) != 0)
+                return (struct difference){now->pcrs.banks[i].hash, n};
+    return (struct difference){NULL, 0};
 }
 
-static enum lct_code fail_sealed(const struct lct_tpm_key *key, const struct lct_pcr_values *now,
+static enum lct_code fail_sealed(const struct lct_tpm_key *key, const struct difference *difference,
                                  struct lct_err *err)
 {
-    const struct lct_hash *bank = NULL;
-    unsigned pcr = 0;
     bool strict = key->seal->kind == LCT_SEAL_STRICT;
     const char *also = strict ? "" : ", and its authority has approved no such state";
     char see[MAX_HINT], pcrs[LCT_PCRS_TEXT];
@@ -517,10 +513,11 @@ static enum lct_code fail_sealed(const struct lct_tpm_key *key, const struct lct
                         "%s: it is sealed to what its authority approves, and no approval is for "
                         "the state that this machine has booted%s",
                         key->label, see);
-    if (find_difference(key->seal, now, &pcr, &bank))
+    if (difference->bank != NULL)
         return LCT_FAIL(err, LCT_ERR_SEALED,
                         "%s: PCR %u (%s) is not the value this %s is sealed to%s%s", key->label,
-                        pcr, bank->name, key->pkey != NULL ? "key" : "secret", also, see);
+                        difference->pcr, difference->bank->name,
+                        key->pkey != NULL ? "key" : "secret", also, see);
     lct_pcrs_text(pcrs, &key->seal->pcrs.pcrs);
     return LCT_FAIL(err, LCT_ERR_SEALED, "%s: the PCRs %s have not the values it is sealed to%s%s",
                     key->label, pcrs, also, see);
@@ -572,34 +569,36 @@ static enum lct_code told(struct lct_err *err, const struct lct_err *why)
 /*
  * By reading what the PCRs hold. What the TPM then says of an approval that seems to be for it is
  * told, if there is no better one. A bank of the sealing that the TPM does not keep any more, since
- * its firmware was updated, is told last: approvals of another one still count.
+ * its firmware was updated, is told last: approvals of another one still count. *now is room for
+ * the values.
  */
-static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+static enum lct_code search_by(struct lct_tpm *tpm, struct attempt *attempt,
+                               struct lct_pcr_values *now, struct lct_err *err)
 {
     const struct lct_tpm_key *key = attempt->key;
-    struct lct_pcr_values now = {.pcrs = key->seal->pcrs.pcrs}, sealed;
     struct lct_err why = {.code = LCT_OK};
     size_t num_approvals = key->seal->kind != LCT_SEAL_STRICT ? key->num_approvals : 0;
     bool as_sealed = false;
-    enum lct_code code = lct_pcr_read(tpm, &now, key->label, &why);
+    now->pcrs = key->seal->pcrs.pcrs;
+    enum lct_code code = lct_pcr_read(tpm, now, key->label, &why);
 
     if (code == LCT_ERR_UNSUPPORTED)
-        now.pcrs.num_banks = 0;
+        now->pcrs.num_banks = 0;
     else if (code != LCT_OK)
         return told(err, &why);
-    sealed = now;
+    const struct difference difference = find_difference(key->seal, now);
     if (code == LCT_OK && key->seal->kind != LCT_SEAL_AUTHORITY)
-        code = is_as_sealed(&as_sealed, &now, key, err);
+        code = is_as_sealed(&as_sealed, now, key, err);
     else
         code = LCT_OK;
     if (as_sealed) {
         attempt->approval = NULL;
         code = say(tpm, attempt, err);
-        return attempt->refused ? fail_sealed(key, &sealed, err) : code;
+        return attempt->refused ? fail_sealed(key, &difference, err) : code;
     }
     for (size_t i = 0; i < num_approvals && code == LCT_OK; i++) {
         bool fits;
-        code = is_for_now(tpm, &fits, &now, &key->approvals[i], key, err);
+        code = is_for_now(tpm, &fits, now, &key->approvals[i], key, err);
         if (code != LCT_OK || !fits)
             continue;
         attempt->approval = &key->approvals[i];
@@ -612,7 +611,18 @@ static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct
         return code;
     if (why.code == LCT_ERR_SEALED || why.code == LCT_ERR_UNSUPPORTED)
         return told(err, &why);
-    return is_counter_lost(tpm, key) ? fail_lost(key, err) : fail_sealed(key, &sealed, err);
+    return is_counter_lost(tpm, key) ? fail_lost(key, err) : fail_sealed(key, &difference, err);
+}
+
+static enum lct_code search(struct lct_tpm *tpm, struct attempt *attempt, struct lct_err *err)
+{
+    struct lct_pcr_values *now = calloc(1, sizeof *now);
+
+    if (now == NULL)
+        return LCT_FAIL(err, LCT_ERR_INTERNAL, "out of memory");
+    enum lct_code code = search_by(tpm, attempt, now, err);
+    free(now);
+    return code;
 }
 
 /* The approval that satisfied this very key last, if it is still among those it has. */

@@ -309,23 +309,23 @@ static enum lct_code open_sessions(struct lct_tpm *tpm, const struct lct_use *us
     return code;
 }
 
-/* A key at a persistent handle takes no slot; a session for it is salted to another key. */
-static enum lct_code make_persistent_ready(struct lct_tpm *tpm, const struct lct_use *use,
-                                           bool again, struct lct_err *err)
+/* A key at a persistent handle takes no slot; a session for it is salted to another key, *parent.
+ */
+static enum lct_code make_persistent_ready(struct lct_tpm *tpm, struct lct_parent *parent,
+                                           const struct lct_parent_request *request,
+                                           const struct lct_use *use, struct lct_err *err)
 {
-    const struct lct_parent_request request = request_of(use->key, again);
-    struct lct_parent parent;
     enum lct_code code = is_used_unseen(tpm, use) ? LCT_OK : check_handle(tpm, use->key, err);
 
     if (code != LCT_OK || !lacks_session(tpm, use))
         return code;
     if (!tpm->channel->wire->private_handles)
         lct_tpm_flush_resident(tpm);
-    code = lct_parent_enter(tpm, &parent, &request, true, err);
+    code = lct_parent_enter(tpm, parent, request, true, err);
     if (code != LCT_OK)
         return code;
-    code = open_salted(tpm, use, &parent, err);
-    return lct_parent_leave_salted(tpm, &parent, use->key->label, code, err);
+    code = open_salted(tpm, use, parent, err);
+    return lct_parent_leave_salted(tpm, parent, use->key->label, code, err);
 }
 
 /* If there is no slot, a program that was killed may have left this very key, or another of ours.
@@ -361,15 +361,14 @@ static enum lct_code say_policy(struct lct_tpm *tpm, const struct lct_tpm_key *k
 }
 
 /* Another TPM, or this one after it was cleared, has other PCRs as a rule, too: that is said first.
- */
-static enum lct_code explain_sealed(struct lct_tpm *tpm, const struct lct_parent_request *request,
-                                    struct lct_err *err)
+ * *parent is room for another look at it. */
+static enum lct_code explain_sealed(struct lct_tpm *tpm, struct lct_parent *parent,
+                                    const struct lct_parent_request *request, struct lct_err *err)
 {
-    struct lct_parent parent;
     struct lct_err other;
 
     if (!lct_parent_is_persistent(request->where) ||
-        lct_parent_verify(tpm, &parent, request, &other) == LCT_OK)
+        lct_parent_verify(tpm, parent, request, &other) == LCT_OK)
         return LCT_ERR_SEALED;
     if (err != NULL)
         *err = other;
@@ -391,7 +390,7 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, 
 
     *done = (struct readiness){0};
     if (place_of(tpm, key) != 0) {
-        enum lct_code there = make_persistent_ready(tpm, use, again, err);
+        enum lct_code there = make_persistent_ready(tpm, &parent, &request, use, err);
         bool missing = there == LCT_ERR_OTHER_TPM || there == LCT_ERR_WRONG_KEY;
         if (key->handle != 0 || tpm->broken || !missing)
             return there;
@@ -414,14 +413,12 @@ static enum lct_code make_ready(struct lct_tpm *tpm, const struct lct_use *use, 
     code = open_sessions(tpm, use, &parent, err);
     if (code == LCT_OK && lct_policy_is_needed(key))
         code = say_policy(tpm, key, done, err);
-    if (code == LCT_ERR_SEALED)
-        code = explain_sealed(tpm, &request, err);
     if (code == LCT_OK) {
         code = load(tpm, use, &parent, err);
         done->loaded = code == LCT_OK;
     }
     lct_parent_leave(tpm, &parent, done->loaded);
-    return code;
+    return code == LCT_ERR_SEALED ? explain_sealed(tpm, &parent, &request, err) : code;
 }
 
 enum lct_code lct_use_load(struct lct_tpm *tpm, const struct lct_use *use, struct lct_err *err)
