@@ -3,6 +3,7 @@
 
 #include "store/file.h"
 #include "store/names.h"
+#include "tpm/deadline.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 static enum lct_code fail_lock(const char *what, struct lct_err *err)
@@ -26,14 +26,13 @@ static enum lct_code fail_lock(const char *what, struct lct_err *err)
 enum lct_code lct_change_wait(int dir, bool alone, struct lct_err *err)
 {
     enum { MAX_SECONDS = 10, EACH_MS = 20 };
-    static const struct timespec each = {0, EACH_MS * 1000000L};
 
     for (int i = 0; i < MAX_SECONDS * 1000 / EACH_MS; i++) {
         if (flock(dir, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
             return LCT_OK;
         if (errno != EINTR && errno != EWOULDBLOCK)
             return fail_lock("its directory cannot be locked", err);
-        (void)nanosleep(&each, NULL);
+        lct_wait_ms(EACH_MS);
     }
     return LCT_FAIL(err, LCT_ERR_STORE,
                     "its directory is locked by another program for %d s; lslocks shows which",
