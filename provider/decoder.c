@@ -227,11 +227,11 @@ static enum lct_code find_key(const struct decoder *decoder, const struct lct_se
                                          key, err);
         if (code == LCT_OK)
             code = lct_life_check_key(*key, err);
-        if (code != LCT_OK) {
-            lct_key_free(*key);
-            *key = NULL;
-        }
         lct_reference_clear(&reference);
+    }
+    if (code != LCT_OK) {
+        lct_key_free(*key);
+        *key = NULL;
     }
     (void)ERR_pop_to_mark(); /* what libcrypto said of it: our sentence says enough */
     return code;
