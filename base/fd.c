@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +53,19 @@ bool lct_fd_write_all(int fd, const uint8_t *bytes, size_t bytes_len)
             bytes += n;
             bytes_len -= (size_t)n;
         }
+    }
+    return true;
+}
+
+bool lct_fd_lock(int fd, bool alone)
+{
+    enum { EACH_MS = 20 };
+    const int64_t end = lct_now_ms() + LCT_LOCK_SECONDS * INT64_C(1000);
+
+    while (flock(fd, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
+        if ((errno != EINTR && errno != EWOULDBLOCK) || lct_now_ms() >= end)
+            return false;
+        lct_wait_ms(EACH_MS);
     }
     return true;
 }

@@ -18,4 +18,11 @@ ssize_t lct_fd_write(int fd, const void *bytes, size_t bytes_len);
 /* Writes all of it to a descriptor by lct_fd_write, or false with errno. */
 bool lct_fd_write_all(int fd, const uint8_t *bytes, size_t bytes_len);
 
+/* How long lct_fd_lock waits: whoever may read a file may lock it, too. */
+enum { LCT_LOCK_SECONDS = 10 };
+
+/* flock(2), LOCK_EX or LOCK_SH, however many signals come; false with errno: EWOULDBLOCK, another
+ * has it still. */
+bool lct_fd_lock(int fd, bool alone);
+
 #endif

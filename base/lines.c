@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/lines.h"
 
+#include "base/clock.h"
 #include "base/date.h"
 #include "base/descriptor.h"
 #include "base/fd.h"
@@ -157,23 +158,15 @@ enum lct_code lct_lines_check(const struct lct_lines *lines, struct lct_err *err
                     reason(lines->error));
 }
 
-static time_t seconds(void)
-{
-    struct timespec now = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
 /* send(2), whose patience each signal begins anew. */
 static ssize_t send_in_time(int fd, const char *line, size_t len)
 {
-    time_t until = seconds() + PATIENCE;
+    const int64_t until = lct_now_ms() + PATIENCE * INT64_C(1000);
     ssize_t n;
 
     do
         n = send(fd, line, len, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR && seconds() < until);
+    while (n < 0 && errno == EINTR && lct_now_ms() < until);
     return n;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/change.h"
 
+#include "base/fd.h"
 #include "store/file.h"
 #include "store/names.h"
-#include "tpm/deadline.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,22 +20,15 @@ static enum lct_code fail_lock(const char *what, struct lct_err *err)
                     errno == EACCES || errno == EPERM ? "; run as its owner" : "");
 }
 
-/* Whoever may read it may lock it, too, and is not waited for longer than it takes others to write.
- */
 enum lct_code lct_change_wait(int dir, bool alone, struct lct_err *err)
 {
-    enum { MAX_SECONDS = 10, EACH_MS = 20 };
-
-    for (int i = 0; i < MAX_SECONDS * 1000 / EACH_MS; i++) {
-        if (flock(dir, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
-            return LCT_OK;
-        if (errno != EINTR && errno != EWOULDBLOCK)
-            return fail_lock("its directory cannot be locked", err);
-        lct_wait_ms(EACH_MS);
-    }
+    if (lct_fd_lock(dir, alone))
+        return LCT_OK;
+    if (errno != EWOULDBLOCK)
+        return fail_lock("its directory cannot be locked", err);
     return LCT_FAIL(err, LCT_ERR_STORE,
                     "its directory is locked by another program for %d s; lslocks shows which",
-                    MAX_SECONDS);
+                    LCT_LOCK_SECONDS);
 }
 
 /* Whether a directory that was locked is in the store still. */

@@ -52,7 +52,7 @@ enum lct_code lct_change_lock(int *dir, int fd, const char *where, const char *i
                               struct lct_err *err);
 
 /* A lock on an open directory, `alone` or with others that do not want it alone; they are waited
- * for at most 10 s. LCT_ERR_STORE, in a sentence of "its directory". */
+ * for, LCT_LOCK_SECONDS at most. LCT_ERR_STORE, in a sentence of "its directory". */
 enum lct_code lct_change_wait(int dir, bool alone, struct lct_err *err);
 
 #endif

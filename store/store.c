@@ -614,10 +614,10 @@ static enum lct_code nursery_open(struct nursery *nursery, const char *dir, stru
     }
     if (flock(nursery->fd, LOCK_EX | LOCK_NB) == 0)
         clear_leftovers(nursery->fd);
-    if (flock(nursery->fd, LOCK_SH) != 0) {
-        enum lct_code code = fail_store(dir, err);
+    enum lct_code code = lct_change_wait(nursery->fd, false, err);
+    if (code != LCT_OK) {
         nursery_close(nursery);
-        return code;
+        return lct_err_prefix(err, dir);
     }
     return LCT_OK;
 }

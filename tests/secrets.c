@@ -3,8 +3,9 @@
  * What stays of the passphrase in FILE in the memory of a process that goes on. `secrets used TCTI
  * FILE STORE ID`: of a key that is freed, after it has signed. `secrets created TCTI FILE NUMBER`:
  * of one that was made, while the random numbers are at an end from the NUMBER-th time on that one
- * is asked for; 0: they are not. Prints whether it was made, or had signed, how often the
- * passphrase is there while it is needed, and after that.
+ * is asked for; 0: they are not. Or of the authorization in FILE: `secrets owner TCTI FILE`: with
+ * which a storage root key and a key were made; `secrets endorsement TCTI FILE`: which was proved.
+ * Prints how that ended, how often the secret is there while it is needed, and after that.
  */
 #include "memory.h"
 
@@ -14,6 +15,7 @@
 #include "store/store.h"
 #include "tcg/algorithm.h"
 #include "tcg/crypto.h"
+#include "tpm/hierarchy.h"
 #include "tpm/tpm.h"
 
 #include <dlfcn.h>
@@ -88,23 +90,39 @@ static int use(struct lct_config *config, const struct masked *masked, const cha
     return 0;
 }
 
-static int make(const struct lct_config *config, const struct masked *masked, long number)
+enum what { A_KEY_S, OWNERS, ENDORSEMENTS };
+
+static enum lct_code need(enum what what, struct lct_tpm *tpm, const struct lct_secret *auth,
+                          OSSL_LIB_CTX *libctx, struct lct_err *err)
+{
+    struct lct_tpm_created created;
+    const struct lct_tpm_template from = {.label = "k",
+                                          .algorithm = lct_algorithm_by_name("ec-p256"),
+                                          .auth = what == A_KEY_S ? auth : NULL,
+                                          .owner_auth = what == OWNERS ? auth : NULL,
+                                          .provision = what == OWNERS,
+                                          .libctx = libctx};
+
+    return what == ENDORSEMENTS
+               ? lct_tpm_check_hierarchy(tpm, TPM2_RH_ENDORSEMENT, auth, libctx, err)
+               : lct_tpm_create(tpm, &created, &from, err);
+}
+
+static int authorize(const struct lct_config *config, const struct masked *masked, enum what what,
+                     long number)
 {
     struct lct_crypto *crypto = lct_crypto_new();
-    struct lct_tpm_created created;
     struct lct_secret auth = {0};
     struct lct_tpm *tpm = NULL;
     struct lct_err err = {.code = LCT_OK};
-    struct lct_tpm_template from = {
-        .label = "k", .algorithm = lct_algorithm_by_name("ec-p256"), .auth = &auth};
+    OSSL_LIB_CTX *libctx = lct_crypto_get(crypto, &err);
 
-    from.libctx = lct_crypto_get(crypto, &err);
-    if (from.libctx == NULL || lct_tpm_open(&tpm, config, &err) != LCT_OK ||
+    if (libctx == NULL || lct_tpm_open(&tpm, config, &err) != LCT_OK ||
         lct_secret_read(&auth, "k", config->passphrase_file, &err) != LCT_OK)
         return fail(&err);
     size_t before = masked_count(masked);
     random_left = number - 1;
-    enum lct_code code = lct_tpm_create(tpm, &created, &from, &err);
+    enum lct_code code = need(what, tpm, &auth, libctx, &err);
     random_left = -1;
     lct_secret_wipe(&auth);
     (void)tell(code, before, masked_count(masked));
@@ -117,13 +135,18 @@ int main(int argc, char **argv)
 {
     struct masked masked = {.len = 0};
 
-    if (argc < 5 || !masked_read(&masked, argv[3])) {
-        fputs("usage: secrets used TCTI FILE STORE ID | created TCTI FILE NUMBER\n", stderr);
+    if (argc < 4 || !masked_read(&masked, argv[3])) {
+        (void)fputs("usage: secrets used TCTI FILE STORE ID | created TCTI FILE NUMBER | "
+                    "owner TCTI FILE | endorsement TCTI FILE\n",
+                    stderr);
         return 2;
     }
     struct lct_config config = {.tcti = argv[2], .passphrase_file = argv[3]};
-    if (argc == 5 && strcmp(argv[1], "created") == 0)
-        return make(&config, &masked, strtol(argv[4], NULL, 10));
+    if (argc == 4)
+        return authorize(&config, &masked, strcmp(argv[1], "owner") == 0 ? OWNERS : ENDORSEMENTS,
+                         0);
+    if (argc == 5)
+        return authorize(&config, &masked, A_KEY_S, strtol(argv[4], NULL, 10));
     config.store = argv[4];
     return argc == 6 ? use(&config, &masked, argv[5]) : 2;
 }

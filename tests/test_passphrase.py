@@ -94,6 +94,17 @@ def test_the_passphrase_of_a_command_that_was_prepared_and_not_sent_does_not_sta
     assert status == 0 and failed >= 2
 
 
+@pytest.mark.parametrize("hierarchy", ["owner", "endorsement"])
+def test_the_authorization_of_a_hierarchy_does_not_stay_in_memory(
+        user, make_tpm, memory, hierarchy):
+    tpm = make_tpm()
+    user.tcti = tpm.tcti
+    tpm.tool("tpm2_changeauth", "-c", hierarchy, SECRET)
+    status, before, after = memory(hierarchy)
+    assert status == 0 and before > 0 and after == 0
+    assert tpm.persistent() == ([SRK] if hierarchy == "owner" else [])
+
+
 def test_a_passphrase_never_crosses_the_bus(locked):
     signs(locked, "-passin", f"pass:{SECRET}")
     locked.lct("csr", "k", "--passphrase-file", locked.secret)

@@ -2,6 +2,7 @@
 """What a verifier believes of evidence, and what becomes of its challenge."""
 
 import copy
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import stat
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -361,6 +363,20 @@ def test_a_state_that_is_not_one_is_refused(verifier, prover):
     for text in ("", "x" * (3 << 20)):
         path.write_text(text)
         verifier.verify(evidence, status=IO if text else MALFORMED)
+
+
+def test_a_state_that_is_locked_is_not_waited_for_without_end(verifier, prover):
+    evidence = prover.respond(verifier.challenge(prover.offer()))
+    with open(verifier.user.path("state.json"), "rb") as state:
+        fcntl.flock(state, fcntl.LOCK_SH)
+        assert "state.json is locked by another program for 10 s; lslocks shows which" in \
+            verifier.verify(evidence, status=IO).stderr
+        os.chmod(state.fileno(), 0o644)
+        begun = time.monotonic()
+        assert "others" in verifier.verify(evidence, status=IO).stderr
+        assert time.monotonic() - begun < 5
+        os.chmod(state.fileno(), 0o600)
+    verifier.verify(evidence)
 
 
 def test_of_verifiers_at_once_one_gets_a_verdict(verifier, prover):
@@ -1275,6 +1291,25 @@ def test_a_signed_verdict_is_taken_from_who_is_trusted(verifier, prover, other):
     verifier.verify(b"..", *trust, state=None, status=MALFORMED)
     verifier.trust(verdict_issuers=[stranger.certificate.name])
     verifier.verify(jws, *trust, state=None, status=REFUSED)
+
+
+def test_a_clock_that_is_set_back_takes_expired_verdicts_and_certificates(verifier, prover):
+    """Ten years from now, and set back to today."""
+    issuer = Issuer(verifier)
+    verdict, certificate = (
+        issue(verifier, prover.respond(verifier.challenge(prover.offer())), issuer,
+              certificate=certificate).stdout for certificate in (False, True))
+    prover.ak_chain = [openssl("x509", "-outform", "DER", stdin=certificate.encode())]
+    evidence = prover.respond(verifier.challenge(prover.offer()))
+    name = issuer.certificate.name
+    verifier.trust(verdict_issuers=[name], ak_issuers=[name])
+    for document, options in ((verdict, ()), (evidence, ("--offline",))):
+        words = ("verify", "--trust", "trust.json", *options, verifier.write(document))
+        clock = {"preload": [verifier.user.build / "tests/preload_time.so"]}
+        late = verifier.run(*words, env={"LCT_TIME_SHIFT": str(10 * 366 * 86400)}, status=REFUSED,
+                            **clock)
+        assert "is expired" in late.stderr
+        verifier.run(*words, env={"LCT_TIME_SHIFT": "0"}, **clock)
 
 
 def test_nothing_is_issued_on_evidence_that_does_not_hold(verifier, prover):

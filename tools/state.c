@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,6 +75,15 @@ static enum lct_code check_file(const char *file, const struct stat *status, str
     return LCT_OK;
 }
 
+static enum lct_code fail_lock(const char *file, struct lct_err *err)
+{
+    if (errno != EWOULDBLOCK)
+        return LCT_FAIL(err, LCT_ERR_IO, "%s cannot be locked: %s", file, strerror(errno));
+    return LCT_FAIL(err, LCT_ERR_IO,
+                    "%s is locked by another program for %d s; lslocks shows which", file,
+                    LCT_LOCK_SECONDS);
+}
+
 /*
  * Locks the file that has the name now: who used it up before has put another one in its place.
  * *again: that happened just now.
@@ -83,18 +91,21 @@ static enum lct_code check_file(const char *file, const struct stat *status, str
 static enum lct_code lock(struct lct_state *state, bool *again, struct lct_err *err)
 {
     struct stat opened, named;
-    int failed;
 
     state->fd = open(state->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
     if (state->fd < 0)
         return fail_read(state->file, err);
-    do
-        failed = flock(state->fd, LOCK_EX);
-    while (failed != 0 && errno == EINTR);
-    if (failed != 0 || fstat(state->fd, &opened) != 0 || lstat(state->file, &named) != 0)
+    if (fstat(state->fd, &opened) != 0)
+        return fail_read(state->file, err);
+    enum lct_code code = check_file(state->file, &opened, err);
+    if (code != LCT_OK)
+        return code;
+    if (!lct_fd_lock(state->fd, true))
+        return fail_lock(state->file, err);
+    if (lstat(state->file, &named) != 0)
         return fail_read(state->file, err);
     *again = opened.st_dev != named.st_dev || opened.st_ino != named.st_ino;
-    return *again ? LCT_OK : check_file(state->file, &opened, err);
+    return LCT_OK;
 }
 
 static enum lct_code lock_named(struct lct_state *state, struct lct_err *err)

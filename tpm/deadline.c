@@ -2,18 +2,9 @@
 #include "tpm/deadline.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <time.h>
 
 enum { KEY_TIMEOUT = 300000 }; /* ms: an RSA key may take minutes to make */
-
-int64_t lct_now_ms(void)
-{
-    struct timespec now = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 struct lct_deadline lct_deadline_in(int timeout)
 {
@@ -34,15 +25,6 @@ struct lct_deadline lct_deadline_sooner(const struct lct_deadline *deadline, int
     const struct lct_deadline other = lct_deadline_in(timeout);
 
     return deadline->timeout < 0 || other.at < deadline->at ? other : *deadline;
-}
-
-void lct_wait_ms(int ms)
-{
-    const struct lct_deadline deadline = lct_deadline_in(ms);
-    int left;
-
-    while ((left = lct_deadline_left(&deadline)) > 0)
-        (void)poll(NULL, 0, left);
 }
 
 #if defined(__SANITIZE_THREAD__)

@@ -2,12 +2,11 @@
 #ifndef LCT_TPM_DEADLINE_H
 #define LCT_TPM_DEADLINE_H
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-/* ms of CLOCK_MONOTONIC. */
-int64_t lct_now_ms(void);
 
 /* The end of a wait that several steps share. `timeout` is in ms; below 0: for ever. */
 struct lct_deadline {
@@ -19,9 +18,6 @@ struct lct_deadline lct_deadline_in(int timeout);
 int lct_deadline_left(const struct lct_deadline *deadline);
 /* That one, or one in `timeout` ms, if that is sooner. */
 struct lct_deadline lct_deadline_sooner(const struct lct_deadline *deadline, int timeout);
-
-/* Waits so long, not cut short by signals. */
-void lct_wait_ms(int ms);
 
 /* Takes a lock that other threads may have. False: not until the deadline. */
 bool lct_deadline_lock(pthread_mutex_t *lock, const struct lct_deadline *deadline);
