@@ -65,10 +65,11 @@ struct lct_key {
     enum lct_custody custody;
     enum lct_seal_kind seal;
     enum lct_pss_salt pss_salt;
-    bool has_passphrase;           /* it takes one to sign */
     uint32_t hashes;               /* that its TPM signs with: bit n is row n of lct_hashes */
     uint32_t attributes;           /* of its public area: TPMA_OBJECT_* */
     uint16_t scheme, scheme_hash;  /* of its public area */
+    bool has_passphrase;           /* it takes one to sign */
+    bool unattended;               /* the passphrase is from a file: nobody has typed it */
     struct lct_packed *generation; /* a struct lct_generation */
     struct lct_keyfile keyfile;    /* without its seal */
     uint8_t *encrypted; /* of a key in software, which has no public area and no keyfile: its
@@ -77,7 +78,6 @@ struct lct_key {
     EVP_PKEY *private_key; /* of a key in software, in the private library context; NULL: it was
                               not unlocked */
     struct lct_secret passphrase;  /* of the key; empty: it has none, or it is not known */
-    bool unattended;               /* the passphrase is from a file: nobody has typed it */
     struct lct_tries *tries;       /* of the passphrase; the one thing that changes. NULL: none */
     struct lct_secret *owner_auth; /* of the hierarchy in which the parent is made anew each time;
                                       NULL: not known */

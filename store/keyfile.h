@@ -34,23 +34,23 @@ enum lct_keyfile_type {
 /* A key file taken apart. The bytes and the description are its own. */
 struct lct_keyfile {
     enum lct_keyfile_type type;
+    uint32_t parent; /* a handle */
+    bool rsa_parent;
     bool empty_auth;
-    bool has_policy; /* policy [1] or authPolicy [3] is there */
+    bool has_secret;
+    bool has_policy;        /* policy [1] or authPolicy [3] is there */
+    bool policy_auth_value; /* a step of its policy is PolicyAuthValue */
     /* What policy [1] and authPolicy [3] say, where it is one of: PolicyPCR, PolicyAuthorize, each
      * perhaps with PolicyAuthValue after it, or that alone, in SHA-256. Nothing has compared it
      * with the policy in the public area. NULL with has_policy: it is another, which is not
      * followed. The approvals are those of authPolicy that are PolicyPCR alone, by the same
      * authority for the same policyRef; they are verified no more than others. */
     struct lct_seal *seal;
-    bool policy_auth_value;
     size_t num_approvals;
     struct lct_approval *approvals; /* with their pcr_digest */
-    bool has_secret;
-    uint8_t *secret; /* TPM2B_ENCRYPTED_SECRET of an importable key; NULL: none */
+    uint8_t *secret;                /* TPM2B_ENCRYPTED_SECRET of an importable key; NULL: none */
     size_t secret_len;
-    bool rsa_parent;
     char *description; /* NULL: none */
-    uint32_t parent;   /* a handle */
     uint8_t *der;      /* all of it, as it was read; NULL: it was not */
     size_t der_len;
     uint8_t *public_area; /* in `der`, if that is there; so is the next */
