@@ -142,10 +142,11 @@ int main(int argc, char **argv)
         return 2;
     }
     struct lct_config config = {.tcti = argv[2], .passphrase_file = argv[3]};
-    if (argc == 4)
-        return authorize(&config, &masked, strcmp(argv[1], "owner") == 0 ? OWNERS : ENDORSEMENTS,
-                         0);
-    if (argc == 5)
+    if (argc == 4 && strcmp(argv[1], "owner") == 0)
+        return authorize(&config, &masked, OWNERS, 0);
+    if (argc == 4 && strcmp(argv[1], "endorsement") == 0)
+        return authorize(&config, &masked, ENDORSEMENTS, 0);
+    if (argc == 5 && strcmp(argv[1], "created") == 0)
         return authorize(&config, &masked, A_KEY_S, strtol(argv[4], NULL, 10));
     config.store = argv[4];
     return argc == 6 ? use(&config, &masked, argv[5]) : 2;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/doctor.h"
 
+#include "base/clock.h"
 #include "proof/json.h"
 #include "store/enrol.h"
 #include "store/life.h"
@@ -60,14 +61,6 @@ static void put_labelled(FILE *out, const char *name, const char *label, const c
     (void)fprintf(out, "} %.17g\n", number);
 }
 
-static int64_t milliseconds(void)
-{
-    struct timespec now = {0};
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* From the second signature on the key is loaded, as a busy server's is. */
 static enum lct_code measure(void *arg, struct lct_tpm *tpm, const struct lct_tpm_key *key,
                              struct lct_err *err)
@@ -82,10 +75,10 @@ static enum lct_code measure(void *arg, struct lct_tpm *tpm, const struct lct_tp
 
     if (code == LCT_OK)
         code = lct_tpm_sign(tpm, &signature, key, &scheme, digest, hash->size, err);
-    int64_t started = milliseconds(), taken = 0;
+    int64_t started = lct_now_ms(), taken = 0;
     for (; code == LCT_OK && (num < LEAST || taken < MEASURE_MS); num++) {
         code = lct_tpm_sign(tpm, &signature, key, &scheme, digest, hash->size, err);
-        taken = milliseconds() - started;
+        taken = lct_now_ms() - started;
     }
     *rate = num * 1e3 / (double)(taken > 0 ? taken : 1);
     return code;
